@@ -1,0 +1,119 @@
+"""The disk seam: every byte that must survive a crash goes through here, so that a test can stand in its way."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from fleetloop.core.errors import DiskTrouble
+
+
+class Disk(Protocol):
+    """What a component may ask of a disk. Errors of the operating system are raised as DiskTrouble."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Replace `path` by `data` durably and at once: temporary file, fsync, rename, fsync of the directory."""
+        ...
+
+    def create(self, path: Path) -> BinaryIO:
+        """Open a new file for writing, locked for as long as it is open. It appears under `path` already locked."""
+        ...
+
+    def in_use(self, path: Path) -> bool:
+        """Whether a living process still holds the lock that `create` took."""
+        ...
+
+    def sync(self, file: BinaryIO) -> None:
+        """Force what was written to `file` onto the disk."""
+        ...
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move a file within its file system, durably."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Delete a file; nothing happens if it is gone already."""
+        ...
+
+    def make(self, directory: Path) -> None:
+        """Create a directory and its parents."""
+        ...
+
+
+class RealDisk:
+    """The machine's own disk."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                self.sync(file)
+            self.rename(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise disk_trouble(path, error) from error
+
+    def create(self, path: Path) -> BinaryIO:
+        hidden = path.with_name(f".{path.name}.new")
+        try:
+            file = hidden.open("wb")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hidden.rename(path)
+        except OSError as error:
+            raise disk_trouble(path, error) from error
+        return file
+
+    def in_use(self, path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
+    def sync(self, file: BinaryIO) -> None:
+        try:
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise disk_trouble(Path(file.name), error) from error
+
+    def rename(self, source: Path, target: Path) -> None:
+        try:
+            source.replace(target)
+            _sync_directory(target.parent)
+        except OSError as error:
+            raise disk_trouble(target, error) from error
+
+    def remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_trouble(path, error) from error
+
+    def make(self, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_trouble(directory, error) from error
+
+
+def disk_trouble(path: Path, error: OSError) -> DiskTrouble:
+    """What an operating-system error means to the person who must mend it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskTrouble(str(path), "the disk is full", "free some space or choose another directory")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return DiskTrouble(str(path), "can't be written", "choose a directory that you may write to")
+    return DiskTrouble(str(path), error.strerror or str(error))
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

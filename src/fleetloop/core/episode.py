@@ -1,0 +1,251 @@
+"""An episode: one attempt at one task, as an immutable Arrow file that any language can read.
+
+Columns: `tick`, `clock_s`, `wall_s`, `state.NAME` and `action`, `action_requested` (fixed-size lists), `source`,
+`release`, `chunk_id`, `chunk_index`, and per camera `image.NAME` (JPEG) and `image_taken.NAME`. The schema's metadata
+holds `fleetloop.meta`, one JSON object: `EpisodeMeta`. How such a file comes to be stands in `recording.py`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fleetloop.core.errors import EpisodeInvalid
+from fleetloop.core.frame import Array, Source
+from fleetloop.core.ids import is_id
+from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.spec import RobotSpec
+
+FORMAT = 1
+META_KEY = b"fleetloop.meta"
+PURPOSES = ("online", "demonstration", "evaluation")
+MAX_FRAMES = 200_000
+COUNTERS = {
+    "tick": pa.int32(),
+    "clock_s": pa.float64(),
+    "wall_s": pa.float64(),
+    "source": pa.int8(),
+    "release": pa.int64(),
+    "chunk_id": pa.int64(),
+    "chunk_index": pa.int16(),
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the recording came to its end. `ticks_missed` were due but not driven."""
+
+    outcome: Outcome
+    judge: Judge
+    ticks_missed: int = 0
+
+
+@dataclass(frozen=True)
+class EpisodeMeta:
+    """What is known of an episode beside its frames.
+
+    Attributes:
+        id: ULID.
+        purpose: `online`, `demonstration` or `evaluation` (which never enters a buffer).
+        seed: of the simulated reset; -1 where there is none.
+        operator: the pool that attended; empty if nobody did.
+        reset_s: clock seconds that the reset took.
+        clock: the clock's name; clock_offset_s: Unix time minus clock time at the start.
+    """
+
+    id: str
+    run: str
+    robot: str
+    site: str
+    task: str
+    instruction: str
+    purpose: str
+    spec: RobotSpec
+    operator: str = ""
+    seed: int = -1
+    reset_s: float = 0.0
+    clock: str = "wall"
+    clock_offset_s: float = 0.0
+    ending: Ending | None = None
+    format: int = FORMAT
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.ending.outcome if self.ending else Outcome.ABORTED
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "spec": self.spec.to_json(), "spec_hash": self.spec.hash()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "EpisodeMeta":
+        """Raises EpisodeInvalid naming the field that is wrong."""
+        values = dict(data)
+        if values.get("format") != FORMAT:
+            raise EpisodeInvalid("format", f"is {values.get('format')!r}", f"this version reads format {FORMAT}")
+        spec_hash = values.pop("spec_hash", None)
+        for name, kind in (("id", str), ("run", str), ("robot", str), ("site", str), ("task", str)):
+            if not isinstance(values.get(name), kind) or not values[name]:
+                raise EpisodeInvalid(name, f"is {values.get(name)!r}, not a text")
+        if not is_id(values["id"]):
+            raise EpisodeInvalid("id", f"{values['id']!r} is no ULID")
+        if values.get("purpose") not in PURPOSES:
+            raise EpisodeInvalid("purpose", f"is {values.get('purpose')!r}", f"use one of {', '.join(PURPOSES)}")
+        try:
+            values["spec"] = RobotSpec.from_json(values["spec"])
+            if values.get("ending") is not None:
+                ending = values["ending"]
+                values["ending"] = Ending(
+                    Outcome(ending["outcome"]), Judge(ending["judge"]), int(ending["ticks_missed"])
+                )
+            meta = cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise EpisodeInvalid("metadata", f"is incomplete or malformed ({error})") from error
+        if spec_hash != meta.spec.hash():
+            raise EpisodeInvalid("spec_hash", "does not belong to the spec in this file")
+        return meta
+
+
+def schema_of(meta: EpisodeMeta) -> pa.Schema:
+    """The Arrow schema of an episode of this robot, with the metadata attached."""
+    columns: list[tuple[str, pa.DataType]] = list(COUNTERS.items())
+    columns += [(f"state.{item.name}", _list_type(item.dtype, item.shape)) for item in meta.spec.state]
+    columns += [(name, _list_type("float32", meta.spec.action.shape)) for name in ("action", "action_requested")]
+    for camera in meta.spec.cameras:
+        columns += [(f"image.{camera.name}", pa.binary()), (f"image_taken.{camera.name}", pa.float64())]
+    fields = [pa.field(name, kind, nullable=False) for name, kind in columns]
+    return pa.schema(fields, metadata={META_KEY: json.dumps(meta.to_json()).encode()})
+
+
+def _list_type(dtype: str, shape: tuple[int, ...]) -> pa.DataType:
+    item = pa.field("item", pa.from_numpy_dtype(np.dtype(dtype)), nullable=False)
+    return pa.list_(item, int(np.prod(shape, dtype=int)))
+
+
+class Episode:
+    """A sealed episode, memory-mapped: arrays are views of the file.
+
+    Raises:
+        EpisodeInvalid: on opening what is no valid episode.
+    """
+
+    def __init__(self, table: pa.RecordBatch, meta: EpisodeMeta) -> None:
+        self.meta = meta
+        self._batch = table
+
+    @classmethod
+    def open(cls, path: Path) -> "Episode":
+        """Map the file. Only its structure is checked here; `validate` reads every value."""
+        try:
+            with pa.memory_map(str(path)) as source:
+                return cls._read(source)
+        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+            raise EpisodeInvalid(path.name, f"is no readable Arrow file ({_first_line(error)})") from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Episode":
+        try:
+            return cls._read(pa.BufferReader(data))
+        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+            raise EpisodeInvalid("file", f"is no readable Arrow file ({_first_line(error)})") from error
+
+    @classmethod
+    def _read(cls, source: pa.NativeFile) -> "Episode":
+        reader = pa.ipc.open_file(source)
+        meta = read_meta(reader.schema)
+        if reader.num_record_batches != 1:
+            raise EpisodeInvalid("file", f"has {reader.num_record_batches} record batches, not 1")
+        expected = schema_of(meta)
+        for name in expected.names:
+            if name not in reader.schema.names:
+                raise EpisodeInvalid(name, "is missing")
+            if reader.schema.field(name).type != expected.field(name).type:
+                raise EpisodeInvalid(
+                    name, f"has the type {reader.schema.field(name).type}, not {expected.field(name).type}"
+                )
+        return cls(reader.get_batch(0), meta)
+
+    def __len__(self) -> int:
+        return int(self._batch.num_rows)
+
+    def column(self, name: str) -> Array:
+        """(T, …): a column as an array without a copy, shaped as the spec says."""
+        values = self._batch.column(name)
+        if not pa.types.is_fixed_size_list(values.type):
+            return values.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+        flat = values.flatten().to_numpy(zero_copy_only=True)
+        return flat.reshape(len(self), *self._shape(name))  # type: ignore[no-any-return]
+
+    def state(self, name: str) -> Array:
+        return self.column(f"state.{name}")
+
+    @property
+    def action(self) -> Array:
+        """(T, A) float32: the actions that were really sent."""
+        return self.column("action")
+
+    @property
+    def source(self) -> npt.NDArray[np.int8]:
+        """(T,): who chose each frame's action."""
+        return self.column("source")
+
+    def jpeg(self, camera: str, index: int) -> bytes:
+        """The compressed image of one frame."""
+        return self._batch.column(f"image.{camera}")[index].as_py()  # type: ignore[no-any-return]
+
+    def interventions(self) -> list[tuple[int, int]]:
+        """The runs of consecutive `human` frames as (first, one past the last)."""
+        human = np.concatenate([[False], self.source == Source.HUMAN, [False]])
+        edges = np.flatnonzero(human[1:] != human[:-1])
+        return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        if not name.startswith("state."):
+            return self.meta.spec.action.shape
+        return next(item.shape for item in self.meta.spec.state if item.name == name.removeprefix("state."))
+
+
+def read_meta(schema: pa.Schema) -> EpisodeMeta:
+    """Raises EpisodeInvalid if the schema carries no proper metadata."""
+    raw = (schema.metadata or {}).get(META_KEY)
+    if raw is None:
+        raise EpisodeInvalid("metadata", f"has no {META_KEY.decode()!r}", "write it as docs/reference/episode.md says")
+    try:
+        data = json.loads(raw)
+    except ValueError as error:
+        raise EpisodeInvalid("metadata", f"is no JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise EpisodeInvalid("metadata", "is no JSON object")
+    return EpisodeMeta.from_json(data)
+
+
+def validate(episode: Episode) -> None:
+    """Read every value and raise EpisodeInvalid naming the first column that can't be right."""
+    batch = episode._batch
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise EpisodeInvalid("file", f"holds inconsistent data ({_first_line(error)})") from error
+    if len(episode) > MAX_FRAMES:
+        raise EpisodeInvalid("tick", f"has {len(episode)} frames", f"the limit is {MAX_FRAMES}")
+    for name in batch.schema.names:
+        column = batch.column(name)
+        inner = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
+        if column.null_count or inner.null_count:
+            raise EpisodeInvalid(name, "holds missing values")
+        if pa.types.is_floating(inner.type) and not np.isfinite(inner.to_numpy(zero_copy_only=False)).all():
+            raise EpisodeInvalid(name, "holds numbers that are not finite")
+        if name.startswith("image.") and not all(value.as_py()[:2] == b"\xff\xd8" for value in column):
+            raise EpisodeInvalid(name, "holds something that is no JPEG")
+    if (np.diff(episode.column("tick")) <= 0).any():
+        raise EpisodeInvalid("tick", "does not rise from frame to frame")
+    if not np.isin(episode.source, [int(member) for member in Source]).all():
+        raise EpisodeInvalid("source", f"holds a value outside 0 to {max(Source)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

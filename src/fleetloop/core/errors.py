@@ -1,0 +1,63 @@
+"""The errors that FleetLoop raises on purpose. Each names what is at fault and says what to do."""
+
+
+class FleetLoopError(Exception):
+    """Base of every typed error. Its text is one line, fit to be shown to a person.
+
+    Attributes:
+        field: the field, file or name at fault.
+        problem: what is wrong with it.
+        remedy: what to do; may be empty.
+    """
+
+    def __init__(self, field: str, problem: str, remedy: str = "") -> None:
+        self.field, self.problem, self.remedy = field, problem, remedy
+        super().__init__(f"{field}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+
+class EpisodeInvalid(FleetLoopError):
+    """An episode file or its metadata breaks the format."""
+
+
+class SpecMismatch(FleetLoopError):
+    """A robot does not offer what a policy needs; the text shows both sides."""
+
+
+class ReleaseInvalid(FleetLoopError):
+    """A release's manifest, blob or hash is not what it claims to be."""
+
+
+class ConfigInvalid(FleetLoopError):
+    """A configuration value is unknown or out of range."""
+
+
+class UnknownName(FleetLoopError):
+    """No task, algorithm, policy, … goes by this name; the remedy lists the known ones."""
+
+
+class HubRefused(FleetLoopError):
+    """The hub understood the request and said no (HTTP 4xx). Trying again without a change is useless.
+
+    Attributes:
+        status: the HTTP status, e.g. 409 for a conflict.
+    """
+
+    def __init__(self, field: str, problem: str, remedy: str = "", status: int = 400) -> None:
+        super().__init__(field, problem, remedy)
+        self.status = status
+
+
+class HubUnavailable(FleetLoopError):
+    """The hub can't be reached or can't serve now. Try again later."""
+
+
+class LeaseLost(HubRefused):
+    """Somebody else holds the lease (a stale fencing number)."""
+
+
+class DiskTrouble(FleetLoopError):
+    """A directory can't be written, or a disk is full."""
+
+
+class SystemMissing(FleetLoopError):
+    """Something that the machine must provide (GL, a terminal, a port) is not there."""

@@ -1,0 +1,109 @@
+"""The directory that the actors of one host share with their courier.
+
+    spool/ID.partial, spool/ID.arrow    episodes being recorded, and sealed ones waiting for the hub
+    releases/VERSION.json, .safetensors verified weights; releases/current names the version to run
+    mail/ROBOT.registration.json        who the robot is;   written by the actor
+    mail/ROBOT.status.json              how it is;          written by the actor
+    mail/ROBOT.orders.json              the hub's answer;   written by the courier
+
+Mail is the latest word, not a queue: each file is replaced as a whole, so either side may die and return at any moment.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fleetloop.core.disk import Disk, disk_trouble
+from fleetloop.core.hub import Orders, Registration, RobotStatus
+from fleetloop.core.release import Release
+from fleetloop.core.spec import RobotSpec
+
+
+class HostDirectory:
+    """Paths and mail of one host."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self.root, self._disk = root, disk
+        self.spool, self.releases, self.mail = root / "spool", root / "releases", root / "mail"
+        for directory in (self.spool, self.releases, self.mail):
+            disk.make(directory)
+
+    # ------------------------------------------------------------------ releases
+
+    def install(self, release: Release, safetensors: bytes) -> None:
+        """Keep verified weights and make them the ones to run."""
+        self._disk.write(self._weights(release.version), safetensors)
+        self._disk.write(self._manifest(release.version), json.dumps(release.to_json()).encode())
+        self._disk.write(self.releases / "current", str(release.version).encode())
+
+    def current_version(self) -> int:
+        """The version to run; 0 before the first."""
+        try:
+            return int((self.releases / "current").read_text())
+        except FileNotFoundError:
+            return 0
+
+    def current(self) -> tuple[Release, bytes] | None:
+        """The release to run and its safetensors bytes; None before the first. The caller verifies them."""
+        version = self.current_version()
+        if not version:
+            return None
+        manifest = Release.from_json(json.loads(self._manifest(version).read_bytes()))
+        return manifest, self._weights(version).read_bytes()
+
+    def forget_releases(self, keep: int) -> None:
+        """Remove all but the newest `keep` releases."""
+        versions = sorted(int(path.stem) for path in self.releases.glob("*.json"))
+        for version in versions[:-keep]:
+            self._disk.remove(self._manifest(version))
+            self._disk.remove(self._weights(version))
+
+    def _manifest(self, version: int) -> Path:
+        return self.releases / f"{version:08d}.json"
+
+    def _weights(self, version: int) -> Path:
+        return self.releases / f"{version:08d}.safetensors"
+
+    # ------------------------------------------------------------------ mail
+
+    def post_registration(self, registration: Registration) -> None:
+        data = {**asdict(registration), "spec": registration.spec.to_json()}
+        self._post(f"{registration.robot}.registration.json", data)
+
+    def registrations(self) -> Iterator[Registration]:
+        for data in self._mail("registration"):
+            values = {**data, "spec": RobotSpec.from_json(data["spec"]), "tasks": tuple(data["tasks"])}
+            yield Registration(**values)
+
+    def post_status(self, status: RobotStatus) -> None:
+        self._post(f"{status.robot}.status.json", asdict(status))
+
+    def statuses(self) -> Iterator[RobotStatus]:
+        for data in self._mail("status"):
+            yield RobotStatus(**data)
+
+    def post_orders(self, orders: Orders) -> None:
+        self._post(f"{orders.robot}.orders.json", asdict(orders))
+
+    def orders(self, robot: str) -> Orders:
+        """The newest orders; none at all before the courier has spoken to the hub."""
+        try:
+            return Orders(**json.loads((self.mail / f"{robot}.orders.json").read_bytes()))
+        except FileNotFoundError:
+            return Orders(robot)
+
+    def _post(self, name: str, data: Mapping[str, Any]) -> None:
+        # Replaced at once but not fsynced: mail is worth nothing after a power cut.
+        temporary = self.mail / f".{name}.{os.getpid()}"
+        try:
+            temporary.write_text(json.dumps(data))
+            temporary.replace(self.mail / name)
+        except OSError as error:
+            raise disk_trouble(self.mail / name, error) from error
+
+    def _mail(self, kind: str) -> Iterator[dict[str, Any]]:
+        for path in sorted(self.mail.glob(f"*.{kind}.json")):
+            yield json.loads(path.read_bytes())

@@ -1,0 +1,192 @@
+"""The seam to the hub: experience in, releases out. The service itself offers it, and so does its HTTP client."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from fleetloop.core.outcome import Annotation
+from fleetloop.core.release import Release
+from fleetloop.core.spec import RobotSpec
+
+EDGE, STABLE = "edge", "stable"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A robot that joins: where it is, what it offers, what it is to do."""
+
+    robot: str
+    host: str
+    site: str
+    tasks: tuple[str, ...]
+    spec: RobotSpec
+
+
+@dataclass(frozen=True)
+class RobotStatus:
+    """What a robot's courier tells the hub at every beat. Counts are since the actor started.
+
+    Attributes:
+        phase: `waiting` (for a first release), `resetting`, `running` or `stopped`.
+        release: the version that it runs.
+        wants_attention: its operator asks for the attention lease.
+        operator: the pool that its operator belongs to.
+        alarm: what is wrong, in a line; empty if nothing is.
+    """
+
+    robot: str
+    phase: str
+    task: str = ""
+    episode: str = ""
+    release: int = 0
+    episodes: int = 0
+    successes: int = 0
+    interventions: int = 0
+    frames: int = 0
+    frames_human: int = 0
+    ticks_missed: int = 0
+    lateness_s: float = 0.0
+    wants_attention: bool = False
+    operator: str = ""
+    alarm: str = ""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The hub's answer to a beat, for one robot.
+
+    Attributes:
+        attention_until: clock seconds until which its operator holds it; 0 for not at all.
+        attendant: who of the pool attends.
+    """
+
+    robot: str
+    attention_until: float = 0.0
+    attendant: str = ""
+
+
+@dataclass(frozen=True)
+class LearnerStatus:
+    """What the learner tells the hub: how far it is, and its per-task figures for the fleet view."""
+
+    run: str
+    step: int
+    release: int
+    cursor: int
+    parked: bool
+    lag_s: float
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    alarm: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One row of the fleet view: a registered robot, its last status, and how long ago that came (clock seconds)."""
+
+    registration: Registration
+    status: RobotStatus | None
+    silent_s: float
+    orders: Orders
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Who is there and what they run."""
+
+    clock_s: float
+    members: tuple[Member, ...]
+    learner: LearnerStatus | None
+    learner_silent_s: float
+    episodes: int
+    edge: int
+    stable: int
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """The hub has the episode durably. `seq` is its place in the event order; `known` if it was there already."""
+
+    id: str
+    seq: int
+    known: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something new for the learner: kind `episode` or `annotation`, the id, and what the catalog knows of it."""
+
+    seq: int
+    kind: str
+    ref: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LearnerLease:
+    """The right to publish. A publish under an older fence than the newest is refused."""
+
+    holder: str
+    fence: int
+    until: float
+
+
+class Hub(Protocol):
+    """Every call may raise HubRefused (don't repeat it) or HubUnavailable (try again later)."""
+
+    # experience
+    def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
+        """Hand over a sealed episode. The same id and bytes again is the same entry; other bytes are refused."""
+        ...
+
+    def get_episode(self, id: str, path: Path) -> None:
+        """Fetch the sealed file to `path`, verified."""
+        ...
+
+    def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+        """Catalog rows, newest first: id, seq, robot, site, task, purpose, outcome, frames, interventions, …"""
+        ...
+
+    def annotate(self, annotation: Annotation) -> int: ...
+
+    def annotations(self, episode: str) -> Sequence[Annotation]: ...
+
+    def events(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> Sequence[Event]:
+        """Events in commit order with seq > after; waits up to `wait_s` real seconds for the first one."""
+        ...
+
+    # releases
+    def claim_lease(self, holder: str) -> LearnerLease:
+        """Become the one learner, under a new fence. Refused while another holder's lease has not run out."""
+        ...
+
+    def renew_lease(self, lease: LearnerLease) -> LearnerLease: ...
+
+    def put_blob(self, hash: str, data: bytes) -> None: ...
+
+    def get_blob(self, hash: str) -> bytes: ...
+
+    def publish(self, release: Release, lease: LearnerLease) -> Release:
+        """Number a release and move the channels. Its blobs must be there. Raises LeaseLost for a stale fence."""
+        ...
+
+    def release(self, version: int) -> Release: ...
+
+    def releases(self, *, limit: int = 1000) -> Sequence[Release]:
+        """Newest first."""
+        ...
+
+    def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
+        """The channel's release if its version is not `after`; waits up to `wait_s` real seconds for one."""
+        ...
+
+    # fleet
+    def register(self, registration: Registration) -> None:
+        """Join. Raises SpecMismatch (both sides named) if the run's policy does not fit the robot."""
+        ...
+
+    def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]: ...
+
+    def report_learner(self, status: LearnerStatus) -> None: ...
+
+    def fleet(self) -> Fleet: ...

@@ -1,0 +1,71 @@
+"""The seam to an operator: a person, or a scripted stand-in, who may take a robot over."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The operator drives: `action` (A,) is sent."""
+
+    action: FloatArray
+
+
+@dataclass(frozen=True)
+class HandBack:
+    """The policy may go on."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The operator ends the episode with this outcome."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class View:
+    """What an operator sees at a tick.
+
+    Attributes:
+        proposed: (A,) what the policy would send; None while it has nothing to propose.
+        attention: whether the operator holds this robot's attention lease; without it nothing it says is obeyed.
+        driving: whether the operator drove at the last tick.
+        elapsed: share of the time limit that has passed, 0 to 1 and beyond.
+    """
+
+    tick: int
+    observation: Observation
+    proposed: FloatArray | None
+    attention: bool
+    driving: bool
+    elapsed: float
+
+
+class Operator(Protocol):
+    """Asked at every tick; never blocks.
+
+    Attributes:
+        name: the pool of people that it belongs to; recorded with its frames.
+        wants_attention: whether it asks for the robot's attention lease now.
+    """
+
+    name: str
+    wants_attention: bool
+
+    def start(self, instruction: str) -> None:
+        """A new episode begins."""
+        ...
+
+    def watch(self, view: View) -> Drive | HandBack | Mark | None: ...
+
+
+class Expert(Protocol):
+    """Somebody who knows what to do next. In simulation it reads the true state: privileged."""
+
+    def action(self) -> FloatArray:
+        """(A,) the action for this tick."""
+        ...

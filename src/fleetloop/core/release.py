@@ -1,0 +1,98 @@
+"""A release: one published set of weights, described by its manifest."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.spec import PolicySpec
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of the decoded result: its hash is of the bytes that a robot will load."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    hash: str
+
+
+@dataclass(frozen=True)
+class BlobEntry:
+    """One content-addressed object that the codec needs: blake3 hash and size in bytes."""
+
+    hash: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """The manifest. JSON on the wire and on disk.
+
+    Attributes:
+        version: assigned by the hub, counting from 1; 0 before that.
+        parent: the version that this one was trained on from; 0 for none.
+        run: the training run; step: optimizer steps so far.
+        trained_through: the event cursor up to which the learner had seen experience.
+        covers: online episodes with corrections of which this is the first release to have drawn enough
+            (32 samples, or as many as there are): what `correction_to_fleet` is measured by.
+        policy: name and configuration from which the architecture is rebuilt.
+        spec: the PolicySpec as JSON; spec_hash, config_hash and statistics_hash fix what the weights mean.
+        conditions: what the policy may be conditioned on.
+        base: the version that the codec's bytes are relative to; 0 when they stand alone.
+        result_hash: blake3 over all tensor hashes, in order; what a robot verifies before it drives.
+        clock_s: clock seconds when it was handed to the hub.
+    """
+
+    run: str
+    step: int
+    parent: int
+    trained_through: int
+    policy: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    spec_hash: str
+    config_hash: str
+    statistics_hash: str
+    conditions: tuple[str, ...]
+    codec: str
+    tensors: tuple[TensorEntry, ...]
+    blobs: tuple[BlobEntry, ...]
+    result_hash: str
+    clock_s: float
+    version: int = 0
+    base: int = 0
+    covers: tuple[str, ...] = ()
+    signature: str = ""
+    format: int = MANIFEST_FORMAT
+
+    def numbered(self, version: int) -> "Release":
+        return replace(self, version=version)
+
+    def policy_spec(self) -> PolicySpec:
+        return PolicySpec.from_json(self.spec)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Release":
+        """Raises ReleaseInvalid naming the field that is wrong."""
+        values = dict(data)
+        known = {item.name for item in fields(cls)}
+        if values.get("format") != MANIFEST_FORMAT:
+            raise ReleaseInvalid("format", f"is {values.get('format')!r}", f"this version reads {MANIFEST_FORMAT}")
+        for name in sorted(set(values) - known):
+            raise ReleaseInvalid(name, "is no field of a manifest")
+        try:
+            values["tensors"] = tuple(
+                TensorEntry(item["name"], item["dtype"], tuple(item["shape"]), item["hash"]) for item in data["tensors"]
+            )
+            values["blobs"] = tuple(BlobEntry(item["hash"], int(item["size"])) for item in data["blobs"])
+            values["conditions"] = tuple(data["conditions"])
+            values["covers"] = tuple(data.get("covers", ()))
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReleaseInvalid("manifest", f"is incomplete or malformed ({error})") from error

@@ -1,0 +1,166 @@
+"""What robots offer and policies need, and whether the two fit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NoReturn
+
+from blake3 import blake3
+
+from fleetloop.core.errors import SpecMismatch
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """One array of an observation or an action.
+
+    Attributes:
+        name: e.g. `hands`.
+        shape: without the time axis.
+        dtype: a numpy dtype's name.
+        unit: in words, e.g. `m`.
+        low, high: the limits of every element, when they are known.
+        categories: for integer features, the word that each value stands for.
+        label: True for what may serve as a training target but is never a policy's input (simulation's ground truth).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+    label: bool = False
+
+    def describe(self) -> str:
+        return f"{self.name} {self.dtype}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """One camera: frames of (height, width, 3) uint8."""
+
+    name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """What a robot observes and accepts.
+
+    Attributes:
+        embodiment: robots of one embodiment share normalisation statistics.
+        state: the features of an observation.
+        action: the feature that `Robot.act` takes.
+        control_hz: ticks per second.
+        cameras: in the order in which they are recorded.
+    """
+
+    embodiment: str
+    state: tuple[FeatureSpec, ...]
+    action: FeatureSpec
+    control_hz: float
+    cameras: tuple[CameraSpec, ...] = ()
+
+    def hash(self) -> str:
+        return _hash(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RobotSpec":
+        return cls(
+            embodiment=data["embodiment"],
+            state=tuple(_feature(item) for item in data["state"]),
+            action=_feature(data["action"]),
+            control_hz=data["control_hz"],
+            cameras=tuple(CameraSpec(**item) for item in data["cameras"]),
+        )
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a policy consumes and emits.
+
+    Attributes:
+        inputs: state features, by the policy's own names.
+        cameras: image inputs at the resolution that the policy wants.
+        action: shape of one action.
+        horizon: actions in a chunk.
+        execute: how many of them are played before the next chunk takes over.
+        control_hz: the tick rate that the chunk is meant for.
+        rename: the policy's feature or camera name -> the robot's, where they differ.
+    """
+
+    inputs: tuple[FeatureSpec, ...]
+    action: FeatureSpec
+    horizon: int
+    execute: int
+    control_hz: float
+    cameras: tuple[CameraSpec, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    def hash(self) -> str:
+        return _hash(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "PolicySpec":
+        return cls(
+            inputs=tuple(_feature(item) for item in data["inputs"]),
+            action=_feature(data["action"]),
+            horizon=data["horizon"],
+            execute=data["execute"],
+            control_hz=data["control_hz"],
+            cameras=tuple(CameraSpec(**item) for item in data["cameras"]),
+            rename=dict(data["rename"]),
+        )
+
+
+def check_fit(robot: RobotSpec, policy: PolicySpec) -> None:
+    """Raise unless the robot offers every input of the policy and accepts its actions.
+
+    Raises:
+        SpecMismatch: naming the feature, with both sides shown.
+    """
+    offered = {feature.name: feature for feature in robot.state if not feature.label}
+    for needed in policy.inputs:
+        name = policy.rename.get(needed.name, needed.name)
+        given = offered.get(name)
+        if given is None or (given.shape, given.dtype) != (needed.shape, needed.dtype):
+            _refuse(name, needed.describe(), given.describe() if given else ", ".join(offered) or "nothing")
+        if needed.categories and given.categories != needed.categories:
+            _refuse(name, f"the words {needed.categories[:4]}…", f"the words {given.categories[:4]}…")
+    cameras = {camera.name for camera in robot.cameras}
+    for camera in policy.cameras:
+        name = policy.rename.get(camera.name, camera.name)
+        if name not in cameras:
+            _refuse(name, f"camera {camera.name}", f"cameras {sorted(cameras) or 'none'}")
+    if robot.action.shape != policy.action.shape:
+        _refuse(robot.action.name, policy.action.describe(), robot.action.describe())
+    if robot.control_hz != policy.control_hz:
+        _refuse("control_hz", f"{policy.control_hz} Hz", f"{robot.control_hz} Hz")
+
+
+def _refuse(name: str, needed: str, given: str) -> NoReturn:
+    raise SpecMismatch(
+        name,
+        f"the policy needs {needed}; the robot offers {given}",
+        "map the robot's names onto the policy's with `policy.rename`, or choose another policy",
+    )
+
+
+def _feature(data: Mapping[str, Any]) -> FeatureSpec:
+    values = dict(data)
+    values["shape"] = tuple(values["shape"])
+    values["categories"] = tuple(values["categories"])
+    return FeatureSpec(**values)
+
+
+def _hash(spec: RobotSpec | PolicySpec) -> str:
+    return blake3(json.dumps(asdict(spec), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,124 @@
+"""The box's expert: each gripper pushes the panels of its own two sides shut, walls first, major flaps last.
+
+The left gripper has the left and front sides, the right one the right and back sides. What a gripper does depends on
+where it is relative to the panel that it is to close next, and on nothing else.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetloop.sim.box import (
+    BACK_SIDE,
+    FLAP_CLOSED,
+    FRONT_SIDE,
+    LEFT_SIDE,
+    RIGHT_SIDE,
+    SIDES,
+    WALL_HEIGHT,
+    BoxScene,
+)
+from fleetloop.sim.expert import CLOSE, Expert
+
+Array = npt.NDArray[np.float64]
+
+SIDES_OF_HAND = ((LEFT_SIDE, FRONT_SIDE), (RIGHT_SIDE, BACK_SIDE))
+PUSHED = 1.48  # radians: just past the latch
+
+# Metres above the board, for a gripper's tip (its pads reach 1 cm lower).
+WALL_PUSH = 0.030
+FLAP_PUSH = WALL_HEIGHT + 0.034
+FLAP_PRESS = WALL_HEIGHT + 0.014
+TRAVEL_MARGIN = 0.035
+
+WALL_STANDOFF = 0.045  # metres from the panel's tip to where a push begins
+FLAP_STANDOFF = 0.05  # metres from the crease
+LANE = 0.032  # metres that a push may be off the panel's middle
+FUNNEL_RADIUS, FUNNEL_SLOPE = 0.02, 2.0
+PUSH_SPEED = 0.6
+
+
+class BoxExpert(Expert[BoxScene]):
+    """Raises the walls, and closes the flaps where there are any."""
+
+    def progress(self) -> float:
+        return float(np.minimum(self.scene.angles(), PUSHED).sum())
+
+    def back_off(self, hand: int) -> Array:
+        action = super().back_off(hand)
+        action[4] = CLOSE
+        return action
+
+    def decide(self) -> Array:
+        self._angles = self.scene.angles()
+        self._hands = self.scene.hands.pose()
+        self._yaw = self.scene.base_pose()[2]
+        self._hinges = self.scene.hinge_positions()
+        tallest = max(side.flap for side in SIDES) if len(self._angles) > 4 else 0.0
+        self._travel = WALL_HEIGHT + tallest + TRAVEL_MARGIN
+        return np.stack([self._act(hand) for hand in (0, 1)])
+
+    def _act(self, hand: int) -> Array:
+        for hinge in self._order(hand):
+            if self._angles[hinge] < PUSHED:
+                return self._push_wall(hand, hinge) if hinge < 4 else self._push_flap(hand, hinge)
+        home = self.scene.hands.home[hand]
+        return self._approach(hand, home[:2], home[2] - self.scene.board)
+
+    def _order(self, hand: int) -> list[int]:
+        """The hinges that this gripper closes, in order."""
+        walls = list(SIDES_OF_HAND[hand])
+        return walls + [4 + side for side in walls] if len(self._angles) > 4 else walls
+
+    def _outward(self, side: int) -> Array:
+        angle = SIDES[side].outward + self._yaw
+        return np.array([np.cos(angle), np.sin(angle)])
+
+    def _offset(self, hand: int, hinge: int, outward: Array) -> tuple[float, float, float]:
+        """Metres from the crease to the gripper: outward, along the crease; and above the board."""
+        x, y = self._hands[hand, :2] - self._hinges[hinge, :2]
+        along = float(y * outward[0] - x * outward[1])
+        return float(x * outward[0] + y * outward[1]), along, float(self._hands[hand, 2] - self.scene.board)
+
+    def _push_wall(self, hand: int, wall: int) -> Array:
+        outward, crease = self._outward(wall), self._hinges[wall, :2]
+        out, along, height = self._offset(hand, wall, outward)
+        if abs(along) < LANE and out > 0 and height < WALL_PUSH + 0.025:
+            return self._go(hand, crease, WALL_PUSH, PUSH_SPEED)
+        return self._approach(hand, crease + outward * (self._reach(wall) + WALL_STANDOFF), WALL_PUSH)
+
+    def _reach(self, wall: int) -> float:
+        """How far the wall, with its flap, sticks out from its crease, in metres."""
+        angle = self._angles[wall]
+        reach = WALL_HEIGHT * np.cos(angle)
+        if len(self._angles) > 4:
+            reach = max(reach, reach + SIDES[wall].flap * np.cos(angle + self._angles[4 + wall]))
+        return float(reach)
+
+    def _push_flap(self, hand: int, flap: int) -> Array:
+        side = flap - 4
+        outward, crease = self._outward(side), self._hinges[flap, :2]
+        out, along, height = self._offset(hand, flap, outward)
+        end = -0.65 * SIDES[side].flap
+        outside = out > -max(height - WALL_HEIGHT, 0.0) * np.tan(np.clip(self._angles[flap], 0, 1.3)) - 0.01
+        inside_lane = abs(along) < LANE and outside and height < FLAP_PUSH + 0.025
+        if inside_lane and self._may_close(side):
+            share = np.clip((out - end) / (0.02 - end), 0, 1)
+            level = FLAP_PRESS + (FLAP_PUSH - FLAP_PRESS) * share
+            return self._go(hand, crease + outward * end, level, PUSH_SPEED)
+        return self._approach(hand, crease + outward * FLAP_STANDOFF, FLAP_PUSH)
+
+    def _may_close(self, side: int) -> bool:
+        minors = self._angles[[4 + LEFT_SIDE, 4 + RIGHT_SIDE]]
+        return SIDES[side].minor or bool((minors > FLAP_CLOSED).all())
+
+    def _approach(self, hand: int, target: Array, height: float) -> Array:
+        """Rise over what stands in between, go across, and come down as through a funnel."""
+        distance = float(np.hypot(*(target - self._hands[hand, :2])))
+        over = height + FUNNEL_SLOPE * max(distance - FUNNEL_RADIUS, 0.0)
+        over = min(over, max(self._travel, height))
+        if self._hands[hand, 2] - self.scene.board < over - 0.03:
+            return self._go(hand, self._hands[hand, :2], over + 0.02, 1.0)
+        return self._go(hand, target, over, 1.0)
+
+    def _go(self, hand: int, target: Array, height: float, speed: float) -> Array:
+        return self.go(hand, [*target, self.scene.board + height], yaw=self._yaw, grip=CLOSE, speed=speed)

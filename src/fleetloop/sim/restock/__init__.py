@@ -1,0 +1,1 @@
+"""Restocking a shop: shelf, misplaced item, freezer, cooler."""

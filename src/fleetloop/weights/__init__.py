@@ -1,0 +1,1 @@
+"""From a policy's tensors to verified weights on a robot: codec and verification. Decoding needs no torch."""
