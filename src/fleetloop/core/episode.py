@@ -6,6 +6,7 @@ holds `fleetloop.meta`, one JSON object: `EpisodeMeta`. How such a file comes to
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,9 +89,15 @@ class EpisodeMeta:
         if values.get("format") != FORMAT:
             raise EpisodeInvalid("format", f"is {values.get('format')!r}", f"this version reads format {FORMAT}")
         spec_hash = values.pop("spec_hash", None)
-        for name, kind in (("id", str), ("run", str), ("robot", str), ("site", str), ("task", str)):
-            if not isinstance(values.get(name), kind) or not values[name]:
+        for name in ("id", "run", "robot", "site", "task"):
+            if not values.get(name):
                 raise EpisodeInvalid(name, f"is {values.get(name)!r}, not a text")
+        for name in ("id", "run", "robot", "site", "task", "instruction", "operator", "clock"):
+            if not isinstance(values.get(name, ""), str):
+                raise EpisodeInvalid(name, f"is {values[name]!r}, not a text")
+        for name in ("seed", "reset_s", "clock_offset_s"):
+            if not _is_number(values.get(name, 0)):
+                raise EpisodeInvalid(name, f"is {values[name]!r}, not a finite number")
         if not is_id(values["id"]):
             raise EpisodeInvalid("id", f"{values['id']!r} is no ULID")
         if values.get("purpose") not in PURPOSES:
@@ -245,6 +252,10 @@ def validate(episode: Episode) -> None:
         raise EpisodeInvalid("tick", "does not rise from frame to frame")
     if not np.isin(episode.source, [int(member) for member in Source]).all():
         raise EpisodeInvalid("source", f"holds a value outside 0 to {max(Source)}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _first_line(error: Exception) -> str:

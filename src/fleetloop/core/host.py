@@ -55,9 +55,9 @@ class HostDirectory:
         return manifest, self._weights(version).read_bytes()
 
     def forget_releases(self, keep: int) -> None:
-        """Remove all but the newest `keep` releases."""
+        """Remove all but the newest `keep` releases and the current one, which a rollback may have made an old one."""
         versions = sorted(int(path.stem) for path in self.releases.glob("*.json"))
-        for version in versions[:-keep]:
+        for version in set(versions[:-keep]) - {self.current_version()}:
             self._disk.remove(self._manifest(version))
             self._disk.remove(self._weights(version))
 
@@ -84,6 +84,10 @@ class HostDirectory:
     def statuses(self) -> Iterator[RobotStatus]:
         for data in self._mail("status"):
             yield RobotStatus(**data)
+
+    def status_stamp(self, robot: str) -> int:
+        """A number that changes whenever the robot posts its status, so that a dead actor's last word is told apart."""
+        return (self.mail / f"{robot}.status.json").stat().st_mtime_ns
 
     def post_orders(self, orders: Orders) -> None:
         self._post(f"{orders.robot}.orders.json", asdict(orders))

@@ -59,11 +59,13 @@ class Orders:
     Attributes:
         attention_until: clock seconds until which its operator holds it; 0 for not at all.
         attendant: who of the pool attends.
+        alarm: why the hub will not have this robot; empty if it does.
     """
 
     robot: str
     attention_until: float = 0.0
     attendant: str = ""
+    alarm: str = ""
 
 
 @dataclass(frozen=True)

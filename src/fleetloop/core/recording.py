@@ -66,6 +66,14 @@ class Recording:
         except OSError as error:
             raise disk_trouble(self.path, error) from error
 
+    def abandon(self) -> None:
+        """Let go of the file after a DiskTrouble. What is on the disk is sealed as `aborted` one day."""
+        self._rows = []
+        try:
+            self._file.close()
+        except OSError:
+            self._file.close()  # the first call failed to write what was buffered; the second one closes
+
 
 @dataclass(frozen=True)
 class Sealed:

@@ -17,7 +17,11 @@ class EpisodeStart:
 
 
 class Robot(Protocol):
-    """A robot, real or simulated. One control loop alone calls it."""
+    """A robot, real or simulated. One control loop alone calls it.
+
+    Arrays that it hands out belong to the receiver, who may read them later and in another thread: never write to them
+    again.
+    """
 
     spec: RobotSpec
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
+import numpy as np
 from blake3 import blake3
 
 from fleetloop.core.errors import SpecMismatch
@@ -19,6 +20,7 @@ class FeatureSpec:
         shape: without the time axis.
         dtype: a numpy dtype's name.
         unit: in words, e.g. `m`.
+        fields: what the entries along the last axis are; empty where they need no names.
         low, high: the limits of every element, when they are known.
         categories: for integer features, the word that each value stands for.
         label: True for what may serve as a training target but is never a policy's input (simulation's ground truth).
@@ -28,6 +30,7 @@ class FeatureSpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
     unit: str = ""
+    fields: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
     categories: tuple[str, ...] = ()
@@ -158,7 +161,12 @@ def _refuse(name: str, needed: str, given: str) -> NoReturn:
 def _feature(data: Mapping[str, Any]) -> FeatureSpec:
     values = dict(data)
     values["shape"] = tuple(values["shape"])
+    values["fields"] = tuple(values["fields"])
     values["categories"] = tuple(values["categories"])
+    if not all(isinstance(size, int) and size > 0 for size in values["shape"]):
+        raise ValueError(f"{values['name']} has the shape {list(values['shape'])}")
+    if np.dtype(values["dtype"]).kind not in "biuf":
+        raise ValueError(f"{values['name']} has the dtype {values['dtype']}, which is no kind of number")
     return FeatureSpec(**values)
 
 

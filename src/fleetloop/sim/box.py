@@ -19,8 +19,8 @@ from fleetloop.sim.site import SiteParameters
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-WALLS_SECONDS = 7.0
-ASSEMBLE_SECONDS = 14.0
+WALLS_TIME_LIMIT = 8.0
+ASSEMBLE_TIME_LIMIT = 14.0
 
 HALF_LENGTH, HALF_WIDTH, WALL_HEIGHT = 0.10, 0.07, 0.08
 MINOR_FLAP, MAJOR_FLAP = 0.055, 0.066
@@ -36,6 +36,11 @@ AWAY_HEIGHT, AWAY_DISTANCE = 0.12, 0.20
 # A panel that lies flat cannot be lifted by a vertical finger: the sheet is creased, and its hinges stop short of flat.
 WALL_RANGE, FLAP_RANGE = (0.3, 1.58), (-0.2, 1.62)
 CREASE, CREASE_SPREAD = 0.45, 0.10
+# Flaps spring back out unless latched, as cardboard does: a major flap that leans in would block the minor ones.
+FLAP_STIFFNESS, FLAP_REST = 0.05, -0.12  # N m/rad, rad
+MINOR_GAP, MAJOR_GAP = 0.018, 0.004  # metres by which a flap is narrower than its wall, at each edge
+# Metres and radians that the sheet can slide: without a stop, a one-sided push once shoved it out of reach.
+SHEET_RANGE, SHEET_TURN = 0.08, 0.5
 PANEL_FRICTION = 0.15  # low, so that a pushing finger slides up along the panel
 
 # Collision bits: pads meet panels, and major flaps meet minor ones; panels pass through all else.
@@ -79,7 +84,7 @@ class BoxScene(Scene):
         opening=0.0,
         pad_collision=f'contype="{PAD_BIT}" conaffinity="{PAD_BIT | 1}"',
     )
-    front_camera = 'pos="0 -0.66 0.60" xyaxes="1 0 0 0 .68 .73" fovy="50"'
+    front_camera = 'pos="0 -0.76 0.60" xyaxes="1 0 0 0 .58 .815" fovy="42"'
     overhead_camera = 'pos="0 0 0.95" xyaxes="1 0 0 0 1 0" fovy="45"'
 
     task_instruction: ClassVar[str]
@@ -98,7 +103,9 @@ class BoxScene(Scene):
         self._base_qvel = np.array([model.joint(f"base_{axis}").dofadr[0] for axis in ("x", "y", "yaw")])
         self._slots = np.array([*range(len(names)), BASE_SLOT])
         self._geoms = np.array([model.geom(name).id for name in (*names, "base")])
-        self.closed_angle = np.array([WALL_CLOSED if kind == "wall" else FLAP_CLOSED for kind in self.kinds for _ in SIDES])
+        self.closed_angle = np.array(
+            [WALL_CLOSED if kind == "wall" else FLAP_CLOSED for kind in self.kinds for _ in SIDES]
+        )
 
     def world_mjcf(self) -> tuple[str, str, str]:
         self.board = BOARD_HEIGHT + self.site.furniture_height
@@ -109,9 +116,12 @@ class BoxScene(Scene):
         <geom name="board" type="box" size="0.30 0.26 {self.board / 2}" pos="{x} {y} {self.board / 2}"
               rgba="{self.site.rgba(0.34, 0.45, 0.52)}" conaffinity="0"/>
         <body name="base" pos="{x} {y} {self.board}">
-          <joint name="base_x" type="slide" axis="1 0 0" frictionloss="{6 * friction}" damping="20"/>
-          <joint name="base_y" type="slide" axis="0 1 0" frictionloss="{6 * friction}" damping="20"/>
-          <joint name="base_yaw" type="hinge" axis="0 0 1" frictionloss="{0.36 * friction}" damping="0.5"/>
+          <joint name="base_x" type="slide" axis="1 0 0" range="-{SHEET_RANGE} {SHEET_RANGE}"
+                 limited="true" frictionloss="{6 * friction}" damping="20"/>
+          <joint name="base_y" type="slide" axis="0 1 0" range="-{SHEET_RANGE} {SHEET_RANGE}"
+                 limited="true" frictionloss="{6 * friction}" damping="20"/>
+          <joint name="base_yaw" type="hinge" axis="0 0 1" range="-{SHEET_TURN} {SHEET_TURN}"
+                 limited="true" frictionloss="{0.36 * friction}" damping="0.5"/>
           <geom name="base" type="box" size="{HALF_LENGTH} {HALF_WIDTH} 0.002" pos="0 0 0.002"
                 mass="{0.3 * self.site.mass}" rgba="{self.site.rgba(0.7, 0.5, 0.3)}" contype="0" conaffinity="0"/>
           {walls}
@@ -122,7 +132,9 @@ class BoxScene(Scene):
             for kind in self.kinds
             for side in SIDES
         )
-        return bodies, latches, ""
+        # Closed fingers would otherwise press on each other in eight contacts for ever.
+        fingers = '<contact><exclude body1="Ll" body2="Lr"/><exclude body1="Rl" body2="Rr"/></contact>'
+        return bodies, latches, fingers
 
     def _wall_mjcf(self, side: Side) -> str:
         x, y = side.distance * np.cos(side.outward), side.distance * np.sin(side.outward)
@@ -140,11 +152,13 @@ class BoxScene(Scene):
     def _flap_mjcf(self, side: Side) -> str:
         low, high = FLAP_RANGE
         contype, conaffinity = (0, PAD_BIT | MAJOR_BIT) if side.minor else (MAJOR_BIT, PAD_BIT)
+        half_width = side.half_width - (MINOR_GAP if side.minor else MAJOR_GAP)
         return f"""
         <body name="{side.name}_flap" pos="{WALL_HEIGHT} 0 0">
           <joint name="{side.name}_flap" type="hinge" axis="0 -1 0" range="{low} {high}" limited="true" damping="0.005"
-                 frictionloss="{0.02 * self.site.friction}" armature="0.0002"/>
-          <geom name="{side.name}_flap" type="box" size="{side.flap / 2} {side.half_width - 0.004} {THICKNESS}"
+                 frictionloss="{0.006 * self.site.friction}" stiffness="{FLAP_STIFFNESS}" springref="{FLAP_REST}"
+                 armature="0.0002"/>
+          <geom name="{side.name}_flap" type="box" size="{side.flap / 2} {half_width} {THICKNESS}"
                 pos="{side.flap / 2} 0 0" mass="{0.012 * self.site.mass}" rgba="{self.site.rgba(0.85, 0.68, 0.45)}"
                 contype="{contype}" conaffinity="{conaffinity}" {self._surface()}/>
         </body>"""
@@ -157,7 +171,7 @@ class BoxScene(Scene):
         qpos = self.data.qpos
         qpos[self._base_qpos] = rng.uniform((-0.04, -0.04, -0.25), (0.04, 0.04, 0.25))
         qpos[self._qpos[:4]] = CREASE + rng.uniform(-CREASE_SPREAD, CREASE_SPREAD, 4)
-        qpos[self._qpos[4:]] = rng.uniform(-0.05, 0.1, len(self._qpos) - 4)
+        qpos[self._qpos[4:]] = FLAP_REST + rng.uniform(-0.05, 0.05, len(self._qpos) - 4)
         if rng.random() < 0.3:  # one wall is already half up
             qpos[self._qpos[rng.integers(4)]] = rng.uniform(0.6, 1.4)
         self._name_entities()
@@ -218,7 +232,7 @@ class BoxScene(Scene):
         """Shove the box and knock one wall open."""
         wall = int(rng.integers(4))
         self.data.eq_active[self._latches[wall]] = 0
-        self.data.qvel[self._qvel[wall]] -= rng.uniform(6, 14)
+        self.data.qvel[self._qvel[wall]] -= rng.uniform(12, 20)
         self.data.qvel[self._base_qvel[:2]] += rng.uniform(-0.5, 0.5, 2)
 
 

@@ -24,17 +24,20 @@ Array = npt.NDArray[np.float64]
 SIDES_OF_HAND = ((LEFT_SIDE, FRONT_SIDE), (RIGHT_SIDE, BACK_SIDE))
 PUSHED = 1.48  # radians: just past the latch
 
-# Metres above the board, for a gripper's tip (its pads reach 1 cm lower).
-WALL_PUSH = 0.030
+PAD_REACH = 0.01  # metres that the pads reach below a gripper's position
+# Metres above the board, for a gripper's position. A wall's tip is never lower than 0.028: pushed from above it, the
+# wall would only be pressed onto its stop.
+WALL_PUSH = 0.020
 FLAP_PUSH = WALL_HEIGHT + 0.034
 FLAP_PRESS = WALL_HEIGHT + 0.014
-TRAVEL_MARGIN = 0.035
+TRAVEL_MARGIN = 0.03
 
 WALL_STANDOFF = 0.045  # metres from the panel's tip to where a push begins
 FLAP_STANDOFF = 0.05  # metres from the crease
 LANE = 0.032  # metres that a push may be off the panel's middle
-FUNNEL_RADIUS, FUNNEL_SLOPE = 0.02, 2.0
-PUSH_SPEED = 0.6
+FUNNEL_RADIUS, FUNNEL_SLOPE = 0.03, 2.0
+PUSH_SPEED = 0.8
+SAGGING = 0.012  # metres below the wanted height at which a gripper rises before it goes on
 
 
 class BoxExpert(Expert[BoxScene]):
@@ -82,7 +85,8 @@ class BoxExpert(Expert[BoxScene]):
     def _push_wall(self, hand: int, wall: int) -> Array:
         outward, crease = self._outward(wall), self._hinges[wall, :2]
         out, along, height = self._offset(hand, wall, outward)
-        if abs(along) < LANE and out > 0 and height < WALL_PUSH + 0.025:
+        under_the_tip = WALL_HEIGHT * np.sin(self._angles[wall]) + PAD_REACH
+        if abs(along) < LANE and out > 0 and height < min(WALL_PUSH + 0.03, under_the_tip):
             return self._go(hand, crease, WALL_PUSH, PUSH_SPEED)
         return self._approach(hand, crease + outward * (self._reach(wall) + WALL_STANDOFF), WALL_PUSH)
 
@@ -116,7 +120,7 @@ class BoxExpert(Expert[BoxScene]):
         distance = float(np.hypot(*(target - self._hands[hand, :2])))
         over = height + FUNNEL_SLOPE * max(distance - FUNNEL_RADIUS, 0.0)
         over = min(over, max(self._travel, height))
-        if self._hands[hand, 2] - self.scene.board < over - 0.03:
+        if self._hands[hand, 2] - self.scene.board < over - SAGGING:
             return self._go(hand, self._hands[hand, :2], over + 0.02, 1.0)
         return self._go(hand, target, over, 1.0)
 

@@ -18,7 +18,6 @@ Array = npt.NDArray[np.float64]
 OPEN, CLOSE = -1.0, 1.0
 
 
-
 S = TypeVar("S", bound=Scene)
 
 

@@ -74,7 +74,7 @@ def _hand_body(prefix: str, home: tuple[float, float, float], layout: HandsLayou
       <joint name="{prefix}z" type="slide" axis="0 0 1"/>
       <joint name="{prefix}w" type="hinge" axis="0 0 1" armature="0.01"/>
       <geom type="box" size="0.06 0.018 0.012" pos="0 0 0.092" mass="0.5" {shaft}/>
-      <camera name="wrist_{prefix}" pos="0 -0.10 0.16" xyaxes="1 0 0 0 .85 .53" fovy="62"/>
+      <camera name="wrist_{prefix}" pos="0 -0.075 0.09" xyaxes="1 0 0 0 .8 .6" fovy="72"/>
       {fingers}
     </body>"""
 

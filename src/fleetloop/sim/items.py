@@ -2,6 +2,7 @@
 
 import colorsys
 from dataclasses import dataclass
+from math import hypot
 from typing import Literal
 
 import mujoco
@@ -55,6 +56,9 @@ ITEM_TYPES: dict[str, ItemType] = {
 }
 if tuple(ITEM_TYPES) != ITEM_NAMES:
     raise ValueError("items: ITEM_TYPES and layout.ITEM_NAMES differ")
+
+TWISTING_FRICTION = 0.03  # metres; with 0.005 a can tips forward between the pads while it is carried
+ROLLING_FRICTION = 0.002
 
 _GEOM_TYPES = {"box": mujoco.mjtGeom.mjGEOM_BOX, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
 
@@ -116,7 +120,8 @@ class ItemBodies:
         # Collision detection culls by two copies of the bounding box: the geom's and the body's.
         model.geom_aabb[geom, 3:] = half
         model.bvh_aabb[model.body_bvhadr[body], 3:] = half
-        model.geom_friction[geom] = item.friction * site.friction, 0.005, 0.0001
+        model.geom_friction[geom] = item.friction * site.friction, TWISTING_FRICTION, ROLLING_FRICTION
+        model.geom_condim[geom] = 4 if is_box else 6  # without rolling friction a fallen can never stops
         model.geom_rgba[geom] = *shifted_hue(item.colour, site.hue), 1.0
         mass = item.mass * site.mass
         squares = half**2
@@ -147,20 +152,23 @@ class ItemBodies:
     def position(self, index: int) -> Array:
         """(3,): a copy of an item's centre in metres."""
         start = self._qpos[index]
-        return self._data.qpos[start : start + 3].copy()
+        position: Array = self._data.qpos[start : start + 3].copy()
+        return position
 
     def rotations(self) -> Array:
         """(count, 3, 3): the items' axes, as columns."""
-        return self._data.xmat[self.bodies].reshape(-1, 3, 3)
+        rotations: Array = self._data.xmat[self.bodies].reshape(-1, 3, 3)
+        return rotations
 
     def rotation(self, index: int) -> Array:
         """(3, 3): an item's axes, as columns."""
-        return self._data.xmat[self.bodies[index]].reshape(3, 3)
+        rotation: Array = self._data.xmat[self.bodies[index]].reshape(3, 3)
+        return rotation
 
     def vertical_extent(self, index: int) -> float:
         """Metres from an item's centre to its lowest point."""
-        half, upright = self.types[index].half_size, self.rotation(index)[2]
+        half = self.types[index].half_size
+        x, y, z = (abs(height) for height in self.rotation(index)[2].tolist())
         if self.types[index].shape == "box":
-            return abs(upright[0]) * half[0] + abs(upright[1]) * half[1] + abs(upright[2]) * half[2]
-        lean = max(0.0, 1.0 - upright[2] ** 2) ** 0.5
-        return float(abs(upright[2]) * half[2] + lean * half[0])
+            return float(x * half[0] + y * half[1] + z * half[2])
+        return float(hypot(x, y) * half[0] + z * half[2])

@@ -28,6 +28,15 @@ FIELDS = 15
 POSITION, X_AXIS, Z_AXIS, HALF_SIZE = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)
 HINGE_SIN, HINGE_COS, CLOSENESS = 12, 13, 14
 
+HAND_NAMES = ("x", "y", "z", "sin_yaw", "cos_yaw", "opening", "grip", "holding")
+ENTITY_FIELDS = (
+    "x", "y", "z",
+    "x_axis_x", "x_axis_y", "x_axis_z",
+    "z_axis_x", "z_axis_y", "z_axis_z",
+    "half_x", "half_y", "half_z",
+    "sin_hinge", "cos_hinge", "closeness",
+)  # fmt: skip
+
 OBJECT, GOAL = 1, 2
 
 ITEM_NAMES = (

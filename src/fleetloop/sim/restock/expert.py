@@ -4,7 +4,8 @@ Every choice follows from what is visible: where the target is, which hand holds
 """
 
 from abc import abstractmethod
-from math import atan2, hypot, pi
+from collections.abc import Sequence
+from math import atan2, dist, hypot, pi
 from typing import TypeVar
 
 import numpy as np
@@ -12,27 +13,38 @@ import numpy.typing as npt
 
 from fleetloop.sim.expert import CLOSE, OPEN, Expert
 from fleetloop.sim.hands import LEFT, RIGHT
+from fleetloop.sim.restock.furniture import TRAY_BACK
 from fleetloop.sim.restock.scene import RestockScene
 
 Array = npt.NDArray[np.float64]
 S = TypeVar("S", bound=RestockScene)
 
-ABOVE = 0.05  # metres from an item's top to the hand that comes over it
+TALLEST = 0.12  # metres: a hand on its way to a low item passes over the tall ones
+ABOVE = 0.03  # metres from what it passes over to the hand's origin (its pads reach 1 cm lower)
 FUNNEL_RADIUS = 0.014  # metres off the item's axis within which a hand may go all the way down
 FUNNEL_SLOPE = 4.0
 NEAR = 0.03  # metres off the axis from which a low hand rises before it moves sideways
 SQUARE = 0.005  # metres: a box whose sides differ by less is grasped either way
 LOWEST_GRASP = 0.013
+RIM_CLEARANCE = 0.06  # metres: a lower hand that pushes against the rim sticks to it by friction
+OPENED = 0.085  # metres between the pads of a hand that has let go
 
 
 class RestockExpert(Expert[S]):
     """Picks the target up from above; subclasses say how it is carried and what else is to be done."""
 
-    def decide(self) -> Array:
+    patience = 40  # ticks: two retries fit into the time limits, and no undisturbed stage stands still for so long
+
+    def action(self) -> Array:
         self.look()
+        return super().action()
+
+    def decide(self) -> Array:
+        if self.ready_to_release():
+            return np.stack([self.release(LEFT), self.release(RIGHT)])
+        actions = [self.leave(LEFT), self.leave(RIGHT)]
         hand = self.choose_hand()
-        actions = [self.park(LEFT), self.park(RIGHT)]
-        actions[hand] = self.serve(hand)
+        actions[hand] = self.carry(hand) if self.held[hand] else self.reach(hand)
         return np.stack(actions)
 
     def look(self) -> None:
@@ -44,18 +56,14 @@ class RestockExpert(Expert[S]):
         self.pose: list[list[float]] = scene.hands.pose().tolist()
         self.held = scene.held()
         self.slot = scene.slots[scene.goal]
+        self.placed = scene.placed()
+        self.opening: list[float] = scene.hands.opening().tolist()
 
     def choose_hand(self) -> int:
         """The hand that holds the target, else the one on the target's side."""
         if any(self.held):
             return self.held.index(True)
         return RIGHT if self.item[0] > 0 else LEFT
-
-    def serve(self, hand: int) -> Array:
-        """The next set-point of the hand that handles the target."""
-        if self.ready_to_release():
-            return self.release(hand)
-        return self.carry(hand) if self.held[hand] else self.reach(hand)
 
     @abstractmethod
     def ready_to_release(self) -> bool:
@@ -67,18 +75,25 @@ class RestockExpert(Expert[S]):
 
     @abstractmethod
     def leave(self, hand: int) -> Array:
-        """One tick of an open hand's way out of the furniture."""
+        """One tick of an open hand's way home, first out of the furniture."""
 
     def park(self, hand: int) -> Array:
         """Go home and stay there, open."""
-        return self.go(hand, self.scene.hands.home[hand], yaw=0.0)
+        return self.travel(hand, self.scene.hands.home[hand].tolist(), yaw=0.0)
+
+    def travel(self, hand: int, target: Sequence[float], yaw: float) -> Array:
+        """Move an open hand over the table; one that is lower than the tray's rim rises first."""
+        x, y, z, _ = self.pose[hand]
+        if z < RIM_CLEARANCE and y < TRAY_BACK + RIM_CLEARANCE:
+            return self.go(hand, (x, y, RIM_CLEARANCE + 0.05), yaw=yaw)
+        return self.go(hand, target, yaw=yaw)
 
     def release(self, hand: int) -> Array:
         """Open where the hand is; once open, leave."""
         x, y, z, _ = self.pose[hand]
         at_item = hypot(x - self.item[0], y - self.item[1]) < 0.05 and abs(z - self.item[2]) < 0.10
-        if at_item and (self.held[hand] or self.scene.hands.opening()[hand] < 0.085):
-            return self.go(hand, (x, y, z))
+        if at_item and (self.held[hand] or self.opening[hand] < OPENED):
+            return self.go(hand, self.scene.hands.setpoint[hand, :3])
         return self.leave(hand)
 
     def reach(self, hand: int) -> Array:
@@ -86,7 +101,7 @@ class RestockExpert(Expert[S]):
         x, y, z, yaw = self.pose[hand]
         grasp_z, grasp_yaw = self.grasp_height(), self.grasp_yaw()
         off_axis = hypot(x - self.item[0], y - self.item[1])
-        above = self.item[2] + self.extent + ABOVE
+        above = max(self.item[2] + self.extent, TALLEST) + ABOVE
         if off_axis > NEAR and z < above - 0.02:
             return self.go(hand, (x, y, above), yaw=grasp_yaw)
         turned = abs(wrapped(grasp_yaw - yaw, pi)) < 0.2
@@ -115,12 +130,9 @@ class RestockExpert(Expert[S]):
         return wrapped(atan2(axes[1, thin], axes[0, thin]), pi)
 
     def progress(self) -> float:
-        scene = self.scene
-        item = scene.items.position(scene.target)
-        slot = scene.slots[scene.goal]
-        to_slot = float(np.linalg.norm(item - (slot.x, slot.y, slot.floor)))
-        to_hand = float(np.linalg.norm(scene.hands.pose()[:, :3] - item, axis=1).min())
-        return 2.0 * scene.placed() - to_slot - (to_hand if not any(scene.held()) else -0.5)
+        to_slot = dist(self.item, (self.slot.x, self.slot.y, self.slot.floor))
+        to_hand = min(dist(self.item, pose[:3]) for pose in self.pose)
+        return 2.0 * self.placed - to_slot + (0.5 if any(self.held) else -to_hand)
 
 
 def wrapped(angle: float, period: float) -> float:

@@ -8,6 +8,7 @@ from fleetloop.sim.items import Colour
 THICKNESS = 0.008
 TRAY_CENTRE_Y = -0.21
 TRAY_HALF = (0.27, 0.15)
+TRAY_BACK = TRAY_CENTRE_Y + TRAY_HALF[1]
 TRAY_COLOUR = (0.40, 0.40, 0.42)
 
 

@@ -17,7 +17,7 @@ from fleetloop.sim.site import SiteParameters
 Array = npt.NDArray[np.float64]
 
 ITEMS = 3
-SPACING = 0.12  # metres between items in the tray: an open gripper fits between them
+SPACING = 0.14  # metres between items in the tray: an open gripper fits between them
 SIDE_MARGIN, DEPTH_MARGIN = 0.02, 0.01  # metres that an item's centre keeps from the slot's sides, front and back
 FLOOR_TOLERANCE = 0.012
 AWAY = 0.08  # metres from hand to item once it has let go
@@ -27,7 +27,8 @@ OPEN_GAP = 0.07  # metres between the pads of a hand that counts as open
 class RestockScene(Scene):
     """Three items, one of them (`target`) to be put into one of the `slots` (`goal`).
 
-    Entity table: 0-2 the items in random order, then the slots in a fixed order; a slot's position is its floor's centre.
+    Entity table: 0-2 the items in random order, then the slots in a fixed order; a slot's position is the
+    centre of its floor.
     """
 
     layout = HandsLayout(
@@ -38,7 +39,7 @@ class RestockScene(Scene):
     spawn_x: ClassVar[tuple[float, float]] = (-0.20, 0.20)
     spawn_y: ClassVar[tuple[float, float]] = (-0.29, -0.13)
     nudge_speed: ClassVar[float] = 0.5
-    front_camera = 'pos="0 -1.15 0.95" xyaxes="1 0 0 0 .58 .81" fovy="46"'
+    front_camera = 'pos="0 -1.15 0.95" xyaxes="1 0 0 0 .545 .84" fovy="39"'
 
     def __init__(self, site: SiteParameters) -> None:
         self.slots = self.make_slots(site)
@@ -143,8 +144,12 @@ class RestockScene(Scene):
 
     def held(self) -> tuple[bool, bool]:
         """Per hand: whether both of its pads touch the target."""
+        return self.grasped(self.items.geoms[self.target])
+
+    def grasped(self, geom: int) -> tuple[bool, bool]:
+        """Per hand: whether both of its pads touch the geom."""
         pairs = self.data.contact.geom
-        touched = set(pairs[(pairs == self.items.geoms[self.target]).any(axis=1)].ravel().tolist())
+        touched = set(pairs[(pairs == geom).any(axis=1)].ravel().tolist())
         (left_a, left_b), (right_a, right_b) = self.hands.pads.tolist()
         return left_a in touched and left_b in touched, right_a in touched and right_b in touched
 

@@ -1,0 +1,247 @@
+"""The actor: one robot, one episode after the other."""
+
+import logging
+import threading
+
+from fleetloop.actor.attempt import Attempt, Tally
+from fleetloop.actor.executor import ChunkExecutor
+from fleetloop.actor.handover import Handover
+from fleetloop.actor.inference import Inference, Pilot
+from fleetloop.actor.loader import Loaded
+from fleetloop.actor.options import ActorOptions
+from fleetloop.actor.plan import Assignment, plan
+from fleetloop.actor.recorder import Recorder
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Clock
+from fleetloop.core.episode import Ending, EpisodeMeta
+from fleetloop.core.errors import FleetLoopError
+from fleetloop.core.hub import Orders, RobotStatus
+from fleetloop.core.ids import new_id
+from fleetloop.core.judge import Judge
+from fleetloop.core.operator import Operator
+from fleetloop.core.outcome import Judge as Rank
+from fleetloop.core.outcome import Outcome
+from fleetloop.core.robot import EpisodeStart, Robot
+
+log = logging.getLogger(__name__)
+
+# A tick that is due counts as due in spite of the last digit of a floating-point deadline.
+ROUNDING_TICKS = 1e-6
+
+
+class Actor:
+    """Advanced by `step`, which touches neither disk nor network and never waits for inference.
+
+    Phases: `waiting` for a first release; `resetting` until the robot is reset, the episode before is durable, the
+    newest release is loaded and its first chunk is there; `running`; `stopped`. Releases change while resetting only.
+
+    The control loop calls `step` and `stop`. `wants_release`, `offer`, `status` and `obey` are for the clerk's thread.
+
+    Attributes:
+        due: clock seconds at which `step` wants to be called next.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        robot: Robot,
+        *,
+        operator: Operator,
+        judge: Judge,
+        inference: Inference,
+        recorder: Recorder,
+        clock: Clock,
+        options: ActorOptions,
+        alarms: Alarms,
+    ) -> None:
+        self._assignment, self._robot, self._operator, self._judge = assignment, robot, operator, judge
+        self._recorder, self._clock, self._options, self._alarms = recorder, clock, options, alarms
+        self._hz = robot.spec.control_hz
+        self._executor = ChunkExecutor(inference, options.lead)
+        self._handover = Handover(operator, round(options.lost_hold_s * self._hz))
+        self._lock = threading.Lock()
+        self._orders = Orders(assignment.robot)
+        self._loaded: Loaded | None = None
+        self._wants_release = True
+        self._phase = "waiting"
+        self._index = 0
+        self._total = Tally()
+        self._successes = 0
+        self._lateness_s = 0.0
+        self._plan = plan(assignment, 0, options.task_order)
+        self._start: EpisodeStart | None = None
+        self._attempt: Attempt | None = None
+        self._episode = ""
+        self._began = 0.0
+        self._tick = 0
+        self.due = clock.now()
+
+    # ------------------------------------------------------------------ the control loop
+
+    def step(self, now: float) -> None:
+        """Do what is due. Raises what the robot, the operator, the judge or the policy raises."""
+        if self._phase == "running":
+            self._drive(now)
+        elif self._loaded is None:
+            self._wait(now)
+        elif self._start is None:
+            self._reset(now)
+        else:
+            self._prepare(now)
+
+    def stop(self) -> None:
+        """End the running episode as aborted, and do no more."""
+        if self._phase == "running" and self._attempt is not None:
+            self._finish(self._attempt.end(Outcome.ABORTED, Rank.NOBODY))
+        self._phase = "stopped"
+
+    def _wait(self, now: float) -> None:
+        if not self.wants_release:
+            log.info("%s waits for a first release", self._assignment.robot)
+            self._ask_release()
+        self.due = now + self._options.wait_s
+
+    def _reset(self, now: float) -> None:
+        self._phase = "resetting"
+        try:
+            self._start = self._robot.reset(self._plan.task, self._plan.seed)
+        except FleetLoopError as error:
+            self._alarms.set("reset", f"failed, tries again: {error}")
+            self.due = now + self._options.reset_retry_s
+            return
+        self._alarms.clear("reset")
+        self._ask_release()  # one may have come during a long reset
+        self.due = self._clock.now()
+
+    def _prepare(self, now: float) -> None:
+        """Begin as soon as the last episode is durable, the newest release is in place and its first chunk is there."""
+        self.due = now + 0.5 / self._hz
+        if self.wants_release or not self._recorder.settled:
+            return
+        if self._attempt is None:
+            self._attempt = self._new_attempt()
+        if self._attempt.ready():
+            self._begin()
+
+    def _new_attempt(self) -> Attempt:
+        assert self._loaded is not None
+        assert self._start is not None
+        pilot = Pilot(
+            self._loaded.policy, self._loaded.release.version, self._plan.rng, self._options.condition or None
+        )
+        return Attempt(
+            self._robot,
+            judge=self._judge,
+            clock=self._clock,
+            executor=self._executor,
+            handover=self._handover,
+            pilot=pilot,
+            task=self._plan.task,
+            instruction=self._start.instruction,
+            takeover_grace=self._options.takeover_grace,
+        )
+
+    def _begin(self) -> None:
+        self._began, self._tick = self._clock.now(), 0
+        self.due = self._began
+        meta = self._meta()
+        self._recorder.begin(meta)
+        with self._lock:
+            self._episode, self._lateness_s, self._phase = meta.id, 0.0, "running"
+
+    def _drive(self, now: float) -> None:
+        attempt = self._attempt
+        assert attempt is not None
+        tick = max(self._tick, int((now - self._began) * self._hz + ROUNDING_TICKS))
+        attempt.tally.ticks_missed += tick - self._tick
+        self._lateness_s = max(self._lateness_s, now - self.due)
+        frame = attempt.tick(tick, self._attended(now))
+        self._tick = tick + 1
+        self.due = self._began + self._tick / self._hz
+        if frame is not None and not self._recorder.add(frame):
+            attempt.end(Outcome.ABORTED, Rank.NOBODY)
+        if attempt.ending is not None:
+            self._finish(attempt.ending)
+
+    def _finish(self, ending: Ending) -> None:
+        assert self._attempt is not None
+        self._recorder.end(ending)
+        self._index += 1
+        with self._lock:
+            self._total = self._total + self._attempt.tally
+            self._successes += ending.outcome is Outcome.SUCCESS
+            self._attempt, self._episode, self._phase = None, "", "resetting"
+        self._plan = plan(self._assignment, self._index, self._options.task_order)
+        self._start = None
+        self._ask_release()
+        self.due = self._clock.now()
+
+    def _meta(self) -> EpisodeMeta:
+        assert self._start is not None
+        wall = self._clock.wall()
+        return EpisodeMeta(
+            id=new_id(wall, self._plan.id_rng),
+            run=self._assignment.run,
+            robot=self._assignment.robot,
+            site=self._assignment.site,
+            task=self._plan.task.id,
+            instruction=self._start.instruction,
+            purpose=self._assignment.purpose,
+            spec=self._robot.spec,
+            operator=self._operator.name,
+            seed=self._plan.seed,
+            reset_s=self._start.reset_s,
+            clock=self._clock.name,
+            clock_offset_s=wall - self._began,
+        )
+
+    def _attended(self, now: float) -> bool:
+        with self._lock:
+            return now < self._orders.attention_until
+
+    def _ask_release(self) -> None:
+        with self._lock:
+            self._wants_release = True
+
+    # ------------------------------------------------------------------ the clerk's side
+
+    @property
+    def wants_release(self) -> bool:
+        """Whether the actor stands between two episodes and waits to be told the newest sound release."""
+        with self._lock:
+            return self._wants_release
+
+    def offer(self, loaded: Loaded | None) -> None:
+        """The newest sound release; None if there is none yet."""
+        with self._lock:
+            self._loaded, self._wants_release = loaded, False
+
+    def obey(self, orders: Orders) -> None:
+        with self._lock:
+            self._orders = orders
+        if orders.alarm:
+            self._alarms.set("hub", orders.alarm)
+        else:
+            self._alarms.clear("hub")
+
+    def status(self) -> RobotStatus:
+        """How the robot is. Counts of the running episode are those of a moment ago."""
+        with self._lock:
+            tally = self._total + self._attempt.tally if self._attempt else self._total
+            return RobotStatus(
+                robot=self._assignment.robot,
+                phase=self._phase,
+                task=self._plan.task.id,
+                episode=self._episode,
+                release=self._loaded.release.version if self._loaded else 0,
+                episodes=self._index,
+                successes=self._successes,
+                interventions=tally.interventions,
+                frames=tally.frames,
+                frames_human=tally.frames_human,
+                ticks_missed=tally.ticks_missed,
+                lateness_s=self._lateness_s,
+                wants_attention=self._phase == "running" and self._operator.wants_attention,
+                operator=self._operator.name,
+                alarm=self._alarms.text,
+            )

@@ -1,0 +1,37 @@
+"""What an actor must do with the host's directory, off the control loop: releases to load, mail to read and write."""
+
+from fleetloop.actor.actor import Actor
+from fleetloop.actor.loader import Loader
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import Registration
+
+
+class Clerk:
+    """One actor's way to its host's directory. A thread other than the control loop's calls it."""
+
+    def __init__(
+        self, actor: Actor, loader: Loader, host: HostDirectory, registration: Registration, alarms: Alarms
+    ) -> None:
+        self._actor, self._loader, self._host, self._alarms = actor, loader, host, alarms
+        self._registration = registration
+        self._registered = False
+
+    def load(self) -> None:
+        """Give the actor the newest sound release, if it waits for one."""
+        if self._actor.wants_release:
+            self._actor.offer(self._loader.newest())
+
+    def exchange_mail(self) -> None:
+        """Say who and how the robot is, and hear the hub's orders."""
+        try:
+            if not self._registered:
+                self._host.post_registration(self._registration)
+                self._registered = True
+            self._host.post_status(self._actor.status())
+        except DiskTrouble as error:
+            self._alarms.set("mail", str(error))
+            return
+        self._alarms.clear("mail")
+        self._actor.obey(self._host.orders(self._registration.robot))

@@ -1,0 +1,50 @@
+"""What a user may set about actors."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RecorderOptions(BaseModel):
+    """How episodes are written to the robot's disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    jpeg_quality: int = Field(default=90, ge=1, le=100, description="JPEG quality of recorded images, 1 to 100")
+    flush_s: float = Field(
+        default=1.0, gt=0, description="clock seconds between two writes of an episode under way: what a crash may cost"
+    )
+    queue_frames: int = Field(
+        default=2000, ge=1, description="frames that may wait for the disk; when they are more, the episode is aborted"
+    )
+
+
+class ActorOptions(BaseModel):
+    """How a robot is driven."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lead: int = Field(
+        default=2,
+        ge=0,
+        description="ticks before the end of a chunk's played part at which the next chunk is asked for",
+    )
+    condition: str = Field(default="", description="what the policy is conditioned on; empty for nothing")
+    task_order: Literal["round-robin", "shuffled"] = Field(
+        default="round-robin", description="how the next task is picked from the robot's list; `shuffled` is seeded"
+    )
+    takeover_grace: float = Field(
+        default=1.6, ge=1, description="factor by which a task's time limit is stretched while a human drives"
+    )
+    lost_hold_s: float = Field(
+        default=0.5, ge=0, description="clock seconds that the robot holds still after its driver lost attention"
+    )
+    reset_retry_s: float = Field(
+        default=5.0, gt=0, description="clock seconds between two tries of a reset that failed"
+    )
+    wait_s: float = Field(default=0.5, gt=0, description="clock seconds between two looks for a first release")
+    mail_wall_s: float = Field(
+        default=0.1, gt=0, description="real seconds between two exchanges of status and orders with the courier"
+    )
+    record_wall_s: float = Field(default=0.02, gt=0, description="real seconds between two rounds of the recorder")
+    recorder: RecorderOptions = RecorderOptions()

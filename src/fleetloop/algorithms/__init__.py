@@ -1,0 +1,1 @@
+"""The cartridges: what turns logged experience into updates. One file each."""

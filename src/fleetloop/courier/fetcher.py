@@ -1,0 +1,52 @@
+"""Releases down: fetched, decoded, verified, and only then put where actors look."""
+
+import logging
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubUnavailable, ReleaseInvalid
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import STABLE, Hub
+from fleetloop.core.release import Release
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.options import CourierOptions
+from fleetloop.weights.codec import decode, to_safetensors
+
+log = logging.getLogger(__name__)
+
+PART = "release"
+
+
+class Fetcher:
+    """Keeps the host at the stable channel's release; a release that can't be verified changes nothing."""
+
+    def __init__(
+        self, host: HostDirectory, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms
+    ) -> None:
+        self._host, self._hub, self._options = host, hub, options
+        self._backoff, self._alarms = backoff, alarms
+
+    def step(self) -> float:
+        """Wait at the hub for another release and install it. Returns the real seconds until the next call."""
+        version = self._host.current_version()
+        try:
+            release = self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
+            if release is not None:
+                self._install(release)
+        except (HubUnavailable, DiskTrouble) as error:
+            self._alarms.set(PART, str(error))
+            return self._backoff.failed()
+        except FleetLoopError as error:
+            self._alarms.set(PART, f"keeps release {version or 'none'}: {error}")
+            return self._backoff.failed()
+        self._alarms.clear(PART)
+        self._backoff.succeeded()
+        return self._options.scan_wall_s
+
+    def _install(self, release: Release) -> None:
+        """Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says."""
+        if release.version < 1:
+            raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
+        weights = decode(release, self._hub.get_blob)
+        self._host.install(release, to_safetensors(weights))
+        self._host.forget_releases(self._options.keep_releases)
+        log.info("release %d is verified and installed", release.version)

@@ -1,0 +1,75 @@
+"""Speaks for the host's robots: joins them to the fleet, says how they are, brings the hub's orders back."""
+
+from dataclasses import replace
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import Hub, Orders, Registration, RobotStatus
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.options import CourierOptions
+
+PART = "beat"
+NOT_REGISTERED = 404
+
+
+class Herald:
+    """Registration and beats. An actor that has gone silent is no longer spoken for, so that the fleet view sees it."""
+
+    def __init__(
+        self, host: HostDirectory, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms
+    ) -> None:
+        self._host, self._hub, self._options = host, hub, options
+        self._backoff, self._alarms = backoff, alarms
+        self._registered: dict[str, Registration] = {}
+        self._stamps: dict[str, int] = {}
+        self._unchanged: dict[str, int] = {}
+
+    def step(self) -> float:
+        """Register whoever is new and beat once. Returns the real seconds until the next call."""
+        try:
+            self._register()
+            self._beat()
+        except FleetLoopError as error:
+            if isinstance(error, HubRefused) and error.status == NOT_REGISTERED:
+                self._registered.clear()  # the hub has lost its memory: all join anew at the next step
+            self._alarms.set(PART, str(error))
+            return self._backoff.failed()
+        self._alarms.clear(PART)
+        self._backoff.succeeded()
+        return self._options.beat_wall_s
+
+    def _register(self) -> None:
+        for registration in self._host.registrations():
+            robot = registration.robot
+            if self._registered.get(robot) == registration:
+                continue
+            try:
+                self._hub.register(registration)
+            except HubUnavailable:
+                raise
+            except FleetLoopError as error:
+                self._registered.pop(robot, None)
+                self._host.post_orders(Orders(robot, alarm=str(error)))
+                continue
+            self._registered[robot] = registration
+
+    def _beat(self) -> None:
+        statuses = [self._with_alarms(status) for status in self._host.statuses() if self._is_heard(status.robot)]
+        if not statuses:
+            return
+        for orders in self._hub.beat(statuses):
+            self._host.post_orders(orders)
+
+    def _is_heard(self, robot: str) -> bool:
+        """Whether a registered robot's actor has posted lately."""
+        stamp = self._host.status_stamp(robot)
+        self._unchanged[robot] = self._unchanged.get(robot, 0) + 1 if self._stamps.get(robot) == stamp else 0
+        self._stamps[robot] = stamp
+        silent_s = self._unchanged[robot] * self._options.beat_wall_s
+        return robot in self._registered and silent_s <= self._options.silent_wall_s
+
+    def _with_alarms(self, status: RobotStatus) -> RobotStatus:
+        """The robot's own alarm and this courier's, which nobody else could tell the hub."""
+        both = [text for text in (status.alarm, self._alarms.text) if text]
+        return replace(status, alarm="; ".join(both))

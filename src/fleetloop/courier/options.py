@@ -1,0 +1,36 @@
+"""What a user may set about couriers."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CourierOptions(BaseModel):
+    """How episodes travel up and releases down. Times are real seconds: networks don't run faster in simulated time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scan_wall_s: float = Field(
+        default=0.05, gt=0, description="real seconds between two looks for finished episodes in the spool"
+    )
+    beat_wall_s: float = Field(
+        default=0.25, gt=0, description="real seconds between two beats: statuses up, orders down"
+    )
+    silent_wall_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="real seconds without a word from an actor after which the hub is told nothing of it",
+    )
+    poll_wall_s: float = Field(
+        default=20.0, ge=0, description="real seconds for which one request waits at the hub for a new release"
+    )
+    retry_first_wall_s: float = Field(
+        default=0.2, gt=0, description="real seconds before the first new try after the hub was away; jittered"
+    )
+    retry_longest_wall_s: float = Field(
+        default=10.0, gt=0, description="real seconds that a pause between two tries never exceeds, doubling until then"
+    )
+    keep_releases: int = Field(default=3, ge=1, description="releases kept on the host's disk besides the current one")
+    drain_wall_s: float = Field(
+        default=10.0,
+        ge=0,
+        description="real seconds for which a stopping courier goes on uploading what is in the spool",
+    )

@@ -1,0 +1,85 @@
+"""The process edge of a courier: its three threads, its signals, its end."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import Disk
+from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import Hub
+from fleetloop.core.thread import LoudThread
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.fetcher import Fetcher
+from fleetloop.courier.herald import Herald
+from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.spool import Spool
+from fleetloop.courier.uploader import Uploader
+
+log = logging.getLogger(__name__)
+
+LOCK = "courier.lock"
+
+
+def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, options: CourierOptions) -> None:
+    """Serve the host's actors until SIGTERM or SIGINT, then upload what is left within `drain_wall_s`.
+
+    To be called in the main thread. Raises what any of its parts raised, and DiskTrouble if another courier serves
+    this host's directory.
+    """
+    lock = host.root / LOCK
+    if disk.in_use(lock):
+        raise DiskTrouble(str(host.root), "another courier serves this directory", "one courier is enough for a host")
+    with disk.create(lock):
+        _serve(host, hub, disk, options)
+
+
+def _serve(host: HostDirectory, hub: Hub, disk: Disk, options: CourierOptions) -> None:
+    alarms, rng = Alarms(), np.random.default_rng()
+    spool = Spool(host.spool, disk, alarms)
+    uploader = Uploader(spool, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
+    fetcher = Fetcher(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
+    herald = Herald(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    threads = [
+        LoudThread("uploader", lambda: _repeat(uploader.step, ended), ended),
+        LoudThread("fetcher", lambda: _repeat(fetcher.step, ended), ended),
+        LoudThread("herald", lambda: _repeat(herald.step, ended), ended),
+    ]
+    for thread in threads:
+        thread.start()
+    ended.wait()
+    deadline = Wall().now() + options.drain_wall_s
+    upload, fetch, announce = threads
+    fetch.settle(0.0)  # it may be waiting at the hub; whatever it is doing can be cut off
+    announce.settle(options.drain_wall_s)
+    upload.settle(max(deadline - Wall().now(), 0.0))
+    if upload.is_alive() or announce.is_alive():
+        log.warning("the hub takes too long; the next courier on this host will go on")
+        return
+    herald.step()  # the actors' last words
+    _drain(uploader, deadline)
+
+
+def _repeat(step: Callable[[], float], ended: threading.Event) -> None:
+    while not ended.is_set():
+        ended.wait(step())
+
+
+def _drain(uploader: Uploader, deadline: float) -> None:
+    wall = Wall()
+    while True:
+        pause = uploader.step()
+        if uploader.idle:
+            return
+        if wall.now() + pause > deadline:
+            log.warning("the spool is not empty; the next courier on this host will go on")
+            return
+        wall.sleep_until(wall.now() + pause)

@@ -1,0 +1,57 @@
+"""The spool: recordings that came to their end are sealed, sealed episodes wait for the hub, refused ones are kept."""
+
+import json
+from pathlib import Path
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.disk import Disk
+from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
+from fleetloop.core.recording import PARTIAL, SEALED, seal
+
+PART = "spool"
+
+
+class Spool:
+    """One host's spool directory. Raises DiskTrouble when it can't be written; then everything in it stays."""
+
+    def __init__(self, directory: Path, disk: Disk, alarms: Alarms) -> None:
+        self._directory, self._disk, self._alarms = directory, disk, alarms
+        self._refused = directory / "refused"
+        disk.make(self._refused)
+        for leftover in directory.glob(".*.tmp"):  # a courier was killed while it sealed; the recording is still there
+            disk.remove(leftover)
+        self._announce_refused()
+
+    def seal_finished(self) -> None:
+        """Seal every recording whose writer has closed it or died; without an ending it is sealed as aborted."""
+        for partial in sorted(self._directory.glob(f"*{PARTIAL}")):
+            if self._disk.in_use(partial):
+                continue
+            if partial.stat().st_size == 0:  # its writer died before the first frame
+                self._disk.remove(partial)
+                continue
+            try:
+                seal(self._disk, partial)
+            except EpisodeInvalid as error:
+                self.set_aside(partial, error)
+
+    def sealed(self) -> list[Path]:
+        """The episodes that wait for the hub, oldest first (their ids sort by time)."""
+        return sorted(self._directory.glob(f"*{SEALED}"))
+
+    def forget(self, episode: Path) -> None:
+        """Delete what the hub has durably."""
+        self._disk.remove(episode)
+
+    def set_aside(self, file: Path, error: FleetLoopError) -> None:
+        """Keep a file that nobody wants out of the way, with the reason beside it."""
+        reason = {"file": file.name, "error": type(error).__name__, "field": error.field, "reason": str(error)}
+        self._disk.write(self._refused / f"{file.name}.reason.json", json.dumps(reason, indent=1).encode())
+        self._disk.rename(file, self._refused / file.name)
+        self._announce_refused()
+
+    def _announce_refused(self) -> None:
+        reasons = sorted(self._refused.glob("*.reason.json"))
+        if reasons:
+            newest = json.loads(reasons[-1].read_bytes())["reason"]
+            self._alarms.set(PART, f"{len(reasons)} refused and kept in {self._refused}, e.g. {newest}")

@@ -1,0 +1,61 @@
+"""Episodes up: oldest first, one at a time, deleted here only after the hub has them durably."""
+
+import logging
+from pathlib import Path
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable
+from fleetloop.core.hub import Hub
+from fleetloop.core.recording import open_sealed
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.spool import Spool
+
+log = logging.getLogger(__name__)
+
+PART = "upload"
+# Refusals that speak of this courier and not of the episode: not allowed, no route, too fast. The episode stays.
+NOT_ABOUT_THE_EPISODE = frozenset({401, 403, 404, 405, 408, 429})
+
+
+class Uploader:
+    """Empties the spool into the hub."""
+
+    def __init__(self, spool: Spool, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms) -> None:
+        self._spool, self._hub, self._options = spool, hub, options
+        self._backoff, self._alarms = backoff, alarms
+
+    def step(self) -> float:
+        """Seal what is finished and upload one episode. Returns the real seconds until the next call."""
+        try:
+            self._spool.seal_finished()
+            waiting = self._spool.sealed()
+            if waiting:
+                self._upload(waiting[0])
+        except (HubUnavailable, DiskTrouble) as error:
+            self._alarms.set(PART, str(error))
+            return self._backoff.failed()
+        self._alarms.clear(PART)
+        self._backoff.succeeded()
+        return 0.0 if len(waiting) > 1 else self._options.scan_wall_s
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for the hub."""
+        return not self._spool.sealed()
+
+    def _upload(self, path: Path) -> None:
+        try:
+            sealed = open_sealed(path)
+            acknowledged = self._hub.put_episode(sealed.meta.id, path, sealed.hash)
+        except (HubUnavailable, DiskTrouble):
+            raise
+        except FleetLoopError as error:
+            if isinstance(error, HubRefused) and error.status in NOT_ABOUT_THE_EPISODE:
+                raise HubUnavailable("hub", f"refuses uploads ({error})") from error
+            self._spool.set_aside(path, error)
+            return
+        if acknowledged.id != sealed.meta.id:
+            raise HubUnavailable("hub", f"acknowledged {acknowledged.id}, but {sealed.meta.id} was sent")
+        self._spool.forget(path)
+        log.info("%s is with the hub (event %d)", acknowledged.id, acknowledged.seq)

@@ -1,0 +1,145 @@
+"""The hub over HTTP: implements core's Hub for everybody who is not in the hub's process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
+from fleetloop.core.hub import (
+    Acknowledgement,
+    Event,
+    Fleet,
+    LearnerLease,
+    LearnerStatus,
+    Orders,
+    Registration,
+    RobotStatus,
+)
+from fleetloop.core.outcome import Annotation
+from fleetloop.core.release import Release
+from fleetloop.hub import wire
+from fleetloop.hub.objects import copy_verified
+from fleetloop.hub.options import is_loopback
+
+
+class HttpHub:
+    """One keep-alive client. Safe to call from several threads.
+
+    Every call raises HubUnavailable when the hub can't be reached or can't serve now, and the hub's own typed error
+    (HubRefused, EpisodeInvalid, …) when it says no.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
+        """`timeout_s`: real seconds without a byte from the hub after which a call gives up."""
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        host = httpx.URL(self.url).host
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=timeout_s,
+            limits=httpx.Limits(keepalive_expiry=30.0),  # shorter than the server's, so that it never hangs up first
+            trust_env=not is_loopback(host),  # a proxy has no way to this machine's own loopback
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    # ------------------------------------------------------------------ experience
+
+    def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
+        with path.open("rb") as file:
+            said = self._call("PUT", f"/v1/episodes/{id}", content=file, headers={wire.HASH_HEADER: hash})
+        return Acknowledgement(**said.json())
+
+    def get_episode(self, id: str, path: Path) -> None:
+        try:
+            with self._http.stream("GET", f"/v1/episodes/{id}") as said:
+                if said.is_error:
+                    raise wire.error_from_json(said.status_code, said.read(), self.url)
+                if not (hash := said.headers.get(wire.HASH_HEADER)):
+                    raise EpisodeInvalid(wire.HASH_HEADER, "is missing in the answer", f"is {self.url} a hub?")
+                copy_verified(said.iter_bytes(), path, hash)
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+
+    def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+        rows: list[Mapping[str, Any]] = self._get("/v1/episodes", task=task, outcome=outcome, limit=limit)["episodes"]
+        return rows
+
+    def annotate(self, annotation: Annotation) -> int:
+        return int(self._call("POST", "/v1/annotations", json=annotation.to_json()).json()["seq"])
+
+    def annotations(self, episode: str) -> Sequence[Annotation]:
+        return [Annotation.from_json(item) for item in self._get(f"/v1/episodes/{episode}/annotations")["annotations"]]
+
+    def events(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> Sequence[Event]:
+        said = self._get("/v1/events", wait_s, after=after, limit=limit, wait=wait_s)
+        return [Event(**item) for item in said["events"]]
+
+    # ------------------------------------------------------------------ releases
+
+    def claim_lease(self, holder: str) -> LearnerLease:
+        return LearnerLease(**self._call("POST", "/v1/lease", json={"holder": holder}).json())
+
+    def renew_lease(self, lease: LearnerLease) -> LearnerLease:
+        return LearnerLease(**self._call("PUT", "/v1/lease", json=asdict(lease)).json())
+
+    def put_blob(self, hash: str, data: bytes) -> None:
+        self._call("PUT", f"/v1/blobs/{hash}", content=data)
+
+    def get_blob(self, hash: str) -> bytes:
+        return self._call("GET", f"/v1/blobs/{hash}").content
+
+    def publish(self, release: Release, lease: LearnerLease) -> Release:
+        said = self._call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
+        return Release.from_json(said.json())
+
+    def promote(self, version: int) -> None:
+        """Move `stable` to a release."""
+        self._call("PUT", "/v1/channels/stable", json={"version": version})
+
+    def release(self, version: int) -> Release:
+        return Release.from_json(self._get(f"/v1/releases/{version}"))
+
+    def releases(self, *, limit: int = 1000) -> Sequence[Release]:
+        return [Release.from_json(item) for item in self._get("/v1/releases", limit=limit)["releases"]]
+
+    def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
+        manifest = self._get(f"/v1/channels/{name}", wait_s, after=after, wait=wait_s)["release"]
+        return Release.from_json(manifest) if manifest else None
+
+    # ------------------------------------------------------------------ fleet
+
+    def register(self, registration: Registration) -> None:
+        self._call("POST", "/v1/robots", json=wire.registration_to_json(registration))
+
+    def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
+        return [Orders(**item) for item in self._call("POST", "/v1/beats", json=[*map(asdict, statuses)]).json()]
+
+    def report_learner(self, status: LearnerStatus) -> None:
+        self._call("POST", "/v1/learner", json=asdict(status))
+
+    def fleet(self) -> Fleet:
+        return wire.fleet_from_json(self._get("/v1/fleet"))
+
+    # ------------------------------------------------------------------ one call
+
+    def _get(self, path: str, wait_s: float = 0.0, /, **params: Any) -> Any:
+        return self._call("GET", path, wait_s, params=params).json()
+
+    def _call(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> httpx.Response:
+        if wait_s:
+            request["timeout"] = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
+        try:
+            said = self._http.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+        if said.is_error:
+            raise wire.error_from_json(said.status_code, said.content, self.url)
+        return said
+
+    def _away(self, error: httpx.TransportError) -> HubUnavailable:
+        return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", "is the hub running?")

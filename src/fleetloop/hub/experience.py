@@ -1,0 +1,203 @@
+"""Experience in: episodes, what was said about them later, and the one cursor that delivers both."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.episode import Episode, validate
+from fleetloop.core.errors import EpisodeInvalid, HubRefused, UnknownName
+from fleetloop.core.hub import EDGE, Acknowledgement, Event
+from fleetloop.core.ids import is_id
+from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
+from fleetloop.hub.bell import Bell
+from fleetloop.hub.catalog import Catalog, Records
+from fleetloop.hub.objects import CHUNK, Incoming, ObjectStore
+from fleetloop.hub.rows import catalog_row
+
+MOST_ROWS = 10_000
+"""Rows or events in one answer."""
+
+
+class Experience:
+    """Episodes and annotations. Safe to call from several threads.
+
+    Attributes:
+        news: rung when there are new events.
+    """
+
+    def __init__(
+        self, catalog: Catalog, objects: ObjectStore, clock: Clock, *, tasks: Collection[str], max_bytes: int
+    ) -> None:
+        self.news = Bell()
+        self._catalog, self._objects, self._clock = catalog, objects, clock
+        self._tasks, self._max_bytes = tuple(tasks), max_bytes
+
+    # ------------------------------------------------------------------ episodes
+
+    def incoming(self) -> Incoming:
+        """Where an episode's bytes may be written as they arrive."""
+        return self._objects.incoming(self._max_bytes)
+
+    def put(self, id: str, path: Path, hash: str) -> Acknowledgement:
+        """Take a sealed file from this machine's disk."""
+        with self.incoming() as incoming:
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    incoming.write(chunk)
+            return self.accept(id, incoming, hash)
+
+    def accept(self, id: str, incoming: Incoming, hash: str) -> Acknowledgement:
+        """Check what has arrived and keep it, or refuse it and keep nothing.
+
+        Raises:
+            EpisodeInvalid, UnknownName: naming the field that is wrong.
+            HubRefused: 409 if the id is known with other bytes.
+        """
+        if not is_id(id):
+            raise EpisodeInvalid("id", f"{id!r} is no ULID")
+        found = incoming.finish()
+        if found != hash:
+            raise EpisodeInvalid("hash", f"the bytes that came hash to {found}, not to {hash}", "send the file again")
+        with self._catalog.reading() as records:
+            if known := _known(records, id, hash):
+                return known
+        episode = self._checked(id, incoming.path)
+        with self._catalog.writing() as records:
+            if known := _known(records, id, hash):
+                return known
+            self._check_run(records, episode)
+            row = catalog_row(
+                episode,
+                hash=hash,
+                size=incoming.size,
+                received_clock_s=self._clock.now(),
+                edge=records.channel(EDGE),
+            )
+            self._objects.keep(incoming, _object(id))
+            seq = records.add_episode(row)
+        self.news.ring()
+        return Acknowledgement(id, seq, known=False)
+
+    def locate(self, id: str) -> tuple[Path, str]:
+        """The sealed file and its hash."""
+        with self._catalog.reading() as records:
+            row = _existing(records, id)
+        return self._objects.locate(_object(id)), row["hash"]
+
+    def list(self, *, task: str, outcome: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Newest first, with the outcome that holds after all annotations."""
+        if outcome and outcome not in list(Outcome):
+            raise HubRefused("outcome", f"is {outcome!r}", f"use one of {', '.join(Outcome)}")
+        check_limit(limit)
+        with self._catalog.reading() as records:
+            return records.episodes(task, outcome, limit)
+
+    def _checked(self, id: str, path: Path) -> Episode:
+        episode = Episode.open(path)
+        validate(episode)
+        if episode.meta.id != id:
+            raise EpisodeInvalid("id", f"the file says {episode.meta.id}, the request {id}")
+        if episode.meta.ending is None:
+            raise EpisodeInvalid("ending", "is missing", "seal the recording before it is sent")
+        check_tasks(self._tasks, (episode.meta.task,))
+        return episode
+
+    def _check_run(self, records: Records, episode: Episode) -> None:
+        newest = records.releases(limit=1)
+        run = newest[0]["run"] if newest else episode.meta.run
+        if episode.meta.purpose != "demonstration" and episode.meta.run != run:
+            raise EpisodeInvalid("run", f"is {episode.meta.run!r}, but this hub serves the run {run!r}")
+
+    # ------------------------------------------------------------------ annotations
+
+    def annotate(self, annotation: Annotation) -> int:
+        """Keep a statement; returns its place in the event order. The same one again is the same entry."""
+        if not is_id(annotation.id):
+            raise HubRefused("annotation.id", f"{annotation.id!r} is no ULID")
+        data = annotation.to_json()
+        with self._catalog.writing() as records:
+            _existing(records, annotation.episode)
+            if known := records.annotation(annotation.id):
+                if known[1] != data:
+                    raise HubRefused("annotation.id", f"{annotation.id} says something else already", status=409)
+                return known[0]
+            name = f"annotations/{annotation.episode}/{annotation.id}.json"
+            self._objects.put(name, json.dumps(data).encode())
+            seq = records.add_annotation(annotation.id, annotation.episode, data)
+            records.judge_episode(annotation.episode, **_holding(records, annotation.episode))
+        self.news.ring()
+        return seq
+
+    def annotations(self, episode: str) -> Sequence[Annotation]:
+        with self._catalog.reading() as records:
+            _existing(records, episode)
+            return _annotations(records, episode)
+
+    # ------------------------------------------------------------------ events
+
+    def events(self, after: int, limit: int) -> Sequence[Event]:
+        """In commit order."""
+        check_limit(limit)
+        with self._catalog.reading() as records:
+            newest = records.newest_event()
+            if after > newest:
+                raise HubRefused(
+                    "after",
+                    f"is {after}, but the newest event is {newest}",
+                    "this hub has another history: start from 0",
+                    status=409,
+                )
+            return records.events(after, limit)
+
+
+def check_tasks(known: Sequence[str], tasks: Sequence[str]) -> None:
+    """Raise UnknownName for the first task that this fleet does not work at; any will do if it named none."""
+    for task in tasks:
+        if known and task not in known:
+            raise UnknownName("task", f"{task!r} is none of this fleet's", f"known: {', '.join(known)}")
+
+
+def check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_ROWS:
+        raise HubRefused("limit", f"is {limit}", f"use 1 to {MOST_ROWS}")
+
+
+def _object(id: str) -> str:
+    return f"episodes/{id}.arrow"
+
+
+def _known(records: Records, id: str, hash: str) -> Acknowledgement | None:
+    row = records.episode(id)
+    if row is None:
+        return None
+    if row["hash"] != hash:
+        raise HubRefused("id", f"{id} is known with the hash {row['hash']}, not {hash}", status=409)
+    return Acknowledgement(id, row["seq"], known=True)
+
+
+def _existing(records: Records, id: str) -> Mapping[str, Any]:
+    row = records.episode(id)
+    if row is None:
+        raise HubRefused("episode", f"{id!r} is not known here", "`fleetloop episodes ls` lists them", status=404)
+    return row
+
+
+def _annotations(records: Records, episode: str) -> list[Annotation]:
+    return [Annotation.from_json(dict(data)) for data in records.annotations(episode)]
+
+
+def _holding(records: Records, episode: str) -> Mapping[str, Any]:
+    """The columns that annotations change, from everything that was said so far."""
+    row, said = _existing(records, episode), _annotations(records, episode)
+    ending = Annotation(
+        "", episode, row["robot"], Judge(row["recorded_judge"]), 0.0, outcome=Outcome(row["recorded_outcome"])
+    )
+    verdicts = [ending, *(item for item in said if item.outcome is not None)]
+    return {
+        "outcome": standing(verdicts, "outcome"),
+        "judge": standing(verdicts, "judge"),
+        "excluded": bool(standing(said, "exclude")),
+        "quality": standing(said, "quality"),
+    }

@@ -1,0 +1,124 @@
+"""The fleet: who has joined, how they are, and who has an operator's attention."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.errors import HubRefused, SpecMismatch
+from fleetloop.core.hub import EDGE, STABLE, Fleet, LearnerStatus, Member, Orders, Registration, RobotStatus
+from fleetloop.core.spec import PolicySpec, check_fit
+from fleetloop.hub.attention import Attention
+from fleetloop.hub.catalog import Catalog
+from fleetloop.hub.experience import check_tasks
+from fleetloop.hub.options import AttentionOptions
+from fleetloop.hub.wire import registration_from_json, registration_to_json
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """When somebody was heard last (clock seconds), and what it said then."""
+
+    at: float
+    status: RobotStatus | None = None
+
+
+class FleetBook:
+    """Membership and beats. Registrations and attention leases outlive a restart; statuses come anew with each beat."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        tasks: Collection[str],
+        policy: Callable[[], PolicySpec | None],
+        silent_s: float,
+        attention: AttentionOptions,
+    ) -> None:
+        """`policy` says what the newest release asks of a robot."""
+        self._catalog, self._clock = catalog, clock
+        self._tasks, self._policy, self._silent_s = tuple(tasks), policy, silent_s
+        self._lock = Lock()
+        with catalog.reading() as records:
+            known = [registration_from_json(data) for data in records.robots()]
+            self._kept = list(records.attended())
+        self._registrations = {item.robot: item for item in known}
+        self._heard = {item.robot: _Heard(clock.now()) for item in known}
+        self._attention = Attention(attention, self._kept, clock.now())
+        self._learner: tuple[float, LearnerStatus] | None = None
+
+    def register(self, registration: Registration) -> None:
+        """Join, or join anew. Raises SpecMismatch if the policy does not fit the robot, UnknownName for a task."""
+        if not registration.robot:
+            raise HubRefused("robot", "is empty", "give the robot a name")
+        check_tasks(self._tasks, registration.tasks)
+        if policy := self._policy():
+            check_fit(registration.spec, policy)
+        with self._lock:
+            with self._catalog.writing() as records:
+                records.add_robot(registration.robot, registration_to_json(registration))
+            self._registrations[registration.robot] = registration
+            self._heard.setdefault(registration.robot, _Heard(self._clock.now()))
+
+    def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
+        """Note how robots are; answers each. Raises HubRefused (404) if one of them has not registered."""
+        with self._lock:
+            for status in statuses:
+                if status.robot not in self._registrations:
+                    raise HubRefused("robot", f"{status.robot!r} is not registered", "register it first", status=404)
+            now = self._clock.now()
+            for status in statuses:
+                self._heard[status.robot] = _Heard(now, status)
+                self._attention.tell(status, now)
+            self._attention.settle(now)
+            self._keep_grants()
+            return [self._orders(status.robot) for status in statuses]
+
+    def report_learner(self, status: LearnerStatus) -> None:
+        with self._lock:
+            self._learner = (self._clock.now(), status)
+
+    def view(self) -> Fleet:
+        """Everybody by name, as of now."""
+        with self._catalog.reading() as records:
+            episodes, edge, stable = records.count_episodes(), records.channel(EDGE), records.channel(STABLE)
+        with self._lock:
+            now = self._clock.now()
+            self._attention.settle(now)
+            self._keep_grants()
+            learner_at, learner = self._learner or (now, None)
+            return Fleet(
+                clock_s=now,
+                members=tuple(self._member(name, now) for name in sorted(self._registrations)),
+                learner=learner,
+                learner_silent_s=now - learner_at,
+                episodes=episodes,
+                edge=edge,
+                stable=stable,
+            )
+
+    def _member(self, name: str, now: float) -> Member:
+        registration, heard = self._registrations[name], self._heard[name]
+        status, silent_s = heard.status, now - heard.at
+        if status and status.phase != "stopped" and silent_s > self._silent_s:
+            status = replace(status, phase="offline")
+        return Member(registration, status, silent_s, self._orders(name))
+
+    def _orders(self, name: str) -> Orders:
+        orders, policy = self._attention.orders(name), self._policy()
+        if policy is None:
+            return orders
+        try:
+            check_fit(self._registrations[name].spec, policy)
+        except SpecMismatch as error:  # it joined before the first release said what the policy needs
+            return replace(orders, alarm=str(error))
+        return orders
+
+    def _keep_grants(self) -> None:
+        """Write the attention leases down when they changed, before anybody is told."""
+        grants = self._attention.grants()
+        if grants != self._kept:
+            with self._catalog.writing() as records:
+                records.set_attended(grants)
+            self._kept = grants

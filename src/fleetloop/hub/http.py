@@ -1,0 +1,273 @@
+"""The hub's HTTP face: JSON in and out, uploads streamed to the disk, long polls without a thread each."""
+
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import TypeVar
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
+from fleetloop.hub import wire
+from fleetloop.hub.doorbell import Doorbell
+from fleetloop.hub.objects import CHUNK, Incoming, check_size
+from fleetloop.hub.options import HubOptions
+from fleetloop.hub.service import HubService
+
+MAX_JSON_BYTES = 16_000_000
+LONGEST_WAIT_S = 60.0
+RETRY_AFTER_S = 2
+
+Kept = TypeVar("Kept")
+
+
+class Face:
+    """One method per route. What blocks runs in a thread; what waits does not.
+
+    Attributes:
+        app: the ASGI application.
+    """
+
+    def __init__(self, service: HubService, options: HubOptions) -> None:
+        self._service, self._options = service, options
+        self._doorbells: tuple[Doorbell, ...] = ()
+        self.app = Starlette(
+            routes=self._routes(),
+            lifespan=self._lifespan,
+            exception_handlers={
+                FleetLoopError: _refuse,
+                HTTPException: _no_route,
+                Exception: _fail,
+            },
+        )
+
+    def hang_up(self) -> None:
+        """End every long poll, so that the server can stop. Callable from a signal handler of the loop's thread."""
+        for doorbell in self._doorbells:
+            doorbell.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._events_bell = Doorbell(self._service.experience.news)
+        self._channel_bell = Doorbell(self._service.publishing.news)
+        self._doorbells = (self._events_bell, self._channel_bell)
+        yield
+        self.hang_up()
+
+    def _routes(self) -> list[Route]:
+        return [
+            Route("/v1/health", self.health),
+            Route("/v1/episodes", self.episodes),
+            Route("/v1/episodes/{id}", self.put_episode, methods=["PUT"]),
+            Route("/v1/episodes/{id}", self.get_episode),
+            Route("/v1/episodes/{id}/annotations", self.annotations),
+            Route("/v1/annotations", self.annotate, methods=["POST"]),
+            Route("/v1/events", self.events),
+            Route("/v1/lease", self.claim_lease, methods=["POST"]),
+            Route("/v1/lease", self.renew_lease, methods=["PUT"]),
+            Route("/v1/blobs/{hash}", self.put_blob, methods=["PUT"]),
+            Route("/v1/blobs/{hash}", self.get_blob),
+            Route("/v1/releases", self.publish, methods=["POST"]),
+            Route("/v1/releases", self.releases),
+            Route("/v1/releases/{version}", self.release),
+            Route("/v1/channels/stable", self.promote, methods=["PUT"]),
+            Route("/v1/channels/{name}", self.channel),
+            Route("/v1/robots", self.register, methods=["POST"]),
+            Route("/v1/beats", self.beat, methods=["POST"]),
+            Route("/v1/learner", self.report_learner, methods=["POST"]),
+            Route("/v1/fleet", self.fleet),
+        ]
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"status": "serving"})
+
+    # ------------------------------------------------------------------ experience
+
+    async def put_episode(self, request: Request) -> Response:
+        id, hash = request.path_params["id"], request.headers.get(wire.HASH_HEADER, "")
+        if not hash:
+            raise HubRefused(wire.HASH_HEADER, "is missing", "send the blake3 of the file in this header")
+        experience = self._service.experience
+        got = await _receive(
+            request,
+            experience.incoming,
+            self._options.max_episode_bytes,
+            lambda incoming: experience.accept(id, incoming, hash),
+        )
+        return JSONResponse(asdict(got), status_code=200 if got.known else 201)
+
+    async def get_episode(self, request: Request) -> Response:
+        path, hash = await run_in_threadpool(self._service.experience.locate, request.path_params["id"])
+        headers = {wire.HASH_HEADER: hash}
+        return FileResponse(path, headers=headers, media_type="application/vnd.apache.arrow.file")
+
+    async def episodes(self, request: Request) -> Response:
+        asked = request.query_params
+        limit = _number(request, "limit", 1000)
+        rows = await run_in_threadpool(
+            lambda: self._service.episodes(task=asked.get("task", ""), outcome=asked.get("outcome", ""), limit=limit)
+        )
+        return JSONResponse({"episodes": list(rows)})
+
+    async def annotate(self, request: Request) -> Response:
+        annotation = wire.annotation_from_json(wire.parse_object(await _body(request)))
+        seq = await run_in_threadpool(self._service.annotate, annotation)
+        return JSONResponse({"seq": seq}, status_code=201)
+
+    async def annotations(self, request: Request) -> Response:
+        said = await run_in_threadpool(self._service.annotations, request.path_params["id"])
+        return JSONResponse({"annotations": [item.to_json() for item in said]})
+
+    async def events(self, request: Request) -> Response:
+        after, limit = _number(request, "after", 0), _number(request, "limit", 256)
+        found = await self._events_bell.first(lambda: self._service.experience.events(after, limit), _wait_s(request))
+        return JSONResponse({"events": [asdict(event) for event in found]})
+
+    # ------------------------------------------------------------------ releases
+
+    async def claim_lease(self, request: Request) -> Response:
+        holder = wire.parse_object(await _body(request)).get("holder")
+        if not isinstance(holder, str):
+            raise HubRefused("holder", f"is {holder!r}, not a text")
+        return JSONResponse(asdict(await run_in_threadpool(self._service.claim_lease, holder)))
+
+    async def renew_lease(self, request: Request) -> Response:
+        lease = wire.decode(wire.leases, wire.parse(await _body(request)), "lease")
+        return JSONResponse(asdict(await run_in_threadpool(self._service.renew_lease, lease)))
+
+    async def put_blob(self, request: Request) -> Response:
+        hash, publishing = request.path_params["hash"], self._service.publishing
+        await _receive(
+            request,
+            publishing.incoming,
+            self._options.max_blob_bytes,
+            lambda incoming: publishing.accept_blob(hash, incoming),
+        )
+        return JSONResponse({}, status_code=201)
+
+    async def get_blob(self, request: Request) -> Response:
+        path = await run_in_threadpool(self._service.publishing.locate_blob, request.path_params["hash"])
+        return FileResponse(path, media_type="application/octet-stream")
+
+    async def publish(self, request: Request) -> Response:
+        said = wire.parse_object(await _body(request))
+        lease = wire.decode(wire.leases, said.get("lease"), "lease")
+        release = wire.release_from_json(said.get("release"))
+        numbered = await run_in_threadpool(self._service.publish, release, lease)
+        return JSONResponse(numbered.to_json(), status_code=201)
+
+    async def releases(self, request: Request) -> Response:
+        limit = _number(request, "limit", 1000)
+        found = await run_in_threadpool(lambda: self._service.releases(limit=limit))
+        return JSONResponse({"releases": [release.to_json() for release in found]})
+
+    async def release(self, request: Request) -> Response:
+        version = _whole("version", request.path_params["version"])
+        return JSONResponse((await run_in_threadpool(self._service.release, version)).to_json())
+
+    async def channel(self, request: Request) -> Response:
+        name, after = request.path_params["name"], _number(request, "after", 0)
+        found = await self._channel_bell.first(lambda: self._service.publishing.channel(name, after), _wait_s(request))
+        return JSONResponse({"release": found.to_json() if found else None})
+
+    async def promote(self, request: Request) -> Response:
+        version = wire.parse_object(await _body(request)).get("version")
+        await run_in_threadpool(self._service.promote, _whole("version", str(version)))
+        return JSONResponse({})
+
+    # ------------------------------------------------------------------ fleet
+
+    async def register(self, request: Request) -> Response:
+        registration = wire.registration_from_json(wire.parse_object(await _body(request)))
+        await run_in_threadpool(self._service.register, registration)
+        return JSONResponse({}, status_code=201)
+
+    async def beat(self, request: Request) -> Response:
+        statuses = wire.decode(wire.statuses, wire.parse(await _body(request)), "statuses")
+        orders = await run_in_threadpool(self._service.beat, statuses)
+        return JSONResponse([asdict(order) for order in orders])
+
+    async def report_learner(self, request: Request) -> Response:
+        status = wire.decode(wire.learner_statuses, wire.parse(await _body(request)), "learner")
+        await run_in_threadpool(self._service.report_learner, status)
+        return JSONResponse({})
+
+    async def fleet(self, _: Request) -> Response:
+        return JSONResponse(wire.fleet_to_json(await run_in_threadpool(self._service.fleet)))
+
+
+async def _receive(
+    request: Request, begin: Callable[[], Incoming], limit: int, keep: Callable[[Incoming], Kept]
+) -> Kept:
+    """Stream the body to the disk, then keep it; whatever goes wrong, nothing of it stays."""
+    incoming = await run_in_threadpool(begin)
+    with incoming:
+        waiting = bytearray()
+        async for chunk in _chunks(request, limit):
+            waiting += chunk
+            if len(waiting) >= CHUNK:
+                await run_in_threadpool(incoming.write, bytes(waiting))
+                waiting.clear()
+        await run_in_threadpool(incoming.write, bytes(waiting))
+        return await run_in_threadpool(keep, incoming)
+
+
+async def _body(request: Request) -> bytes:
+    return b"".join([chunk async for chunk in _chunks(request, MAX_JSON_BYTES)])
+
+
+async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body, of at most `limit` bytes. As much again is read and dropped, so that its sender hears the refusal."""
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= limit:
+            yield chunk
+        elif size > 2 * limit:
+            break
+    check_size(size, limit)
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    return _whole(name, request.query_params.get(name, str(default)))
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise HubRefused(name, f"is {text[:40]!r}, not a whole number")
+    return int(text)
+
+
+def _wait_s(request: Request) -> float:
+    text = request.query_params.get("wait", "0")
+    try:
+        wait_s = float(text)
+    except ValueError:
+        wait_s = math.nan
+    if not wait_s >= 0:
+        raise HubRefused("wait", f"is {text[:40]!r}, not a number of seconds")
+    return min(wait_s, LONGEST_WAIT_S)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, FleetLoopError)
+    status, body = wire.error_to_json(error)
+    return JSONResponse(body, status, headers={"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    refusal = HubRefused(request.url.path, f"{error.detail} ({request.method})", status=error.status_code)
+    return await _refuse(request, refusal)
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    """A fault of ours: the server logs the traceback, the caller is told to come again."""
+    status, body = wire.error_to_json(HubUnavailable("hub", "failed to serve this request", "see the hub's log"))
+    return JSONResponse(body, status, headers={"Retry-After": str(RETRY_AFTER_S)})

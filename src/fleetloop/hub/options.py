@@ -1,0 +1,64 @@
+"""What a user may set about the hub."""
+
+import ipaddress
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AttentionOptions(BaseModel):
+    """How many robots may be attended at once: `operators` times `robots_per_operator`, for each pool of operators."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operators: int = Field(default=1, ge=0, description="people (or scripted stand-ins) in a pool")
+    robots_per_operator: int = Field(default=4, ge=1, description="robots that one operator attends to at once")
+    lease_s: float = Field(
+        default=10.0, gt=0, description="clock seconds that a robot stays attended without a beat from its courier"
+    )
+
+
+class HubOptions(BaseModel):
+    """Where the hub lives, whom it serves and what it takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    directory: Path = Field(default=Path("hub"), description="where episodes, weights and the catalog are kept")
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; anything but this machine's own needs `insecure`"
+    )
+    port: int = Field(default=8787, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
+    insecure: bool = Field(
+        default=False, description="serve other machines although there is neither TLS nor any token"
+    )
+    max_episode_mb: float = Field(default=256.0, gt=0, description="largest episode taken, in MB (10^6 bytes)")
+    max_blob_mb: float = Field(default=20_000.0, gt=0, description="largest blob of weights taken, in MB (10^6 bytes)")
+    learner_lease_s: float = Field(
+        default=60.0, gt=0, description="clock seconds after which a silent learner's place may be taken by another"
+    )
+    stable_follows_edge: bool = Field(
+        default=True,
+        description="robots run every release at once; false: `stable` moves only when a release is promoted",
+    )
+    silent_s: float = Field(
+        default=15.0, gt=0, description="clock seconds without a beat after which a robot shows as offline"
+    )
+    attention: AttentionOptions = Field(
+        default=AttentionOptions(), description="how many robots operators attend to at once"
+    )
+
+    @property
+    def max_episode_bytes(self) -> int:
+        return int(self.max_episode_mb * 1e6)
+
+    @property
+    def max_blob_bytes(self) -> int:
+        return int(self.max_blob_mb * 1e6)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

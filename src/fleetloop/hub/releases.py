@@ -1,0 +1,222 @@
+"""Releases out: the learner's lease, blobs, manifests and the channels that point to them."""
+
+import json
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+from blake3 import blake3
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.errors import HubRefused, LeaseLost, ReleaseInvalid
+from fleetloop.core.hub import EDGE, STABLE, LearnerLease
+from fleetloop.core.release import Release
+from fleetloop.core.spec import PolicySpec
+from fleetloop.hub.bell import Bell
+from fleetloop.hub.catalog import Catalog, Records
+from fleetloop.hub.experience import check_limit
+from fleetloop.hub.objects import Incoming, ObjectStore
+from fleetloop.weights.codec import result_hash
+
+CHANNELS = (EDGE, STABLE)
+LEARNER = "learner"
+
+
+class Releases:
+    """What has been published, and who may publish. Safe to call from several threads.
+
+    Attributes:
+        news: rung when a channel moved.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        objects: ObjectStore,
+        clock: Clock,
+        *,
+        lease_s: float,
+        stable_follows_edge: bool,
+        max_bytes: int,
+    ) -> None:
+        self.news = Bell()
+        self._catalog, self._objects, self._clock = catalog, objects, clock
+        self._lease_s, self._max_bytes = lease_s, max_bytes
+        self._moved = CHANNELS if stable_follows_edge else (EDGE,)
+        self._spec: PolicySpec | None = None
+        with catalog.writing() as records:  # a clock that restarted must not leave a lease that never runs out
+            if lease := records.lease(LEARNER):
+                until = min(lease.until, clock.now() + lease_s)
+                records.set_lease(LEARNER, LearnerLease(lease.holder, lease.fence, until))
+            for manifest in records.releases(limit=1):
+                self._spec = Release.from_json(manifest).policy_spec()
+
+    # ------------------------------------------------------------------ the learner's lease
+
+    def claim_lease(self, holder: str) -> LearnerLease:
+        """A new fence for `holder`; refused while another's lease runs."""
+        if not holder:
+            raise HubRefused("holder", "is empty", "name the learner")
+        now = self._clock.now()
+        with self._catalog.writing() as records:
+            held = records.lease(LEARNER)
+            if held and held.holder != holder and held.until > now:
+                raise HubRefused(
+                    "lease",
+                    f"{held.holder!r} is the learner for {held.until - now:.0f} s yet",
+                    "stop that learner first, or wait until its lease has run out",
+                    status=409,
+                )
+            lease = LearnerLease(holder, (held.fence if held else 0) + 1, now + self._lease_s)
+            records.set_lease(LEARNER, lease)
+            return lease
+
+    def renew_lease(self, lease: LearnerLease) -> LearnerLease:
+        with self._catalog.writing() as records:
+            _check_fence(records, lease)
+            renewed = LearnerLease(lease.holder, lease.fence, self._clock.now() + self._lease_s)
+            records.set_lease(LEARNER, renewed)
+            return renewed
+
+    # ------------------------------------------------------------------ blobs
+
+    def incoming(self) -> Incoming:
+        """Where a blob's bytes may be written as they arrive."""
+        return self._objects.incoming(self._max_bytes)
+
+    def put_blob(self, hash: str, data: bytes) -> None:
+        with self.incoming() as incoming:
+            incoming.write(data)
+            self.accept_blob(hash, incoming)
+
+    def accept_blob(self, hash: str, incoming: Incoming) -> None:
+        """Keep what has arrived if it has the hash. The same blob again changes nothing."""
+        found = incoming.finish()
+        if found != hash:
+            raise ReleaseInvalid("hash", f"the bytes that came hash to {found}, not to {hash}", "send the blob again")
+        self._objects.keep(incoming, _object(hash))
+
+    def locate_blob(self, hash: str) -> Path:
+        if not _is_hash(hash) or self._objects.size(_object(hash)) is None:
+            raise HubRefused("blob", f"{hash!r} is not here", "put the blob before the manifest", status=404)
+        return self._objects.locate(_object(hash))
+
+    # ------------------------------------------------------------------ releases
+
+    def publish(self, release: Release, lease: LearnerLease) -> Release:
+        """Number a release and move the channels. The same manifest again is the same release.
+
+        Raises:
+            LeaseLost: the fence is not the newest one.
+            ReleaseInvalid: naming the field of the manifest, or the missing blob.
+        """
+        check_manifest(release)
+        for entry in release.blobs:
+            self._check_blob(entry.hash, entry.size)
+        key = blake3(json.dumps(release.numbered(0).to_json(), sort_keys=True).encode()).hexdigest()
+        with self._catalog.writing() as records:
+            _check_fence(records, lease)
+            if known := records.release_by_key(key):
+                return Release.from_json(known)
+            _check_lineage(records, release)
+            numbered = release.numbered(records.newest_version() + 1)
+            manifest = json.dumps(numbered.to_json())
+            self._objects.put(f"releases/{numbered.version:08d}.json", manifest.encode())
+            numbered = Release.from_json(json.loads(manifest))  # what everybody else will read
+            records.add_release(numbered.version, key, numbered.to_json())
+            for channel in self._moved:
+                records.move_channel(channel, numbered.version)
+        self._spec = numbered.policy_spec()
+        self.news.ring()
+        return numbered
+
+    def promote(self, version: int) -> None:
+        """Move `stable` to a release."""
+        with self._catalog.writing() as records:
+            _existing(records, version)
+            records.move_channel(STABLE, version)
+        self.news.ring()
+
+    def release(self, version: int) -> Release:
+        with self._catalog.reading() as records:
+            return _existing(records, version)
+
+    def releases(self, limit: int) -> Sequence[Release]:
+        check_limit(limit)
+        with self._catalog.reading() as records:
+            return [Release.from_json(manifest) for manifest in records.releases(limit)]
+
+    def channel(self, name: str, after: int) -> Release | None:
+        """The channel's release, unless it is version `after`."""
+        if name not in CHANNELS:
+            raise HubRefused("channel", f"{name!r} does not exist", f"use one of {', '.join(CHANNELS)}", status=404)
+        with self._catalog.reading() as records:
+            version = records.channel(name)
+            return None if version in (0, after) else _existing(records, version)
+
+    def policy_spec(self) -> PolicySpec | None:
+        """What the newest release asks of a robot; None before the first."""
+        return self._spec
+
+    def _check_blob(self, hash: str, size: int) -> None:
+        found = self._objects.size(_object(hash))
+        if found is None:
+            raise ReleaseInvalid("blobs", f"{hash} is not here", "put the blobs before the manifest")
+        if found != size:
+            raise ReleaseInvalid("blobs", f"{hash} has {found} bytes; the manifest says {size}")
+
+
+def check_manifest(release: Release) -> None:
+    """Raise ReleaseInvalid for what can be told wrong from the manifest alone."""
+    if not release.run:
+        raise ReleaseInvalid("run", "is empty")
+    if not release.blobs:
+        raise ReleaseInvalid("blobs", "is empty", "a release has at least one blob")
+    hashes = {"result_hash": release.result_hash, "spec_hash": release.spec_hash}
+    hashes |= {f"tensor {entry.name}": entry.hash for entry in release.tensors}
+    hashes |= {f"blob {number}": entry.hash for number, entry in enumerate(release.blobs)}
+    for name, value in hashes.items():
+        if not _is_hash(value):
+            raise ReleaseInvalid(name, f"{value!r} is no blake3 in hexadecimal")
+    if release.result_hash != result_hash(release.tensors):
+        raise ReleaseInvalid("result_hash", "is not the hash of the tensors' hashes")
+    try:
+        spec = release.policy_spec()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReleaseInvalid("spec", f"is incomplete or malformed ({error!r})") from error
+    if spec.hash() != release.spec_hash:
+        raise ReleaseInvalid("spec_hash", "does not belong to the spec in this manifest")
+
+
+def _check_lineage(records: Records, release: Release) -> None:
+    newest_version = records.newest_version()
+    for name, version in (("parent", release.parent), ("base", release.base)):
+        if not 0 <= version <= newest_version:
+            raise ReleaseInvalid(name, f"there is no release {version}")
+    newest = records.release(newest_version)
+    if newest and newest["run"] != release.run:
+        raise ReleaseInvalid(
+            "run", f"is {release.run!r}, but this hub serves the run {newest['run']!r}", "give each run its own hub"
+        )
+
+
+def _check_fence(records: Records, lease: LearnerLease) -> None:
+    held = records.lease(LEARNER)
+    if held is None or (held.holder, held.fence) != (lease.holder, lease.fence):
+        now = f"{held.holder!r} holds {held.fence}" if held else "nobody holds any"
+        raise LeaseLost("fence", f"{lease.fence} of {lease.holder!r} is stale: {now}", "stop this learner", status=409)
+
+
+def _existing(records: Records, version: int) -> Release:
+    manifest = records.release(version)
+    if manifest is None:
+        raise HubRefused("release", f"there is no release {version}", "`fleetloop releases ls` lists them", status=404)
+    return Release.from_json(manifest)
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set(string.hexdigits.lower())
+
+
+def _object(hash: str) -> str:
+    return f"blobs/{hash}"

@@ -1,0 +1,134 @@
+"""The hub as a process: one directory, one port, until it is told to stop."""
+
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.disk import Disk, RealDisk, disk_trouble
+from fleetloop.core.errors import ConfigInvalid, DiskTrouble, SystemMissing
+from fleetloop.hub.http import Face
+from fleetloop.hub.options import HubOptions, is_loopback
+from fleetloop.hub.service import HubService
+
+KEEP_ALIVE_S = 75
+GRACE_S = 5
+
+
+def serve(
+    options: HubOptions,
+    clock: Clock,
+    *,
+    tasks: Collection[str] = (),
+    disk: Disk | None = None,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish the requests under way and return. Call it in the main thread.
+
+    `ready` is called with the hub's URL once it can be reached.
+
+    Raises:
+        ConfigInvalid: the address is open to others and `insecure` is not set.
+        SystemMissing: the port is taken.
+        DiskTrouble: the directory can't be written or belongs to another running hub.
+    """
+    check_binding(options)
+    disk = disk or RealDisk()
+    disk.make(options.directory)
+    with _alone_in(options.directory), _listening(options) as listener:
+        service = HubService.open(options, clock, disk, tasks)
+        try:
+            _run(Face(service, options), listener, ready)
+        finally:
+            service.close()
+
+
+def check_binding(options: HubOptions) -> None:
+    """Raise ConfigInvalid for an address that others could reach, unless that is what the user said."""
+    if not is_loopback(options.host) and not options.insecure:
+        raise ConfigInvalid(
+            "hub.host",
+            f"{options.host} can be reached by others, and this hub has neither TLS nor tokens",
+            "use 127.0.0.1, or say `insecure: true` (--insecure) on a network that you trust",
+        )
+
+
+class _Server(uvicorn.Server):
+    """Ends the long polls when it is told to stop, instead of waiting for them."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None], started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping, self._started = stopping, started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._stopping()
+
+
+def _run(face: Face, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    config = uvicorn.Config(
+        face.app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    # After its shutdown uvicorn raises the signal again; being told to stop is no failure.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        _Server(config, stopping=face.hang_up, started=lambda: ready(url)).run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _listening(options: HubOptions) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SystemMissing(
+            f"port {options.port} on {options.host}",
+            f"can't be had ({reason})",
+            "stop the program that uses it, or choose another with hub.port",
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock: two hubs on one directory would each think themselves the only writer."""
+    path = directory / "lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise disk_trouble(path, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DiskTrouble(str(directory), "belongs to another running hub", "stop it or choose another") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""The hub itself: every call of core's Hub, as plain synchronous logic over a catalog, an object store and a clock."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.disk import Disk
+from fleetloop.core.hub import (
+    Acknowledgement,
+    Event,
+    Fleet,
+    LearnerLease,
+    LearnerStatus,
+    Orders,
+    Registration,
+    RobotStatus,
+)
+from fleetloop.core.outcome import Annotation
+from fleetloop.core.release import Release
+from fleetloop.hub.catalog import Catalog
+from fleetloop.hub.experience import Experience
+from fleetloop.hub.fleet import FleetBook
+from fleetloop.hub.objects import DirectoryStore, ObjectStore, copy_verified
+from fleetloop.hub.options import HubOptions
+from fleetloop.hub.releases import Releases
+
+
+class HubService:
+    """Implements `core.hub.Hub` in this process. Safe to call from several threads.
+
+    Beside the typed refusals of the Hub protocol its calls raise HubUnavailable when disk or database fail.
+    """
+
+    def __init__(
+        self, catalog: Catalog, objects: ObjectStore, clock: Clock, options: HubOptions, tasks: Collection[str] = ()
+    ) -> None:
+        """`tasks` are the ones that the fleet works at; any will do if there are none."""
+        self._catalog = catalog
+        self.experience = Experience(catalog, objects, clock, tasks=tasks, max_bytes=options.max_episode_bytes)
+        self.publishing = Releases(
+            catalog,
+            objects,
+            clock,
+            lease_s=options.learner_lease_s,
+            stable_follows_edge=options.stable_follows_edge,
+            max_bytes=options.max_blob_bytes,
+        )
+        self.book = FleetBook(
+            catalog,
+            clock,
+            tasks=tasks,
+            policy=self.publishing.policy_spec,
+            silent_s=options.silent_s,
+            attention=options.attention,
+        )
+
+    @classmethod
+    def open(cls, options: HubOptions, clock: Clock, disk: Disk, tasks: Collection[str] = ()) -> "HubService":
+        """The hub of `options.directory`, new or as it was left. One process at a time may open it.
+
+        Raises:
+            DiskTrouble: if the directory can't be used.
+        """
+        disk.make(options.directory)
+        objects = DirectoryStore(options.directory, disk)
+        return cls(Catalog(options.directory / "catalog.sqlite"), objects, clock, options, tasks)
+
+    def close(self) -> None:
+        self._catalog.close()
+
+    # ------------------------------------------------------------------ experience
+
+    def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
+        return self.experience.put(id, path, hash)
+
+    def get_episode(self, id: str, path: Path) -> None:
+        source, hash = self.experience.locate(id)
+        with source.open("rb") as file:
+            copy_verified(iter(lambda: file.read(1 << 20), b""), path, hash)
+
+    def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+        return self.experience.list(task=task, outcome=outcome, limit=limit)
+
+    def annotate(self, annotation: Annotation) -> int:
+        return self.experience.annotate(annotation)
+
+    def annotations(self, episode: str) -> Sequence[Annotation]:
+        return self.experience.annotations(episode)
+
+    def events(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> Sequence[Event]:
+        return self.experience.news.first(lambda: self.experience.events(after, limit), wait_s)
+
+    # ------------------------------------------------------------------ releases
+
+    def claim_lease(self, holder: str) -> LearnerLease:
+        return self.publishing.claim_lease(holder)
+
+    def renew_lease(self, lease: LearnerLease) -> LearnerLease:
+        return self.publishing.renew_lease(lease)
+
+    def put_blob(self, hash: str, data: bytes) -> None:
+        self.publishing.put_blob(hash, data)
+
+    def get_blob(self, hash: str) -> bytes:
+        return self.publishing.locate_blob(hash).read_bytes()
+
+    def publish(self, release: Release, lease: LearnerLease) -> Release:
+        return self.publishing.publish(release, lease)
+
+    def promote(self, version: int) -> None:
+        """Move `stable` to a release."""
+        self.publishing.promote(version)
+
+    def release(self, version: int) -> Release:
+        return self.publishing.release(version)
+
+    def releases(self, *, limit: int = 1000) -> Sequence[Release]:
+        return self.publishing.releases(limit)
+
+    def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
+        return self.publishing.news.first(lambda: self.publishing.channel(name, after), wait_s)
+
+    # ------------------------------------------------------------------ fleet
+
+    def register(self, registration: Registration) -> None:
+        self.book.register(registration)
+
+    def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
+        return self.book.beat(statuses)
+
+    def report_learner(self, status: LearnerStatus) -> None:
+        self.book.report_learner(status)
+
+    def fleet(self) -> Fleet:
+        return self.book.view()

@@ -1,0 +1,146 @@
+"""JSON on the wire: what comes in is checked field by field, errors travel with their type."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fleetloop.core.errors import (
+    EpisodeInvalid,
+    FleetLoopError,
+    HubRefused,
+    HubUnavailable,
+    LeaseLost,
+    ReleaseInvalid,
+    SpecMismatch,
+    UnknownName,
+)
+from fleetloop.core.hub import (
+    Acknowledgement,
+    Event,
+    Fleet,
+    LearnerLease,
+    LearnerStatus,
+    Member,
+    Orders,
+    Registration,
+    RobotStatus,
+)
+from fleetloop.core.outcome import Annotation
+from fleetloop.core.release import Release
+from fleetloop.core.spec import RobotSpec
+
+HASH_HEADER = "X-Fleetloop-Hash"
+_PLAIN = (EpisodeInvalid, ReleaseInvalid, SpecMismatch, UnknownName, FleetLoopError)
+_REFUSALS = (LeaseLost, HubRefused)
+
+T = TypeVar("T")
+
+acknowledgements = TypeAdapter(Acknowledgement)
+annotations = TypeAdapter(Annotation)
+events = TypeAdapter(list[Event])
+leases = TypeAdapter(LearnerLease)
+learner_statuses = TypeAdapter(LearnerStatus)
+orders = TypeAdapter(list[Orders])
+statuses = TypeAdapter(list[RobotStatus])
+_registrations = TypeAdapter(Registration)
+_releases = TypeAdapter(Release)
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value in a request. Numbers that are not finite become null. Raises HubRefused."""
+    try:
+        return json.loads(body, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise HubRefused("body", f"is no JSON ({error})") from error
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    value = parse(body)
+    if not isinstance(value, dict):
+        raise HubRefused("body", f"is a JSON {type(value).__name__}, not an object")
+    return value
+
+
+def decode(adapter: TypeAdapter[T], data: object, what: str) -> T:
+    """Raises HubRefused (422) naming the field that is missing or of the wrong type."""
+    try:
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join([what, *map(str, first["loc"])])
+        raise HubRefused(field, f"is wrong ({first['msg']})", status=422) from error
+
+
+# A spec's hash depends on how its numbers are written, so pydantic only checks specs and `from_json` reads them.
+
+
+def registration_to_json(registration: Registration) -> dict[str, Any]:
+    return {**asdict(registration), "spec": registration.spec.to_json()}
+
+
+def registration_from_json(data: Mapping[str, Any]) -> Registration:
+    decode(_registrations, data, "registration")
+    return Registration(**{**data, "tasks": tuple(data["tasks"]), "spec": RobotSpec.from_json(data["spec"])})
+
+
+def release_from_json(data: object) -> Release:
+    """Raises ReleaseInvalid or HubRefused naming the field."""
+    decode(_releases, data, "release")
+    assert isinstance(data, dict), "what passed for a Release is an object"
+    return Release.from_json(data)
+
+
+def annotation_from_json(data: dict[str, Any]) -> Annotation:
+    Annotation.from_json(data)
+    return decode(annotations, data, "annotation")
+
+
+def fleet_to_json(fleet: Fleet) -> dict[str, Any]:
+    members = [
+        {**asdict(member), "registration": registration_to_json(member.registration)} for member in fleet.members
+    ]
+    return {**asdict(fleet), "members": members}
+
+
+def fleet_from_json(data: Mapping[str, Any]) -> Fleet:
+    members = tuple(
+        Member(
+            registration_from_json(member["registration"]),
+            RobotStatus(**member["status"]) if member["status"] else None,
+            member["silent_s"],
+            Orders(**member["orders"]),
+        )
+        for member in data["members"]
+    )
+    learner = LearnerStatus(**data["learner"]) if data["learner"] else None
+    return Fleet(**{**data, "members": members, "learner": learner})
+
+
+def error_to_json(error: FleetLoopError) -> tuple[int, dict[str, Any]]:
+    """HTTP status and body of a refusal."""
+    status = error.status if isinstance(error, HubRefused) else 422
+    if not isinstance(error, (*_PLAIN[:-1], *_REFUSALS)) and type(error) is not FleetLoopError:
+        status = 503
+    body = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "remedy": error.remedy}
+    return status, {"error": body}
+
+
+def error_from_json(status: int, body: bytes, url: str) -> FleetLoopError:
+    """The error that the hub raised; whatever else answered in its place is named by `url`."""
+    try:
+        said = json.loads(body)["error"]
+        field, problem, remedy = str(said["field"]), str(said["problem"]), str(said["remedy"])
+    except (ValueError, KeyError, TypeError):
+        said, field, problem, remedy = {}, url, f"answered HTTP {status}", "is this a FleetLoop hub?"
+    if status >= 500:
+        return HubUnavailable(field, problem, remedy)
+    for refusal in _REFUSALS:
+        if said.get("type") == refusal.__name__:
+            return refusal(field, problem, remedy, status=status)
+    for plain in _PLAIN:
+        if said.get("type") == plain.__name__:
+            return plain(field, problem, remedy)
+    return HubRefused(field, problem, remedy, status=status)

@@ -1,0 +1,1 @@
+"""Who says how an episode ended."""

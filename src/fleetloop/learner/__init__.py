@@ -1,0 +1,1 @@
+"""From experience to releases: buffer, sampler, training loop, checkpoint, publisher."""

@@ -1,0 +1,76 @@
+"""What reaches the learner: an episode made ready for the buffer, or news that changes nothing but the cursor."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fleetloop.core.algorithm import Algorithm, FrameLabels
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import EpisodeInvalid
+from fleetloop.core.spec import CameraSpec, PolicySpec, check_fit
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An episode with its labels, and per camera the (n, h, w, 3) uint8 images of the n frames that train."""
+
+    episode: Episode
+    labels: FrameLabels
+    images: Mapping[str, Images] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One event, dealt with as far as that is possible away from the training loop.
+
+    Attributes:
+        seq: its place in the hub's order; the learner's cursor once it is admitted.
+        episode: whom it is about; empty if it concerns no buffer.
+        prepared: what the buffer is to hold of that episode from now on; None for nothing.
+    """
+
+    seq: int
+    episode: str = ""
+    prepared: Prepared | None = None
+
+
+def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepared:
+    """Label an episode and decode its images at the policy's resolution.
+
+    Raises:
+        SpecMismatch: if the episode's robot doesn't offer what the policy needs.
+        EpisodeInvalid: naming a camera whose images can't be decoded.
+    """
+    check_fit(episode.meta.spec, spec)
+    labels = algorithm.label(episode)
+    frames = np.flatnonzero(labels.train)
+    images = {
+        camera.name: _decode(episode, spec.rename.get(camera.name, camera.name), camera, frames)
+        for camera in spec.cameras
+    }
+    return Prepared(episode, labels, images)
+
+
+def is_held_out(episode: str, share: float) -> bool:
+    """Whether a demonstration is kept for measuring. A matter of its id alone, so that every process agrees."""
+    return int.from_bytes(hashlib.blake2b(episode.encode(), digest_size=6).digest(), "big") < share * (1 << 48)
+
+
+def _decode(episode: Episode, recorded: str, camera: CameraSpec, frames: npt.NDArray[np.intp]) -> Images:
+    images = np.empty((len(frames), camera.height, camera.width, 3), np.uint8)
+    for row, frame in enumerate(frames):
+        try:
+            image = Image.open(io.BytesIO(episode.jpeg(recorded, int(frame))))
+            image.draft("RGB", (camera.width, camera.height))
+            picture = image.convert("RGB").resize((camera.width, camera.height), Image.Resampling.BILINEAR)
+        except OSError as error:
+            raise EpisodeInvalid(f"image.{recorded}", f"can't be decoded at frame {frame} ({error})") from error
+        images[row] = np.asarray(picture)
+    return images

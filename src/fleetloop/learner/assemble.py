@@ -1,0 +1,100 @@
+"""A learner put together from its options: everything but threads, which are `run.py`'s."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetloop.core.algorithm import Algorithm
+from fleetloop.core.clock import Clock
+from fleetloop.core.disk import Disk
+from fleetloop.core.episode import Episode
+from fleetloop.core.hub import Hub
+from fleetloop.core.recording import SEALED
+from fleetloop.learner.arrival import prepare
+from fleetloop.learner.base import Base
+from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.checkpoint import CheckpointWriter
+from fleetloop.learner.export import config_hash, statistics_hash
+from fleetloop.learner.feeder import Feeder
+from fleetloop.learner.loop import Learner, Parts
+from fleetloop.learner.metrics import Metrics
+from fleetloop.learner.options import LearnerOptions
+from fleetloop.learner.publisher import Identity, Publisher
+from fleetloop.learner.sampler import AdaptiveSampler
+from fleetloop.learner.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is handed to a learner.
+
+    Attributes:
+        directory: the learner's own: checkpoints, cached episodes, metrics.
+    """
+
+    hub: Hub
+    clock: Clock
+    disk: Disk
+    directory: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.directory / "checkpoints"
+
+
+def assemble(
+    run: str,
+    options: LearnerOptions,
+    base: Base,
+    algorithm: Algorithm,
+    around: Surroundings,
+    *,
+    demonstrations: Sequence[Episode] = (),
+    parent: int = 0,
+) -> Learner:
+    """A learner at step 0 that holds the demonstrations. `parent` is the release that its first one descends from.
+
+    Raises:
+        SpecMismatch, LabelsInvalid: if a demonstration can't be used.
+        DiskTrouble: if the directory can't be.
+    """
+    policy, directory = base.policy, around.directory
+    scratch = directory / "scratch"
+    around.disk.make(scratch)
+    parts = Parts(
+        clock=around.clock,
+        algorithm=algorithm,
+        trainer=Trainer(policy, algorithm, options.optimizer, options.seed),
+        sampler=AdaptiveSampler(options.sampler, options.seed),
+        buffer=ExperienceBuffer(
+            policy.spec, max_replay=options.sampler.max_replay, held_out=options.held_out, scratch=scratch
+        ),
+        feeder=Feeder(around.hub, around.disk, algorithm, policy.spec, directory / "episodes", inbox=options.inbox),
+        publisher=Publisher(around.hub, around.clock, identity(run, base, algorithm), options.holder, parent),
+        checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),
+        metrics=Metrics(
+            directory / "metrics.jsonl", around.disk, directory / "tensorboard" if options.tensorboard else None
+        ),
+    )
+    learner = Learner(run, options, parts)
+    ordered = sorted(demonstrations, key=lambda item: item.meta.id)
+    learner.admit_demonstrations(prepare(episode, algorithm, policy.spec) for episode in ordered)
+    return learner
+
+
+def identity(run: str, base: Base, algorithm: Algorithm) -> Identity:
+    """What all releases of this run have in common."""
+    return Identity(
+        run=run,
+        policy=base.manifest(),
+        spec=base.policy.spec.to_json(),
+        spec_hash=base.policy.spec.hash(),
+        config_hash=config_hash(base.policy.config),
+        statistics_hash=statistics_hash(base.policy.state_dict()),
+        conditions=tuple(sorted(algorithm.conditions)),
+    )
+
+
+def open_demonstrations(directory: Path) -> list[Episode]:
+    """Every sealed episode in a directory, oldest first. Raises EpisodeInvalid."""
+    return [Episode.open(path) for path in sorted(directory.glob(f"*{SEALED}"))]

@@ -1,0 +1,87 @@
+"""A policy on disk, from which a run starts: `base.json` (what it is) and `weights.safetensors` (unrounded)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from fleetloop.core.disk import Disk
+from fleetloop.core.plugins import plugin
+from fleetloop.core.spec import RobotSpec
+from fleetloop.learner.errors import BaseInvalid
+from fleetloop.learner.export import exact_weights, statistics_hash, tensors
+from fleetloop.weights.codec import from_safetensors, to_safetensors
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "weights.safetensors", "base.json"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A policy with its statistics fitted.
+
+    Attributes:
+        policy: the torch module.
+        name: of its plug-in.
+        robot: the robot that it was built for.
+        facts: how it came to be: steps, tasks, episodes, losses; for people to read.
+    """
+
+    policy: Any
+    name: str
+    robot: RobotSpec
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def manifest(self) -> dict[str, Any]:
+        """What a release says of its policy."""
+        return {"name": self.name, "config": dict(self.policy.config)}
+
+
+def write_base(disk: Disk, directory: Path, base: Base) -> None:
+    """Write the directory, its description last. Raises DiskTrouble."""
+    state = base.policy.state_dict()
+    data = to_safetensors(exact_weights(state))
+    description = {
+        "format": FORMAT,
+        "policy": base.manifest(),
+        "spec": base.policy.spec.to_json(),
+        "robot": base.robot.to_json(),
+        "statistics_hash": statistics_hash(state),
+        "weights_hash": blake3(data).hexdigest(),
+        "facts": dict(base.facts),
+    }
+    disk.make(directory)
+    disk.write(directory / WEIGHTS, data)
+    disk.write(directory / DESCRIPTION, json.dumps(description, indent=1).encode())
+
+
+def load_base(directory: Path) -> Base:
+    """Read what `write_base` wrote; the policy's class comes from the plug-ins.
+
+    Raises:
+        BaseInvalid: naming the file or field that is missing or wrong.
+        UnknownName: if no installed policy goes by its name.
+    """
+    try:
+        description = json.loads((directory / DESCRIPTION).read_bytes())
+        data = (directory / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise BaseInvalid(
+            str(directory), f"holds no base policy ({error})", "make one with `fleetloop pretrain`"
+        ) from error
+    if description.get("format") != FORMAT:
+        raise BaseInvalid("format", f"is {description.get('format')!r}", f"this version reads {FORMAT}")
+    if blake3(data).hexdigest() != description["weights_hash"]:
+        raise BaseInvalid(WEIGHTS, f"is not what {DESCRIPTION} says", "make it anew with `fleetloop pretrain`")
+    name, config = description["policy"]["name"], description["policy"]["config"]
+    robot = RobotSpec.from_json(description["robot"])
+    policy = plugin("policies", name).build(config, robot)
+    try:
+        policy.load_state_dict(tensors(from_safetensors(data)))
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise BaseInvalid(WEIGHTS, f"doesn't fit the policy {name!r} ({problem})", "make it anew") from error
+    return Base(policy, name, robot, description["facts"])

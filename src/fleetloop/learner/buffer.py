@@ -1,0 +1,291 @@
+"""The experience that can be drawn from: per task an online and an offline part, and held-out demonstrations.
+
+A sample is a frame at which training may start. Samples of all tasks share one table of columns, and the actions of
+whole episodes another; a part is a list of row numbers. So a batch over any mix of parts is a handful of numpy takes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetloop.core.episode import Episode
+from fleetloop.core.frame import Source
+from fleetloop.core.policy import Batch
+from fleetloop.core.spec import FeatureSpec, PolicySpec
+from fleetloop.learner.arrival import Prepared, is_held_out
+from fleetloop.learner.columns import Column
+from fleetloop.learner.errors import LabelsInvalid
+
+Ids = npt.NDArray[np.int32]
+COVERED_SAMPLES = 32
+
+
+class Part(IntEnum):
+    """Where a task's samples go."""
+
+    OFFLINE = 0
+    ONLINE = 1
+    HELD_OUT = 2
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the buffer holds of one episode: samples [first, last) of one part of one task."""
+
+    id: str
+    task: int
+    part: Part
+    first: int
+    last: int
+
+
+class ExperienceBuffer:
+    """Everything that training draws from.
+
+    Args:
+        spec: of the policy; fixes the features and the horizon.
+        max_replay: draws after which an online sample is used up.
+        held_out: share of the demonstrations that is kept for measuring.
+        scratch: a directory for the decoded images; needed only for a policy with cameras.
+    """
+
+    def __init__(
+        self, spec: PolicySpec, *, max_replay: int, held_out: float = 0.0, scratch: Path | None = None
+    ) -> None:
+        self.tasks: list[str] = []
+        self.episodes: list[Held] = []
+        self._spec, self._max_replay, self._held_out = spec, max_replay, held_out
+        self._newest: dict[str, int] = {}  # episode id -> index in `episodes` of the last time it was taken in
+        self._parts: list[tuple[Column, Column, Column]] = []  # per task, by Part: ids of the samples in use
+        self._instructions: dict[str, int] = {}
+        self._state = {item.name: Column(item.shape, item.dtype) for item in spec.inputs}
+        self._images = {
+            camera.name: Column(
+                (camera.height, camera.width, 3), np.uint8, scratch / f"{camera.name}.images" if scratch else None
+            )
+            for camera in spec.cameras
+        }
+        self._actions = Column(spec.action.shape, np.float32)
+        self._start, self._stop = Column((), np.int64), Column((), np.int64)  # rows of `_actions`
+        self._weight, self._indicator = Column((), np.float32), Column((), np.int8)
+        self._instruction, self._episode = Column((), np.int64), Column((), np.int32)
+        self._frame, self._release, self._human = Column((), np.int32), Column((), np.int64), Column((), np.bool_)
+        self._draws = Column((), np.int32)
+        self._uncovered: list[int] = []
+
+    def __len__(self) -> int:
+        """Samples ever admitted, of all parts."""
+        return len(self._draws)
+
+    # ------------------------------------------------------------------ in
+
+    def ingest(self, prepared: Prepared) -> int:
+        """Take an episode in, in place of what was held of it before; returns how many online samples are new.
+
+        Raises:
+            LabelsInvalid: if the labels don't fit the episode.
+        """
+        episode, labels = prepared.episode, prepared.labels
+        _check(prepared)
+        before = self._newest.get(episode.meta.id)
+        waiting = before is None or before in self._uncovered
+        self.retire(episode.meta.id)
+        task, part = self._task(episode.meta.task), self._part_of(episode)
+        frames = np.flatnonzero(labels.train).astype(np.int32)
+        held = Held(episode.meta.id, task, part, len(self), len(self) + len(frames))
+        base = len(self._actions)
+        if len(frames):
+            self._actions.extend(episode.action)
+        self._extend_state(episode, frames)
+        for camera, images in prepared.images.items():
+            self._images[camera].extend(images)
+        self._start.extend(base + frames)
+        self._stop.extend(base + labels.stop[frames].astype(np.int64))
+        self._weight.extend(labels.weight[frames])
+        self._indicator.extend(labels.indicator[frames])
+        instruction = self._instructions.setdefault(episode.meta.instruction, len(self._instructions))
+        self._instruction.extend(np.full(len(frames), instruction))
+        self._episode.extend(np.full(len(frames), len(self.episodes)))
+        self._frame.extend(frames)
+        self._release.extend(episode.column("release")[frames])
+        self._human.extend((episode.source == Source.HUMAN)[frames])
+        earlier = self._earlier_draws(before, frames)
+        draws = earlier.clip(0)
+        self._draws.extend(draws)
+        usable = (draws < self._max_replay) | (part is not Part.ONLINE)
+        self._parts[task][part].extend(np.arange(held.first, held.last)[usable])
+        self._newest[held.id] = len(self.episodes)
+        if waiting and part is Part.ONLINE and self._human.rows[held.first : held.last].any():
+            self._uncovered.append(len(self.episodes))
+        self.episodes.append(held)
+        return int((earlier < 0).sum()) if part is Part.ONLINE else 0
+
+    def retire(self, episode: str) -> None:
+        """Never draw from this episode again."""
+        index = self._newest.get(episode)
+        if index is None:
+            return
+        held = self.episodes[index]
+        ids = self._parts[held.task][held.part]
+        ids.keep((ids.rows < held.first) | (ids.rows >= held.last))
+        self._uncovered = [item for item in self._uncovered if item != index]
+
+    def _task(self, name: str) -> int:
+        if name not in self.tasks:
+            self.tasks.append(name)
+            self._parts.append((Column((), np.int32), Column((), np.int32), Column((), np.int32)))
+        return self.tasks.index(name)
+
+    def _part_of(self, episode: Episode) -> Part:
+        if episode.meta.purpose == "online":
+            return Part.ONLINE
+        return Part.HELD_OUT if is_held_out(episode.meta.id, self._held_out) else Part.OFFLINE
+
+    def _extend_state(self, episode: Episode, frames: Ids) -> None:
+        for feature in self._spec.inputs:
+            recorded = self._spec.rename.get(feature.name, feature.name)
+            self._state[feature.name].extend(episode.state(recorded)[frames])
+        offered = {feature.name: feature for feature in episode.meta.spec.state if feature.label}
+        for feature in offered.values():
+            if feature.name not in self._state:
+                self._state[feature.name] = Column(feature.shape, feature.dtype)
+                self._state[feature.name].extend(_unknown(feature, len(self)))
+        inputs = {feature.name for feature in self._spec.inputs}
+        for name, column in self._state.items():
+            if name in offered:
+                column.extend(episode.state(name)[frames])
+            elif name not in inputs:
+                column.extend(np.full((len(frames), *column.rows.shape[1:]), _unknown_value(column.rows.dtype)))
+
+    def _earlier_draws(self, before: int | None, frames: Ids) -> Ids:
+        """The counts of frames that were held before, under other labels; -1 for the others."""
+        draws = np.full(len(frames), -1, np.int32)
+        if before is not None:
+            span = slice(self.episodes[before].first, self.episodes[before].last)
+            old = dict(zip(self._frame.rows[span].tolist(), self._draws.rows[span].tolist(), strict=True))
+            draws[:] = [old.get(frame, -1) for frame in frames.tolist()]
+        return draws
+
+    # ------------------------------------------------------------------ out
+
+    def part(self, task: int, part: Part) -> Ids:
+        """(n,) int32: the samples that may be drawn, in order of admission; for ONLINE, those not used up."""
+        return self._parts[task][part].rows
+
+    def holds(self, part: Part) -> bool:
+        """Whether any task has something to draw from in this part."""
+        return any(len(parts[part]) for parts in self._parts)
+
+    def draws(self, samples: Ids) -> Ids:
+        """(n,) int32: how often each was drawn."""
+        return self._draws.rows[samples]
+
+    def gather(self, samples: Ids, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_]) -> Batch:
+        """The samples as one batch. Masked targets repeat the last action of their segment."""
+        stop = self._stop.rows[samples][:, None]
+        steps = self._start.rows[samples][:, None] + np.arange(self._spec.horizon)
+        names = list(self._instructions)
+        used, instruction = np.unique(self._instruction.rows[samples], return_inverse=True)
+        return Batch(
+            state={name: column.rows.take(samples, axis=0) for name, column in self._state.items()},
+            images={name: column.rows.take(samples, axis=0) for name, column in self._images.items()},
+            instructions=tuple(names[index] for index in used),
+            instruction=instruction.astype(np.int64),
+            actions=self._actions.rows.take(np.minimum(steps, stop - 1), axis=0),
+            mask=(steps < stop).astype(np.float32),
+            weight=self._weight.rows[samples],
+            indicator=self._indicator.rows[samples],
+            task=task,
+            online=online,
+        )
+
+    def count(self, samples: Ids, online: npt.NDArray[np.bool_]) -> None:
+        """Record that these were trained on; online samples that are used up leave their part."""
+        np.add.at(self._draws.rows, samples, 1)
+        fresh = samples[online]
+        if (self._draws.rows[fresh] >= self._max_replay).any():
+            self._drop_used_up()
+
+    def episode_ids(self, samples: Ids) -> list[str]:
+        """The episodes that these samples come from, each once."""
+        return [self.episodes[index].id for index in np.unique(self._episode.rows[samples])]
+
+    def episode_numbers(self, samples: Ids) -> Ids:
+        """(n,) int32: index in `episodes` of each sample's episode."""
+        return self._episode.rows[samples]
+
+    def releases(self, samples: Ids) -> npt.NDArray[np.int64]:
+        """(n,) int64: the release that each frame was recorded under."""
+        return self._release.rows[samples]
+
+    # ------------------------------------------------------------------ coverage
+
+    def covered(self) -> tuple[str, ...]:
+        """Online episodes of which enough corrections were drawn, and that `announce` was not told of yet.
+
+        Enough: 32 different human frames, or all of them where there are fewer.
+        """
+        return tuple(self.episodes[index].id for index in self._uncovered if self._enough_drawn(self.episodes[index]))
+
+    def announce(self, episodes: Iterable[str]) -> None:
+        """These are covered by a published release."""
+        told = set(episodes)
+        self._uncovered = [index for index in self._uncovered if self.episodes[index].id not in told]
+
+    def uncovered(self) -> list[str]:
+        """Online episodes with corrections that no published release covers yet."""
+        return [self.episodes[index].id for index in self._uncovered]
+
+    def _enough_drawn(self, held: Held) -> bool:
+        human = self._human.rows[held.first : held.last]
+        drawn = human & (self._draws.rows[held.first : held.last] > 0)
+        return int(drawn.sum()) >= min(COVERED_SAMPLES, int(human.sum()))
+
+    # ------------------------------------------------------------------ restart
+
+    def all_draws(self) -> Ids:
+        """(samples,) int32: a copy for the checkpoint."""
+        return self._draws.rows.copy()
+
+    def restore(self, draws: Ids, uncovered: Iterable[str]) -> None:
+        """Take back the counts of a checkpoint, once the same episodes are held again in the same order."""
+        self._draws.rows[:] = draws
+        self._drop_used_up()
+        waiting = set(uncovered)
+        self._uncovered = [index for index in self._uncovered if self.episodes[index].id in waiting]
+
+    def _drop_used_up(self) -> None:
+        for parts in self._parts:
+            ids = parts[Part.ONLINE]
+            ids.keep(self._draws.rows[ids.rows] < self._max_replay)
+
+
+def _check(prepared: Prepared) -> None:
+    episode, labels = prepared.episode, prepared.labels
+    for name in ("train", "stop", "weight", "indicator"):
+        if len(getattr(labels, name)) != len(episode):
+            raise LabelsInvalid(
+                f"labels.{name}",
+                f"has {len(getattr(labels, name))} entries for {len(episode)} frames",
+                f"look at the algorithm's `label` (episode {episode.meta.id})",
+            )
+    frames = np.flatnonzero(labels.train)
+    if ((labels.stop[frames] <= frames) | (labels.stop[frames] > len(episode))).any():
+        raise LabelsInvalid(
+            "labels.stop",
+            f"lies before its own frame or past the end of episode {episode.meta.id}",
+            "it is one past the last frame whose action may be a target",
+        )
+
+
+def _unknown(feature: FeatureSpec, count: int) -> npt.NDArray[np.generic]:
+    return np.full((count, *feature.shape), _unknown_value(np.dtype(feature.dtype)))
+
+
+def _unknown_value(dtype: np.dtype[np.generic]) -> float:
+    """What a label feature holds where a robot recorded none: NaN, -1 for signed integers, else 0."""
+    return {"f": np.nan, "i": -1}.get(dtype.kind, 0)

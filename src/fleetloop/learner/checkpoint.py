@@ -1,0 +1,142 @@
+"""Everything that the rest of a run depends on, as a directory: one safetensors file and one JSON file.
+
+It appears under its name only when it is whole and on the disk. Experience is not in it: the episodes come from the hub
+again (or the local cache), in the same order, up to the checkpoint's cursor.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from fleetloop.core.disk import Disk
+from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.frame import Array
+from fleetloop.learner.errors import CheckpointInvalid
+from fleetloop.learner.latest import Latest
+from fleetloop.weights.codec import from_safetensors, to_safetensors
+
+FORMAT = 1
+TENSORS, STATE = "state.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of a run, between two steps.
+
+    Attributes:
+        step: optimizer steps taken.
+        cursor: the last event that the buffer had taken in.
+        release: the version published last; the parent of what comes next.
+        config_hash: of the policy's configuration.
+        arrays: the trainer's tensors (`trainer.…`), the sampler's windows (`sampler.…`), draw counters (`draws`), index
+            epochs (`epochs`: rows of step and cursor) and the algorithm's arrays (`algorithm.…`).
+        uncovered: online episodes with corrections that no release covers yet.
+        algorithm: the algorithm's state, but for its arrays.
+    """
+
+    run: str
+    step: int
+    cursor: int
+    release: int
+    config_hash: str
+    arrays: Mapping[str, Array]
+    uncovered: tuple[str, ...]
+    algorithm: Mapping[str, Any]
+
+
+class CheckpointWriter:
+    """Writes checkpoints away from the training loop; latest wins."""
+
+    def __init__(self, disk: Disk, root: Path, keep: int) -> None:
+        self._disk, self._root, self._keep = disk, root, keep
+        self._pending: Latest[Checkpoint] = Latest()
+        disk.make(root)
+
+    def offer(self, checkpoint: Checkpoint) -> None:
+        """Write this as soon as possible, unless something newer is offered first."""
+        self._pending.offer(checkpoint)
+
+    def work(self, wait_s: float = 0.0) -> None:
+        """Write what is due. Raises DiskTrouble."""
+        checkpoint = self._pending.take(wait_s)
+        if checkpoint is not None:
+            save(self._disk, self._root, checkpoint, self._keep)
+
+
+def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint durably under `root` and drop all but the newest `keep`. Raises DiskTrouble."""
+    data = to_safetensors(checkpoint.arrays)
+    state = {
+        "format": FORMAT,
+        "run": checkpoint.run,
+        "step": checkpoint.step,
+        "cursor": checkpoint.cursor,
+        "release": checkpoint.release,
+        "config_hash": checkpoint.config_hash,
+        "uncovered": checkpoint.uncovered,
+        "algorithm": checkpoint.algorithm,
+        "hash": blake3(data).hexdigest(),
+    }
+    final = root / f"step-{checkpoint.step:010d}"
+    building = root / f".building-{checkpoint.step:010d}"
+    _discard(building)
+    disk.make(building)
+    disk.write(building / TENSORS, data)
+    disk.write(building / STATE, json.dumps(state).encode())
+    _discard(final)  # the same step of an abandoned branch
+    disk.rename(building, final)
+    for old in existing(root)[:-keep]:
+        _discard(old)
+    return final
+
+
+def existing(root: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(root.glob("step-*"))
+
+
+def latest(root: Path) -> Checkpoint | None:
+    """The newest checkpoint that is sound; None if there is none at all.
+
+    Raises:
+        CheckpointInvalid: if there are some, and every one is damaged.
+    """
+    problem: CheckpointInvalid | None = None
+    for path in reversed(existing(root)):
+        try:
+            return load(path)
+        except CheckpointInvalid as error:
+            problem = problem or error
+    if problem:
+        raise problem
+    return None
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint directory. Raises CheckpointInvalid."""
+    try:
+        state = json.loads((path / STATE).read_bytes())
+        data = (path / TENSORS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise CheckpointInvalid(path.name, f"can't be read ({error})", "remove the directory") from error
+    if state.get("format") != FORMAT:
+        raise CheckpointInvalid(path.name, f"has format {state.get('format')}", f"this version reads {FORMAT}")
+    if blake3(data).hexdigest() != state["hash"]:
+        raise CheckpointInvalid(path.name, "has other bytes than its hash says", "remove the directory")
+    try:
+        arrays = {name: np.array(array) for name, array in from_safetensors(data).items()}
+    except ReleaseInvalid as error:
+        raise CheckpointInvalid(path.name, error.problem, "remove the directory") from error
+    fields = {name: state[name] for name in ("run", "step", "cursor", "release", "config_hash", "algorithm")}
+    return Checkpoint(**fields, arrays=arrays, uncovered=tuple(state["uncovered"]))
+
+
+def _discard(directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory)

@@ -1,0 +1,19 @@
+"""What can go wrong in a learner on top of what the rest of FleetLoop knows."""
+
+from fleetloop.core.errors import FleetLoopError
+
+
+class LossInvalid(FleetLoopError):
+    """A loss or a gradient that can't be trained on; the text names the tasks and the episodes."""
+
+
+class CheckpointInvalid(FleetLoopError):
+    """A checkpoint that is damaged, or that doesn't belong to this run or to this hub's episodes."""
+
+
+class BaseInvalid(FleetLoopError):
+    """A base directory that holds no readable policy."""
+
+
+class LabelsInvalid(FleetLoopError):
+    """An algorithm's labels don't describe the episode that they were made from."""

@@ -1,0 +1,58 @@
+"""Between torch and numpy: what a release carries, and what its hashes are made of."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import torch
+from blake3 import blake3
+
+STATISTICS = "stats"
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a tensor holds normalisation statistics: its path has a part `stats`. They are shipped unrounded."""
+    return STATISTICS in name.split(".")
+
+
+def release_weights(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Copies of a state dict's tensors as a release carries them: floats as bf16, statistics as float32."""
+    return {name: _released(name, tensor.detach()) for name, tensor in state.items()}
+
+
+def exact_weights(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
+    """Copies of a state dict's tensors, unrounded."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
+
+
+def tensors(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
+    """The reverse of both: bf16 arrays become float32 tensors. Every tensor owns its memory."""
+    return {
+        name: torch.from_numpy(np.array(array, np.float32 if array.dtype == ml_dtypes.bfloat16 else array.dtype))
+        for name, array in weights.items()
+    }
+
+
+def statistics_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """blake3 over the names and float32 bytes of the statistics."""
+    hasher = blake3()
+    for name in sorted(filter(is_statistic, state)):
+        hasher.update(name.encode() + b"\0" + state[name].detach().float().cpu().numpy().tobytes())
+    return hasher.hexdigest()
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """blake3 over the configuration as sorted JSON."""
+    return blake3(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _released(name: str, tensor: torch.Tensor) -> npt.NDArray[Any]:
+    if not tensor.is_floating_point():
+        return tensor.cpu().numpy().copy()
+    if is_statistic(name):
+        return tensor.to(torch.float32, copy=True).cpu().numpy()
+    rounded = tensor.to(torch.bfloat16, copy=True).cpu().contiguous()
+    return rounded.view(torch.int16).numpy().view(ml_dtypes.bfloat16)

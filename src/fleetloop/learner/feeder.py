@@ -1,0 +1,123 @@
+"""Brings the hub's events to the learner: fetches episodes into a local cache, labels and decodes them.
+
+Runs beside the training loop (on a thread of its own in `run.py`), so that a step boundary only has to copy arrays.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fleetloop.core.algorithm import Algorithm
+from fleetloop.core.disk import Disk
+from fleetloop.core.episode import Ending, Episode
+from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubUnavailable
+from fleetloop.core.hub import Event, Hub
+from fleetloop.core.outcome import Annotation, Judge, standing
+from fleetloop.core.recording import SEALED
+from fleetloop.core.spec import PolicySpec
+from fleetloop.learner.arrival import Arrival, prepare
+
+
+class Feeder:
+    """Events in order, each turned into an Arrival.
+
+    Attributes:
+        alarm: the last episode that could not be used and why; empty if there was none.
+        refused: how many those were.
+    """
+
+    def __init__(
+        self, hub: Hub, disk: Disk, algorithm: Algorithm, spec: PolicySpec, cache: Path, *, inbox: int = 64
+    ) -> None:
+        self.alarm, self.refused = "", 0
+        self._hub, self._disk, self._algorithm, self._spec = hub, disk, algorithm, spec
+        self._cache, self._most_waiting = cache, inbox
+        self._after = 0
+        self._waiting: deque[Arrival] = deque()
+        self._annotations: dict[str, list[Annotation]] = {}
+        disk.make(cache)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is fetched before something is taken."""
+        return len(self._waiting) >= self._most_waiting
+
+    def pull(self, wait_s: float = 0.0) -> int:
+        """Deal with the hub's next events; returns how many. Waits up to `wait_s` real seconds for the first one.
+
+        Fetches nothing while `inbox` arrivals wait to be taken: the hub keeps what comes in the meantime.
+
+        Raises:
+            HubUnavailable: call again later; nothing is lost or doubled.
+        """
+        room = self._most_waiting - len(self._waiting)
+        if room <= 0:
+            return 0
+        events = self._hub.events(self._after, limit=room, wait_s=wait_s)
+        for event in events:
+            self._waiting.append(self._arrival(event))
+            self._after = event.seq
+        return len(events)
+
+    def take(self, until: int | None = None) -> Sequence[Arrival]:
+        """What has arrived, in order; with `until`, only up to that cursor."""
+        taken = []
+        while self._waiting and (until is None or self._waiting[0].seq <= until):
+            taken.append(self._waiting.popleft())
+        return taken
+
+    def _arrival(self, event: Event) -> Arrival:
+        if event.kind == "annotation":
+            annotation = Annotation.from_json(dict(event.data))
+            self._annotations.setdefault(annotation.episode, []).append(annotation)
+            # A word on quality changes no buffer.
+            if annotation.outcome is None and annotation.exclude is None:
+                return Arrival(event.seq)
+            return self._admit(event.seq, annotation.episode)
+        if event.kind != "episode" or event.data.get("purpose") == "evaluation":
+            return Arrival(event.seq)
+        return self._admit(event.seq, event.ref)
+
+    def _admit(self, seq: int, id: str) -> Arrival:
+        """The episode as all annotations up to this event would have it; refused, with an alarm, if it is unusable."""
+        said = self._annotations.get(id, [])
+        if standing(said, "exclude"):
+            return Arrival(seq, id)
+        try:
+            episode = self._fetched(id)
+            if episode.meta.purpose == "evaluation":
+                return Arrival(seq)
+            return Arrival(seq, id, prepare(_judged(episode, said), self._algorithm, self._spec))
+        except HubUnavailable:
+            raise
+        except FleetLoopError as error:
+            self.refused += 1
+            self.alarm = f"episode {id} can't be used: {error}"
+            return Arrival(seq, id)
+
+    def _fetched(self, id: str) -> Episode:
+        path = self._cache / f"{id}{SEALED}"
+        if path.exists():
+            try:
+                return Episode.open(path)
+            except EpisodeInvalid:
+                self._disk.remove(path)  # a power cut can leave a torn copy; the hub has the whole
+        incoming = path.with_suffix(".part")
+        self._hub.get_episode(id, incoming)
+        self._disk.rename(incoming, path)
+        return Episode.open(path)
+
+
+def _judged(episode: Episode, said: list[Annotation]) -> Episode:
+    """The episode with the outcome that holds after these annotations."""
+    outcome = standing(said, "outcome")
+    if outcome is None:
+        return episode
+    judges = [item for item in said if item.outcome is not None]
+    judge = max(judges, key=lambda item: (item.judge.rank, item.id)).judge
+    recorded = episode.meta.ending
+    if recorded is not None and recorded.judge.rank > judge.rank:
+        return episode
+    ending = Ending(outcome, Judge(judge), recorded.ticks_missed if recorded else 0)
+    return Episode(episode._batch, replace(episode.meta, ending=ending))

@@ -1,0 +1,22 @@
+"""The loss on demonstrations that are never trained on."""
+
+import numpy as np
+
+from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.trainer import Trainer
+
+
+def measure_held_out(trainer: Trainer, buffer: ExperienceBuffer, most: int) -> dict[str, float]:
+    """Mean loss of the averaged weights by task, over at most `most` samples that are the same every time."""
+    chosen, task = [], []
+    for index in range(len(buffer.tasks)):
+        ids = buffer.part(index, Part.HELD_OUT)
+        count = min(len(ids), max(1, most // len(buffer.tasks)))
+        chosen.append(ids[np.linspace(0, len(ids) - 1, count).astype(np.intp)] if count else ids)
+        task.append(np.full(count, index, np.int64))
+    samples, tasks = np.concatenate(chosen), np.concatenate(task)
+    if not len(samples):
+        return {}
+    batch = buffer.gather(samples, tasks, np.zeros(len(samples), bool))
+    losses = trainer.measure(batch, lambda where: f"held-out episodes {', '.join(buffer.episode_ids(samples[where]))}")
+    return {buffer.tasks[index]: float(losses[tasks == index].mean()) for index in np.unique(tasks).tolist()}

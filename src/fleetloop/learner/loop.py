@@ -1,0 +1,273 @@
+"""The learner: at every beat it admits what has arrived, trains if a step is due, and offers what is to go out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fleetloop.core.algorithm import Algorithm
+from fleetloop.core.clock import Clock
+from fleetloop.core.frame import Source
+from fleetloop.core.hub import LearnerStatus
+from fleetloop.core.outcome import Outcome
+from fleetloop.learner.arrival import Arrival, Prepared
+from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
+from fleetloop.learner.export import config_hash, exact_weights, release_weights
+from fleetloop.learner.feeder import Feeder
+from fleetloop.learner.figures import Journey, Tally
+from fleetloop.learner.held_out import measure_held_out
+from fleetloop.learner.metrics import Metrics
+from fleetloop.learner.options import LearnerOptions
+from fleetloop.learner.pace import Pace
+from fleetloop.learner.publisher import Publisher, Snapshot
+from fleetloop.learner.sampler import AdaptiveSampler, Draw
+from fleetloop.learner.trainer import Trainer
+
+IDLE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a learner is put together from."""
+
+    clock: Clock
+    algorithm: Algorithm
+    trainer: Trainer
+    sampler: AdaptiveSampler
+    buffer: ExperienceBuffer
+    feeder: Feeder
+    publisher: Publisher
+    checkpoints: CheckpointWriter
+    metrics: Metrics
+
+
+class Learner:
+    """Advanced by `step`. It never waits: fetching, publishing and writing happen elsewhere.
+
+    Attributes:
+        cursor: the last event that the buffer has taken in.
+        epochs: (step, cursor) at which what came in became visible; always at a step boundary.
+        release: the version published last; 0 before the first.
+        parked: whether there is nothing to learn from at the moment.
+    """
+
+    def __init__(self, run: str, options: LearnerOptions, parts: Parts) -> None:
+        now = parts.clock.now()
+        self.run, self.options, self.parts = run, options, parts
+        self.cursor, self.release = 0, 0
+        self.epochs: list[tuple[int, int]] = []
+        self.parked = False
+        self._pace = Pace(options.steps_per_s, options.most_debt_s, now)
+        self._tally, self._journey = Tally(), Journey(parts.clock)
+        self._last_news = self._last_release = self._last_checkpoint = now
+        self._last_report = -np.inf
+        self._published_step = -1
+        self._online_frames = self._online_draws = 0
+        self._held_out: dict[str, float] = {}
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken."""
+        return self.parts.trainer.step
+
+    # ------------------------------------------------------------------ the beat
+
+    def step(self, now: float) -> float:
+        """Do what is due at `now` (clock seconds): at most one optimizer step. Returns when to call again.
+
+        Raises:
+            LossInvalid: the loss can't be trained on.
+            LabelsInvalid: the algorithm's labels don't fit an episode.
+            DiskTrouble: the metrics can't be written.
+        """
+        self.note_published()
+        self.admit(self.parts.feeder.take(), now)
+        self.parked = self._has_nothing_new(now)
+        self._pace.advance(now, idle=self.parked)
+        if self._pace.due and not self.parked:
+            self._train()
+        self._publish_if_due(now)
+        self._checkpoint_if_due(now)
+        self._report_if_due(now)
+        return now + IDLE_S if self.parked else self._pace.next_at(now)
+
+    def _has_nothing_new(self, now: float) -> bool:
+        """Every online sample is used up, or nothing came in for long, or there is nothing at all."""
+        buffer, patience = self.parts.buffer, self.options.park_after_s
+        if not buffer.holds(Part.ONLINE) and (self._online_frames > 0 or not buffer.holds(Part.OFFLINE)):
+            return True
+        return patience is not None and now - self._last_news > patience
+
+    # ------------------------------------------------------------------ experience in
+
+    def admit_demonstrations(self, demonstrations: Iterable[Prepared]) -> None:
+        """Demonstrations that come from this machine's disk, not from the hub. Before the first step, in one order."""
+        for prepared in demonstrations:
+            self.parts.buffer.ingest(prepared)
+
+    def admit(self, arrivals: Sequence[Arrival], now: float) -> None:
+        """Make what has arrived visible to the next draw."""
+        if not arrivals:
+            return
+        for arrival in arrivals:
+            self._admit_one(arrival, now)
+        self.cursor = arrivals[-1].seq
+        self.epochs.append((self.steps, self.cursor))
+
+    def _admit_one(self, arrival: Arrival, now: float) -> None:
+        if arrival.prepared is None:
+            self.parts.buffer.retire(arrival.episode)
+            return
+        fresh = self.parts.buffer.ingest(arrival.prepared)
+        episode = arrival.prepared.episode
+        if episode.meta.purpose == "online":
+            self._journey.admit(episode, now)
+            unaided = episode.meta.outcome is Outcome.SUCCESS and not (episode.source == Source.HUMAN).any()
+            self.parts.sampler.note_episode(self.parts.buffer.tasks.index(episode.meta.task), unaided)
+        self._online_frames += fresh
+        if fresh:
+            self._last_news = now
+
+    # ------------------------------------------------------------------ one optimizer step
+
+    def _train(self) -> None:
+        """Draw, train, record."""
+        parts, started = self.parts, self.parts.clock.now()
+        draw = parts.sampler.draw(parts.buffer, self.steps, self.options.batch)
+        batch = parts.buffer.gather(draw.samples, draw.task, draw.online)
+        data_s = parts.clock.now() - started
+        trained = parts.trainer.train(batch, lambda where: self._origin(draw, where))
+        self._pace.spend()
+        parts.sampler.record(draw.task, draw.online, trained.losses)
+        self._note_first_draws(draw)
+        parts.buffer.count(draw.samples, draw.online)
+        self._online_draws += int(draw.online.sum())
+        staleness = int((self.release - parts.buffer.releases(draw.samples[draw.online])).clip(0).sum())
+        if self.steps % self.options.held_out_every_steps == 0:
+            self._held_out = measure_held_out(parts.trainer, parts.buffer, self.options.batch)
+        self._tally.add(draw, trained, staleness, data_s, parts.clock.now() - started)
+        if self.steps % self.options.metrics_every_steps == 0:
+            self._write_row()
+
+    def _origin(self, draw: Draw, where: Any) -> str:
+        buffer = self.parts.buffer
+        tasks = ", ".join(buffer.tasks[task] for task in np.unique(draw.task[where]))
+        episodes = buffer.episode_ids(draw.samples[where])
+        more = f" and {len(episodes) - 8} more" if len(episodes) > 8 else ""
+        return f"task {tasks}, episodes {', '.join(episodes[:8])}{more}"
+
+    def _note_first_draws(self, draw: Draw) -> None:
+        now = self.parts.clock.now()
+        for episode, latency in self._journey.first_draws(draw, self.parts.buffer, now).items():
+            row = {"kind": "first_draw", "step": self.steps, "episode": episode, "episode_to_batch_s": latency}
+            self.parts.metrics.write({**row, "clock": self.parts.clock.name, "clock_s": now})
+
+    # ------------------------------------------------------------------ releases out
+
+    def _publish_if_due(self, now: float) -> None:
+        options = self.options
+        first = self.release == 0 and self._published_step < 0
+        new = self.steps - max(self._published_step, 0)
+        soon = options.publish_every_s is not None and now - self._last_release >= options.publish_every_s
+        if first or new >= options.publish_every_steps or (new > 0 and soon):
+            self.publish(now)
+
+    def publish(self, now: float) -> None:
+        """Offer the averaged weights as they are now to the publisher."""
+        weights = release_weights(self.parts.trainer.average.state_dict())
+        self.parts.publisher.offer(Snapshot(self.steps, self.cursor, self.parts.buffer.covered(), weights))
+        self._published_step, self._last_release = self.steps, now
+
+    def note_published(self) -> None:
+        """Take note of the releases that have gone out."""
+        for release in self.parts.publisher.take_published():
+            self.release = release.version
+            self.parts.buffer.announce(release.covers)
+            row = {"kind": "release", "step": release.step, "version": release.version, "covers": release.covers}
+            self.parts.metrics.write({**row, "trained_through": release.trained_through, "clock_s": release.clock_s})
+
+    # ------------------------------------------------------------------ figures out
+
+    def _write_row(self) -> None:
+        self.parts.metrics.write({"kind": "step", "step": self.steps, **self.figures()})
+        self._tally = Tally()
+
+    def figures(self) -> dict[str, Any]:
+        """What a row of the metrics and the report to the hub say."""
+        buffer, sampler = self.parts.buffer, self.parts.sampler
+        shares = sampler.online_shares(len(buffer.tasks))
+        tasks = {
+            name: {
+                "loss_online": self._tally.loss(task, True),
+                "loss_offline": self._tally.loss(task, False),
+                "loss_held_out": self._held_out.get(name),
+                "online_share": float(shares[task]),
+                "samples_online": len(buffer.part(task, Part.ONLINE)),
+                "samples_offline": len(buffer.part(task, Part.OFFLINE)),
+            }
+            for task, name in enumerate(buffer.tasks)
+        }
+        return {
+            "clock_s": self.parts.clock.now(),
+            "tasks": tasks,
+            "replay_ratio": self._online_draws / self._online_frames if self._online_frames else 0.0,
+            "lag_s": self._pace.lag_s,
+            "steps_lost": self._pace.lost,
+            **self._tally.row(),
+        }
+
+    def _report_if_due(self, now: float) -> None:
+        if now - self._last_report < self.options.report_every_s:
+            return
+        self._last_report = now
+        self.parts.publisher.report(self.status())
+
+    def status(self) -> LearnerStatus:
+        """For the fleet view."""
+        return LearnerStatus(
+            run=self.run,
+            step=self.steps,
+            release=self.release,
+            cursor=self.cursor,
+            parked=self.parked,
+            lag_s=self._pace.lag_s,
+            figures=self.figures(),
+            alarm=self.parts.publisher.alarm or self.parts.feeder.alarm,
+        )
+
+    # ------------------------------------------------------------------ restart
+
+    def _checkpoint_if_due(self, now: float) -> None:
+        if now - self._last_checkpoint >= self.options.checkpoint_every_s:
+            self._last_checkpoint = now
+            self.parts.checkpoints.offer(self.checkpoint())
+
+    def checkpoint(self) -> Checkpoint:
+        """Copies of everything that the rest of the run depends on."""
+        parts = self.parts
+        arrays = {f"trainer.{name}": array for name, array in exact_weights(parts.trainer.state()).items()}
+        arrays |= {f"sampler.{name}": array for name, array in parts.sampler.state().items()}
+        arrays |= {"draws": parts.buffer.all_draws(), "epochs": np.array(self.epochs, np.int64).reshape(-1, 2)}
+        arrays["online_draws"] = np.array(self._online_draws)
+        algorithm = parts.algorithm.state_dict()
+        arrays |= {f"algorithm.{name}": value for name, value in algorithm.items() if isinstance(value, np.ndarray)}
+        return Checkpoint(
+            run=self.run,
+            step=self.steps,
+            cursor=self.cursor,
+            release=self.release,
+            config_hash=config_hash(parts.trainer.policy.config),
+            arrays=arrays,
+            uncovered=tuple(parts.buffer.uncovered()),
+            algorithm={name: value for name, value in algorithm.items() if not isinstance(value, np.ndarray)},
+        )
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Take back the counters, once the parts are restored (see `restart.py`)."""
+        self.release = checkpoint.release
+        self._published_step = checkpoint.step if checkpoint.release else -1
+        self.epochs = [(step, cursor) for step, cursor in checkpoint.arrays["epochs"].tolist()]
+        self._online_draws = int(checkpoint.arrays["online_draws"])
+        self._journey = Journey(self.parts.clock)

@@ -1,0 +1,61 @@
+"""The run's figures: one JSON object per line, and TensorBoard where it is installed."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fleetloop.core.disk import Disk, disk_trouble
+
+Row = Mapping[str, Any]
+
+
+class Metrics:
+    """Appends rows to a file. Each row has a `kind`: `step`, `first_draw` or `release`, and the optimizer `step`."""
+
+    def __init__(self, path: Path, disk: Disk, tensorboard: Path | None = None) -> None:
+        self._path, self._disk = path, disk
+        disk.make(path.parent)
+        self._board = _board(tensorboard) if tensorboard else None
+
+    def write(self, row: Row) -> None:
+        """Raises DiskTrouble."""
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise disk_trouble(self._path, error) from error
+        if self._board is not None and row["kind"] == "step":
+            for name, value in scalars(row):
+                self._board.add_scalar(name, value, row["step"])
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after a checkpoint's step: the resumed run writes it again."""
+        if not self._path.exists():
+            return
+        lines = [line for line in self._path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        self._disk.write(self._path, b"".join(kept))
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def scalars(row: Row, prefix: str = "") -> list[tuple[str, float]]:
+    """Every number of a nested row, under a path of names."""
+    found: list[tuple[str, float]] = []
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            found += scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "step":
+            found.append((f"{prefix}{name}", float(value)))
+    return found
+
+
+def _board(directory: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  optional, and slow to import
+    except ImportError:
+        return None
+    return SummaryWriter(str(directory))

@@ -1,0 +1,139 @@
+"""What a user may set of the learner."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SamplerOptions(BaseModel):
+    """The adaptive sampler; `sampler.py` says what each number does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window: int = Field(default=200, ge=1, description="loss records kept per task and buffer (W of the SOP paper)")
+    boost: float = Field(
+        default=1.2,
+        gt=1,
+        description="a in exp(a*l_on) / (exp(a*l_on) + exp(l_off)); with task_mean losses, 1.2 gives equal losses a "
+        "share of 0.55 online and reaches the upper clip only when the online loss is twice the offline one",
+    )
+    least_online: float = Field(default=0.2, ge=0, le=1, description="lower clip of the online share")
+    most_online: float = Field(default=0.8, ge=0, le=1, description="upper clip of the online share")
+    cold_start_records: int = Field(
+        default=10,
+        ge=1,
+        description="records that both windows of a task must hold before their losses decide its share",
+    )
+    cold_start_online: float = Field(default=0.5, ge=0, le=1, description="the online share until then")
+    loss_scale: Literal["task_mean", "raw"] = Field(
+        default="task_mean",
+        description="task_mean: losses are divided by the mean of the task's offline window; raw: as is",
+    )
+    max_replay: int = Field(
+        default=200, ge=1, description="draws of one online frame over the run; surplus goes offline"
+    )
+    across_tasks: Literal["uniform", "loss", "success"] = Field(
+        default="uniform", description="how tasks share a batch: equally, more to high losses, or more to low success"
+    )
+    success_window: int = Field(
+        default=30, ge=1, description="online episodes per task that its success rate is taken over"
+    )
+
+    @model_validator(mode="after")
+    def _clip_in_order(self) -> "SamplerOptions":
+        if self.least_online > self.most_online:
+            raise ValueError("least_online is above most_online")
+        return self
+
+
+class OptimizerOptions(BaseModel):
+    """AdamW: warm-up, then a constant rate; an anneal only where the number of steps is known beforehand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(default=1.5e-3, gt=0, description="learning rate after the warm-up")
+    warmup_steps: int = Field(default=100, ge=0, description="steps over which the rate rises linearly from 0")
+    total_steps: int | None = Field(
+        default=None, ge=1, description="steps of the whole run, if known: needed to anneal"
+    )
+    anneal_from: float = Field(
+        default=1.0, ge=0, le=1, description="share of total_steps after which a cosine lowers the rate"
+    )
+    anneal_to: float = Field(default=0.05, ge=0, le=1, description="share of the rate that is left at the end")
+    weight_decay: float = Field(default=1e-4, ge=0, description="AdamW's decoupled weight decay")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of the mean gradient")
+    beta2: float = Field(default=0.99, ge=0, lt=1, description="decay of the mean squared gradient")
+    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the gradient over all parameters")
+    ema: float = Field(
+        default=0.995, ge=0, lt=1, description="decay of the averaged weights, which are what is published"
+    )
+
+    @model_validator(mode="after")
+    def _anneal_needs_an_end(self) -> "OptimizerOptions":
+        if self.anneal_from < 1 and self.total_steps is None:
+            raise ValueError("anneal_from needs total_steps")
+        return self
+
+
+class LearnerOptions(BaseModel):
+    """The learner."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, lt=1 << 31, description="decides every draw of the run")
+    holder: str = Field(
+        default="learner", min_length=1, description="the name under which the publishing lease is held"
+    )
+    batch: int = Field(default=256, ge=1, description="samples per optimizer step")
+    steps_per_s: float | None = Field(
+        default=10.0,
+        gt=0,
+        description="optimizer steps per clock second, however large the fleet; null: as fast as it goes",
+    )
+    most_debt_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="clock seconds of steps that may be made up for after a delay; beyond that they are lost",
+    )
+    park_after_s: float | None = Field(
+        default=300.0,
+        gt=0,
+        description="clock seconds without new trainable online frames after which the learner parks",
+    )
+    publish_every_steps: int = Field(default=25, ge=1, description="steps between releases")
+    publish_every_s: float | None = Field(
+        default=None, gt=0, description="clock seconds between releases, if that is sooner"
+    )
+    checkpoint_every_s: float = Field(default=30.0, gt=0, description="clock seconds between checkpoints")
+    keep_checkpoints: int = Field(default=3, ge=1, description="checkpoints kept on disk")
+    metrics_every_steps: int = Field(default=25, ge=1, description="steps between rows of metrics.jsonl")
+    report_every_s: float = Field(default=2.0, gt=0, description="clock seconds between reports to the hub")
+    held_out: float = Field(
+        default=0.05, ge=0, lt=1, description="share of the demonstrations that is never trained on"
+    )
+    held_out_every_steps: int = Field(default=250, ge=1, description="steps between measurements of the held-out loss")
+    inbox: int = Field(
+        default=64, ge=1, description="fetched episodes that may wait for the next step; then fetching pauses"
+    )
+    threads: int = Field(default=1, ge=1, description="CPU threads that torch may use")
+    tensorboard: bool = Field(default=True, description="also write the metrics for TensorBoard, if it is installed")
+    sampler: SamplerOptions = Field(default_factory=SamplerOptions, description="which samples make a batch")
+    optimizer: OptimizerOptions = Field(default_factory=OptimizerOptions, description="how weights are changed")
+
+
+class PretrainOptions(BaseModel):
+    """Behaviour cloning on demonstrations: warm-up, then a cosine down to `optimizer.anneal_to`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, lt=1 << 31, description="decides every draw")
+    steps: int = Field(default=3000, ge=1, description="optimizer steps")
+    batch: int = Field(default=256, ge=1, description="samples per optimizer step")
+    statistics_samples: int = Field(default=8192, ge=1, description="samples that the normalisation is computed from")
+    held_out: float = Field(
+        default=0.05, ge=0, lt=1, description="share of the demonstrations that is never trained on"
+    )
+    threads: int = Field(default=1, ge=1, description="CPU threads that torch may use")
+    optimizer: OptimizerOptions = Field(
+        default_factory=lambda: OptimizerOptions(rate=3e-3), description="how weights are changed"
+    )

@@ -1,0 +1,158 @@
+"""Releases: a copy of the averaged weights at a step, encoded, uploaded and published without the loop waiting for it.
+
+Latest wins: while one release is under way a single newer one waits, and a still newer one takes its place.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.hub import Hub, LearnerLease, LearnerStatus
+from fleetloop.core.release import Release
+from fleetloop.learner.latest import Latest
+from fleetloop.weights.codec import Full, Weights, encode
+
+LONGEST_PAUSE_S = 10.0
+LONGEST_RENEWAL_S = 10.0
+REMEMBERED = 8
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What every release of a run has in common; the fields are those of `Release`."""
+
+    run: str
+    policy: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    spec_hash: str
+    config_hash: str
+    statistics_hash: str
+    conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The averaged weights at a step, and what experience they stand for (see `Release`)."""
+
+    step: int
+    trained_through: int
+    covers: tuple[str, ...]
+    weights: Weights
+
+
+class Publisher:
+    """Publishes under the learner's lease. `offer` belongs to the training loop, `work` to whoever may wait.
+
+    Attributes:
+        alarm: why the newest weights are not out yet; empty if they are.
+    """
+
+    def __init__(self, hub: Hub, clock: Clock, identity: Identity, holder: str, parent: int = 0) -> None:
+        self.alarm = ""
+        self._hub, self._clock, self._identity, self._holder, self._parent = hub, clock, identity, holder, parent
+        self._pending: Latest[Snapshot] = Latest()
+        self._reports: Latest[LearnerStatus] = Latest()
+        self._published: deque[Release] = deque()
+        self._recent: deque[frozenset[str]] = deque(maxlen=REMEMBERED)
+        self._lease: LearnerLease | None = None
+        self._unsure: Release | None = None
+        self._renew_at = self._not_before = 0.0
+        self._failures = 0
+        self._jitter = np.random.default_rng()
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Publish this as soon as possible, unless something newer is offered first."""
+        self._pending.offer(snapshot)
+
+    def report(self, status: LearnerStatus) -> None:
+        """Tell the hub this, unless something newer is told first."""
+        self._reports.offer(status)
+
+    def take_published(self) -> list[Release]:
+        """The releases that went out since the last call."""
+        taken = []
+        while self._published:
+            taken.append(self._published.popleft())
+        return taken
+
+    def work(self, now: float, wait_s: float = 0.0) -> None:
+        """Claim or renew the lease, publish and report what is due. Waits up to `wait_s` real seconds for a snapshot.
+
+        While the hub is away the snapshot is kept, and tried again after a growing, jittered pause.
+
+        Raises:
+            LeaseLost: another learner publishes now; this one must stop.
+            HubRefused: the hub does not accept the release, or another learner holds the lease.
+        """
+        if now < self._not_before:
+            return
+        try:
+            self._hold_lease(now)
+            self._tell()
+            self._publish(wait_s)
+        except HubUnavailable as error:
+            self._failures += 1
+            pause = min(LONGEST_PAUSE_S, 0.25 * 2**self._failures)
+            self._not_before = now + pause * (0.5 + 0.5 * self._jitter.random())
+            self.alarm = f"the newest weights are not out: {error}"
+        else:
+            self._failures, self.alarm = 0, ""
+
+    def _hold_lease(self, now: float) -> None:
+        if self._lease is not None and now < self._renew_at:
+            return
+        held = self._lease
+        self._lease = self._hub.claim_lease(self._holder) if held is None else self._hub.renew_lease(held)
+        self._renew_at = now + min(LONGEST_RENEWAL_S, max(1.0, (self._lease.until - now) / 3))
+
+    def _tell(self) -> None:
+        status = self._reports.take()
+        if status is not None:
+            self._hub.report_learner(status)
+
+    def _publish(self, wait_s: float) -> None:
+        # A lost answer leaves it open whether the hub took the manifest; the same one again is the same release.
+        if self._unsure is not None:
+            self._finish(self._unsure)
+        snapshot = self._pending.take(wait_s)
+        if snapshot is None:
+            return
+        try:
+            manifest = self._upload(snapshot)
+        except HubUnavailable:
+            self._pending.give_back(snapshot)
+            raise
+        self._finish(manifest)
+
+    def _finish(self, manifest: Release) -> None:
+        assert self._lease is not None
+        self._unsure = manifest
+        release = self._hub.publish(manifest, self._lease)
+        self._unsure = None
+        self._parent = release.version
+        self._recent.append(frozenset(release.covers))
+        self._published.append(release)
+
+    def _upload(self, snapshot: Snapshot) -> Release:
+        """Put the blobs, and return the manifest that is still to be published."""
+        encoded = encode(snapshot.weights, Full.name)
+        for hash, data in encoded.blobs.items():
+            self._hub.put_blob(hash, data)
+        told = frozenset().union(*self._recent)
+        return Release(
+            **vars(self._identity),
+            step=snapshot.step,
+            parent=self._parent,
+            trained_through=snapshot.trained_through,
+            covers=tuple(episode for episode in snapshot.covers if episode not in told),
+            codec=encoded.codec,
+            tensors=encoded.tensors,
+            blobs=encoded.entries,
+            result_hash=encoded.result_hash,
+            clock_s=self._clock.now(),
+        )

@@ -1,0 +1,56 @@
+"""Going on from a checkpoint: the same experience in the same order, then the same numbers."""
+
+from fleetloop.core.frame import Array
+from fleetloop.learner.checkpoint import Checkpoint
+from fleetloop.learner.errors import CheckpointInvalid
+from fleetloop.learner.export import config_hash, tensors
+from fleetloop.learner.loop import Learner
+
+
+def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> None:
+    """Take in what the checkpoint's learner had taken in, from the hub's events and the local cache.
+
+    Raises:
+        CheckpointInvalid: if the hub's events end before the checkpoint's cursor.
+        HubUnavailable: call again; what was taken in so far stays.
+    """
+    feeder = learner.parts.feeder
+    while learner.cursor < checkpoint.cursor:
+        fetched = feeder.pull(wait_s)
+        learner.admit(feeder.take(until=checkpoint.cursor), learner.parts.clock.now())
+        if not fetched and learner.cursor < checkpoint.cursor:
+            raise CheckpointInvalid(
+                "cursor",
+                f"is {checkpoint.cursor}, but the hub's events end at {learner.cursor}",
+                "this checkpoint belongs to another hub; start in a new directory",
+            )
+
+
+def restore(learner: Learner, checkpoint: Checkpoint) -> None:
+    """Put a learner that has caught up where the checkpoint was taken.
+
+    Raises:
+        CheckpointInvalid: if the checkpoint is another run's or policy's, or its experience was another one.
+    """
+    parts = learner.parts
+    if checkpoint.run != learner.run:
+        raise CheckpointInvalid("run", f"is {checkpoint.run!r}, not {learner.run!r}", "start in a new directory")
+    if checkpoint.config_hash != config_hash(parts.trainer.policy.config):
+        raise CheckpointInvalid("policy", "has another configuration than this one", "start in a new directory")
+    draws = checkpoint.arrays["draws"]
+    if len(draws) != len(parts.buffer):
+        raise CheckpointInvalid(
+            "draws",
+            f"count {len(draws)} samples, but {len(parts.buffer)} are held",
+            "bring back the demonstrations and the algorithm's options of that run, or start in a new directory",
+        )
+    parts.buffer.restore(draws, checkpoint.uncovered)
+    parts.sampler.restore(_under("sampler.", checkpoint))
+    parts.trainer.restore(tensors(_under("trainer.", checkpoint)), checkpoint.step)
+    parts.algorithm.load_state_dict({**checkpoint.algorithm, **_under("algorithm.", checkpoint)})
+    parts.metrics.rewind(checkpoint.step)
+    learner.resume(checkpoint)
+
+
+def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, Array]:
+    return {name.removeprefix(prefix): value for name, value in checkpoint.arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,185 @@
+"""The learner as a process: its threads, its signals, and what happens when one of them fails.
+
+The main thread trains. Beside it one thread fetches experience, one publishes and reports, one writes checkpoints.
+An exception in any of them stops the learner, and `run` raises it.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+import torch
+
+from fleetloop.core.algorithm import Algorithm
+from fleetloop.core.clock import Clock
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import FleetLoopError, HubUnavailable
+from fleetloop.core.hub import Hub
+from fleetloop.learner.assemble import Surroundings, assemble
+from fleetloop.learner.base import Base
+from fleetloop.learner.checkpoint import Checkpoint, latest, save
+from fleetloop.learner.loop import Learner
+from fleetloop.learner.options import LearnerOptions
+from fleetloop.learner.restart import catch_up, restore
+
+POLL_S = 0.5  # real seconds that a thread waits before it looks whether it is to stop
+PAUSE_S = 0.5  # real seconds between two tries while the hub is away
+Say = Callable[[str], None]
+
+
+def run(
+    name: str,
+    options: LearnerOptions,
+    base: Base,
+    algorithm: Algorithm,
+    around: Surroundings,
+    *,
+    demonstrations: Sequence[Episode] = (),
+    stop: threading.Event | None = None,
+    say: Say = lambda line: None,
+) -> Learner:
+    """Learn until SIGTERM, SIGINT or `stop`; go on from the newest checkpoint if the directory holds one.
+
+    Waits for a hub that is away, and says so. Returns the stopped learner, its last checkpoint written.
+
+    Raises:
+        LeaseLost: another learner has taken over.
+        FleetLoopError: whatever else stopped it; the hub is told as an alarm if it can be reached.
+    """
+    torch.set_num_threads(options.threads)
+    stop = stop or threading.Event()
+    checkpoint = latest(around.checkpoints)
+    learner = assemble(
+        name,
+        options,
+        base,
+        algorithm,
+        around,
+        demonstrations=demonstrations,
+        parent=checkpoint.release if checkpoint else 0,
+    )
+    with _signals(stop):
+        if checkpoint is None:
+            learner.parts.metrics.rewind(-1)
+        else:
+            _go_on_from(learner, checkpoint, stop, say)
+        if not stop.is_set():
+            _run_threads(learner, around, stop, say)
+            learner.note_published()
+            save(around.disk, around.checkpoints, learner.checkpoint(), options.keep_checkpoints)
+    learner.parts.metrics.close()
+    return learner
+
+
+def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event, say: Say) -> None:
+    while not stop.is_set():
+        try:
+            catch_up(learner, checkpoint)
+            break
+        except HubUnavailable as error:
+            say(f"waiting for the hub: {error}")
+            stop.wait(PAUSE_S)
+    else:
+        return
+    restore(learner, checkpoint)
+    say(f"going on from step {checkpoint.step}, release {checkpoint.release}")
+
+
+def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, say: Say) -> None:
+    failures: list[BaseException] = []
+    threads = [
+        _thread("learner-feed", _feed(learner, stop, say), stop, failures),
+        _thread("learner-publish", _publish(learner, around.clock, stop), stop, failures),
+        _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), stop, failures),
+    ]
+    try:
+        _train(learner, around.clock, stop)
+    except BaseException as error:  # noqa: BLE001  raised below, once the threads have ended
+        failures.insert(0, error)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    if failures:
+        _sound_alarm(learner, around.hub, failures[0])
+        raise failures[0]
+
+
+def _train(learner: Learner, clock: Clock, stop: threading.Event) -> None:
+    while not stop.is_set():
+        now = clock.now()
+        due = learner.step(now)
+        if due > now:
+            clock.sleep_until(due)
+
+
+def _feed(learner: Learner, stop: threading.Event, say: Say) -> Callable[[], None]:
+    feeder = learner.parts.feeder
+
+    def feed() -> None:
+        if feeder.full:
+            stop.wait(PAUSE_S)
+            return
+        try:
+            feeder.pull(POLL_S)
+        except HubUnavailable as error:
+            say(f"the hub is away, training goes on: {error}")
+            stop.wait(PAUSE_S)
+
+    return feed
+
+
+def _publish(learner: Learner, clock: Clock, stop: threading.Event) -> Callable[[], None]:
+    publisher = learner.parts.publisher
+
+    def publish() -> None:
+        publisher.work(clock.now(), POLL_S)
+        if publisher.alarm:
+            stop.wait(PAUSE_S)
+
+    return publish
+
+
+def _thread(
+    name: str, work: Callable[[], None], stop: threading.Event, failures: list[BaseException]
+) -> threading.Thread:
+    """Repeat `work` until `stop`; its exception stops everything and is kept for the main thread to raise."""
+
+    def body() -> None:
+        try:
+            while not stop.is_set():
+                work()
+        except BaseException as error:  # noqa: BLE001  the main thread raises it
+            failures.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _sound_alarm(learner: Learner, hub: Hub, failure: BaseException) -> None:
+    try:
+        hub.report_learner(replace(learner.status(), alarm=f"the learner has stopped: {failure}"))
+    except FleetLoopError:
+        return  # the failure itself is raised next; a hub that can't be reached learns of it by the silence
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`, where signals can be handled at all: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,208 @@
+"""The adaptive sampler of SOP (arXiv 2601.03044): which tasks, and how much of each from fresh experience.
+
+For each task, W records of the mean loss of its online and of its offline samples are kept; one record is the mean over
+one optimizer step. With their means l_on and l_off,
+
+    w_on = exp(a * l_on) / (exp(a * l_on) + exp(l_off)),   clipped to [least_online, most_online]
+
+so that a high online loss brings more fresh experience, and demonstrations come back once it is learned.
+
+What the paper leaves open, settled here:
+- *Loss scale.* The exponentials mean nothing until losses have a unit. With `task_mean` both means are divided by the
+  mean of the task's own offline window, so l_off is 1 and l_on says how much harder the fresh experience is. `raw`
+  leaves them as they are.
+- *Cold start.* Until both windows hold `cold_start_records`, w_on is `cold_start_online`.
+- *Repetition.* No online sample is drawn more than `max_replay` times; what would go beyond that goes offline.
+- *Empty parts.* A slot whose part is empty falls to the same task's other part; a task with neither is not drawn;
+  surplus without demonstrations of its task is left out, and the batch is that much smaller.
+- *Tasks.* `uniform` is the paper's 1/M. `loss` and `success` mix it, half and half, with shares proportional to the
+  mean loss, or to one minus the success rate of the policy on its own (a corrected episode counts as none).
+
+Draws come from Philox keyed by (seed, step), whose counter is the slot: every rank computes the same global batch and
+takes its slice, and a resumed run draws what the uninterrupted one would have drawn.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetloop.core.frame import Array
+from fleetloop.learner.buffer import ExperienceBuffer, Ids, Part
+from fleetloop.learner.errors import CheckpointInvalid
+from fleetloop.learner.options import SamplerOptions
+
+Shares = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Slots of one batch: the sample, its task, and whether it is online; (n,) each."""
+
+    samples: Ids
+    task: npt.NDArray[np.int64]
+    online: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def rank(self, rank: int, world: int) -> "Draw":
+        """The slots of one of `world` ranks; together they are the whole, each slot once."""
+        cut = slice(rank * len(self) // world, (rank + 1) * len(self) // world)
+        return Draw(self.samples[cut], self.task[cut], self.online[cut])
+
+
+class AdaptiveSampler:
+    """Keeps the loss windows, and draws."""
+
+    def __init__(self, options: SamplerOptions, seed: int) -> None:
+        self._options, self._seed = options, seed
+        self._windows = np.zeros((0, 2, options.window))  # by task, by Part
+        self._counts = np.zeros((0, 2), np.int64)
+        self._successes: list[deque[bool]] = []
+
+    # ------------------------------------------------------------------ what it has seen
+
+    def record(self, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_], losses: Shares) -> None:
+        """One optimizer step's (n,) losses, averaged per (task, buffer) into one record each."""
+        self._know(int(task.max()) + 1)
+        group = 2 * task + online
+        size = 2 * len(self._counts)
+        counts = np.bincount(group, minlength=size)
+        means = np.bincount(group, weights=losses, minlength=size) / np.maximum(counts, 1)
+        for index in np.flatnonzero(counts):
+            one, part = divmod(int(index), 2)
+            self._windows[one, part, self._counts[one, part] % self._options.window] = means[index]
+            self._counts[one, part] += 1
+
+    def note_episode(self, task: int, unaided_success: bool) -> None:
+        """An online episode came in."""
+        self._know(task + 1)
+        self._successes[task].append(unaided_success)
+
+    def losses(self, tasks: int) -> Shares:
+        """(tasks, 2): the windows' means, offline and online; NaN where there is no record."""
+        self._know(tasks)
+        filled = np.minimum(self._counts, self._options.window)
+        with np.errstate(invalid="ignore"):
+            means: Shares = self._windows.sum(axis=2) / filled
+        return means[:tasks]
+
+    def online_shares(self, tasks: int) -> Shares:
+        """(tasks,): w_on of every task, as if both its parts held samples."""
+        options = self._options
+        means = self.losses(tasks)
+        cold = (self._counts[:tasks] < options.cold_start_records).any(axis=1)
+        means[cold] = 1.0
+        if options.loss_scale == "task_mean":
+            means = means / np.maximum(means[:, :1], np.finfo(float).tiny)
+        exponent = np.clip(options.boost * means[:, 1] - means[:, 0], -700, 700)
+        shares = np.clip(1 / (1 + np.exp(-exponent)), options.least_online, options.most_online)
+        return np.where(cold, options.cold_start_online, shares)
+
+    def task_shares(self, drawable: npt.NDArray[np.bool_]) -> Shares:
+        """(tasks,): each task's share of a batch; 0 for tasks that hold nothing."""
+        uniform: Shares = drawable / drawable.sum()
+        if self._options.across_tasks == "uniform":
+            return uniform
+        need = self._need(len(drawable)) * drawable
+        return uniform if need.sum() <= 0 else 0.5 * uniform + 0.5 * need / need.sum()
+
+    def _need(self, tasks: int) -> Shares:
+        if self._options.across_tasks == "success":
+            self._know(tasks)
+            return np.array([1 - np.mean(seen) if seen else 1.0 for seen in self._successes[:tasks]])
+        means = self.losses(tasks)
+        known = ~np.isnan(means)
+        counts = known.sum(axis=1)
+        sums = np.where(known, means, 0).sum(axis=1)
+        overall = sums.sum() / max(counts.sum(), 1)
+        means_of_tasks: Shares = np.where(counts > 0, sums / np.maximum(counts, 1), overall)
+        return means_of_tasks
+
+    def _know(self, tasks: int) -> None:
+        if (missing := tasks - len(self._counts)) > 0:
+            self._windows = np.concatenate([self._windows, np.zeros((missing, 2, self._options.window))])
+            self._counts = np.concatenate([self._counts, np.zeros((missing, 2), np.int64)])
+            self._successes += [deque(maxlen=self._options.success_window) for _ in range(missing)]
+
+    # ------------------------------------------------------------------ drawing
+
+    def draw(self, buffer: ExperienceBuffer, step: int, size: int) -> Draw:
+        """The global batch of a step; empty if nothing can be drawn."""
+        tasks = len(buffer.tasks)
+        held: Ids = np.array(
+            [[len(buffer.part(task, part)) for part in (Part.OFFLINE, Part.ONLINE)] for task in range(tasks)]
+        )
+        if not held.any():
+            return Draw(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool))
+        u = numbers(self._seed, step, size)
+        edges = np.cumsum(self.task_shares(np.asarray(held.any(axis=1))))
+        task = np.searchsorted(edges / edges[-1], u[:, 0], side="right").astype(np.int64)
+        online = u[:, 1] < self.online_shares(tasks)[task]
+        online = np.where(held[task, online.astype(int)] == 0, ~online, online)
+        samples = _pick(buffer, task, online, u[:, 2])
+        return self._spare_used_up(buffer, Draw(samples, task, online), u[:, 3])
+
+    def _spare_used_up(self, buffer: ExperienceBuffer, draw: Draw, u: Shares) -> Draw:
+        """Send offline what would be an online sample's draw number `max_replay` + 1 or beyond."""
+        fresh = np.flatnonzero(draw.online)
+        if not len(fresh) or buffer.draws(draw.samples[fresh]).max() + len(fresh) <= self._options.max_replay:
+            return draw
+        before = buffer.draws(draw.samples[fresh]) + occurrence(draw.samples[fresh])
+        surplus = fresh[before >= self._options.max_replay]
+        online = draw.online.copy()
+        online[surplus] = False
+        keep = np.ones(len(draw), bool)
+        keep[surplus] = [len(buffer.part(task, Part.OFFLINE)) > 0 for task in draw.task[surplus].tolist()]
+        samples = draw.samples.copy()
+        moved = surplus[keep[surplus]]
+        samples[moved] = _pick(buffer, draw.task[moved], online[moved], u[moved])
+        return Draw(samples[keep], draw.task[keep], online[keep])
+
+    # ------------------------------------------------------------------ restart
+
+    def state(self) -> dict[str, Array]:
+        """The windows. Successes are not among them: taking the same episodes in again brings them back."""
+        return {"windows": self._windows.copy(), "counts": self._counts.copy()}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Raises CheckpointInvalid if the windows are of another length."""
+        if state["windows"].shape[2] != self._options.window:
+            raise CheckpointInvalid(
+                "sampler.window",
+                f"is {self._options.window}; the checkpoint's is {state['windows'].shape[2]}",
+                "keep it as it was, or start a new run",
+            )
+        known = len(state["counts"])
+        self._know(known)
+        self._windows[:known], self._counts[:known] = state["windows"], state["counts"]
+
+
+def numbers(seed: int, step: int, slots: int) -> Shares:
+    """(slots, 4) in [0, 1): row i depends on seed, step and i alone."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64))).random((slots, 4))
+
+
+def occurrence(values: Ids) -> npt.NDArray[np.intp]:
+    """(n,): how many equal values stand before each one."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    run = np.repeat(first, np.diff(np.append(first, len(values))))
+    counts = np.empty(len(values), np.intp)
+    counts[order] = np.arange(len(values)) - run
+    return counts
+
+
+def _pick(buffer: ExperienceBuffer, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_], u: Shares) -> Ids:
+    """Turn numbers in [0, 1) into samples of each slot's part, which must not be empty."""
+    samples = np.empty(len(task), np.int32)
+    group = 2 * task + online
+    for one in np.unique(group).tolist():
+        slots = np.flatnonzero(group == one)
+        ids = buffer.part(one // 2, Part(one % 2))
+        samples[slots] = ids[(u[slots] * len(ids)).astype(np.intp)]
+    return samples

@@ -1,0 +1,1 @@
+"""People, and scripted stand-ins, who may take a robot over."""

@@ -1,0 +1,106 @@
+"""A scripted operator: an expert who watches, takes over when the policy errs or dawdles, and hands back when it is safe.
+
+It stands in for a person in simulation. It is privileged: its expert reads the simulator's true state, and so does its
+gate. Say so wherever its figures stand.
+"""
+
+from collections import deque
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from fleetloop.core.frame import FloatArray
+from fleetloop.core.operator import Drive, Expert, HandBack, View
+
+
+class ScriptedOptions(BaseModel):
+    """How attentive and how strict the scripted operator is. Times are control ticks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    take_over_above: float = Field(0.40, ge=0, le=1, description="smoothed disagreement that makes it take over")
+    hand_back_below: float = Field(0.20, ge=0, le=1, description="smoothed disagreement that lets it hand back")
+    smoothing: float = Field(0.85, ge=0, lt=1, description="share of the old disagreement kept at each tick")
+    reaction: int = Field(4, ge=0, description="ticks between seeing a reason and asking for the robot")
+    patience: int = Field(6, ge=0, description="ticks that the policy gets after a start or a hand-back")
+    stall_ticks: int = Field(30, ge=2, description="no gripper moved for so long: lack of progress")
+    stall_metres: float = Field(0.02, ge=0, description="less motion than this is none (metres)")
+    late: float = Field(0.7, ge=0, description="share of the time limit after which it takes over and finishes itself")
+    least_ticks: int = Field(16, ge=1, description="a takeover lasts at least so long")
+    most_ticks: int = Field(100, ge=1, description="a takeover hands back after so long, agreed or not")
+    takeovers: int = Field(4, ge=0, description="takeovers per episode, of which the last is driven to the end")
+
+
+# What counts as full disagreement, per axis of a gripper: 3 cm of position, 0.15 rad of yaw, the other grip.
+FULL_DISAGREEMENT = np.array([0.03, 0.03, 0.03, 0.15, 2.0], np.float32)
+CALM = 0.1  # where the smoothed disagreement starts
+
+
+class ScriptedOperator:
+    """Drives with `expert` while its gate and its attention lease allow."""
+
+    Options: ClassVar[type[ScriptedOptions]] = ScriptedOptions
+    name = "scripted"
+
+    def __init__(self, options: ScriptedOptions, expert: Expert) -> None:
+        self.options, self._expert = options, expert
+        self.wants_attention = False
+        self.start("")
+
+    def start(self, instruction: str) -> None:
+        self.wants_attention = False
+        self._disagreement = CALM
+        self._reasoned = self._since_change = self._driven = self._takeovers = 0
+        self._trail: deque[npt.NDArray[np.float32]] = deque(maxlen=self.options.stall_ticks)
+
+    def watch(self, view: View) -> Drive | HandBack | None:
+        action = self._expert.action()
+        self._since_change += 1
+        if view.proposed is not None:
+            keep = self.options.smoothing
+            self._disagreement = keep * self._disagreement + (1 - keep) * disagreement(view.proposed, action)
+        return self._drive(view, action) if view.driving else self._look_on(view, action)
+
+    def _look_on(self, view: View, action: FloatArray) -> Drive | None:
+        self._trail.append(np.asarray(view.observation.state["hands"])[:, :3].copy())
+        self._reasoned = self._reasoned + 1 if self._has_reason(view) else 0
+        self.wants_attention = self._reasoned > self.options.reaction
+        if not (self.wants_attention and view.attention):
+            return None
+        self._takeovers += 1
+        self._driven = self._since_change = 0
+        return Drive(action)
+
+    def _drive(self, view: View, action: FloatArray) -> Drive | HandBack:
+        self._driven += 1
+        if self._driven < self.options.least_ticks or self._finishes(view):
+            return Drive(action)
+        if self._disagreement < self.options.hand_back_below or self._driven >= self.options.most_ticks:
+            self._trail.clear()
+            self._disagreement, self._since_change, self._reasoned = CALM, 0, 0
+            self.wants_attention = False
+            return HandBack()
+        return Drive(action)
+
+    def _has_reason(self, view: View) -> bool:
+        if self._takeovers >= self.options.takeovers and not view.elapsed > self.options.late:
+            return False
+        errs = self._disagreement > self.options.take_over_above and self._since_change > self.options.patience
+        return errs or self._stalled() or view.elapsed > self.options.late
+
+    def _stalled(self) -> bool:
+        if len(self._trail) < self.options.stall_ticks:
+            return False
+        trail = np.array(self._trail)
+        return bool(np.ptp(trail, axis=0).max() < self.options.stall_metres)
+
+    def _finishes(self, view: View) -> bool:
+        return self._takeovers >= self.options.takeovers or view.elapsed > self.options.late
+
+
+def disagreement(proposed: FloatArray, action: FloatArray) -> float:
+    """0 to 1: the larger gripper's mean share of full disagreement between two (10,) actions."""
+    share = np.abs(proposed - action).reshape(-1, len(FULL_DISAGREEMENT)) / FULL_DISAGREEMENT
+    return float(np.minimum(share, 1).mean(axis=1).max())

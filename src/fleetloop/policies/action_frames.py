@@ -1,0 +1,64 @@
+"""The frames that a chunk of actions may be expressed in before the network sees it."""
+
+import torch
+from torch import Tensor, nn
+
+from fleetloop.core.spec import FeatureSpec
+from fleetloop.policies.statistics import Statistics
+
+POSITION_SCALE, YAW_SCALE = 0.1, 0.5  # metres and radians that count as 1 in a chunk
+AXES = ("x", "y", "z", "yaw", "grip")
+
+
+class GripperFrame(nn.Module):
+    """Set-points relative to the measured grippers at the chunk's start: what to do next to a thing is then the same
+    wherever the thing is. Actions are (x, y, z, yaw, grip) per gripper, absolute."""
+
+    def __init__(self, hands: FeatureSpec) -> None:
+        super().__init__()
+        field = hands.fields.index
+        self._position = [field(axis) for axis in ("x", "y", "z")]
+        self._sin, self._cos = field("sin_yaw"), field("cos_yaw")
+        scale = torch.tensor([POSITION_SCALE] * 3 + [YAW_SCALE, 1.0]).repeat(hands.shape[0])
+        self.register_buffer("scale", scale, persistent=False)
+
+    scale: Tensor
+
+    def _origin(self, hands: Tensor) -> Tensor:
+        yaw = torch.atan2(hands[..., self._sin], hands[..., self._cos])[..., None]
+        origin = torch.cat([hands[..., self._position], yaw, torch.zeros_like(yaw)], dim=-1)
+        return origin.flatten(1)[:, None]
+
+    def fit(self, actions: Tensor) -> None:
+        """Nothing to fit: the scales are physical."""
+
+    def encode(self, actions: Tensor, state: dict[str, Tensor]) -> Tensor:
+        """(B, H, A) in the robot's units -> as the network predicts them."""
+        return (actions - self._origin(state["hands"])) / self.scale
+
+    def decode(self, encoded: Tensor, state: dict[str, Tensor]) -> Tensor:
+        return encoded * self.scale + self._origin(state["hands"])
+
+
+class StandardFrame(nn.Module):
+    """Actions standardised by the demonstrations' statistics; for robots that are no pair of grippers."""
+
+    def __init__(self, actions: int) -> None:
+        super().__init__()
+        self.stats = Statistics(actions)
+
+    def fit(self, actions: Tensor) -> None:
+        self.stats.fit(actions)
+
+    def encode(self, actions: Tensor, state: dict[str, Tensor]) -> Tensor:
+        return (actions - self.stats.mean) / self.stats.deviation
+
+    def decode(self, encoded: Tensor, state: dict[str, Tensor]) -> Tensor:
+        return encoded * self.stats.deviation + self.stats.mean
+
+
+def action_frame(hands: FeatureSpec | None, action: FeatureSpec) -> GripperFrame | StandardFrame:
+    """Relative to the grippers where the action moves exactly the grippers that are observed."""
+    if hands is not None and action.shape[0] == hands.shape[0] * len(AXES):
+        return GripperFrame(hands)
+    return StandardFrame(action.shape[0])

@@ -1,0 +1,131 @@
+"""What the policy makes of an observation and an instruction: one vector."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fleetloop.core.spec import PolicySpec
+from fleetloop.policies.grounding import Grounding
+from fleetloop.policies.scene_features import SceneFeatures, has_scene
+from fleetloop.policies.statistics import Statistics
+from fleetloop.policies.words import Words
+
+IMAGE_WIDTH = 48
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An observation and its instruction, as the trunk takes them.
+
+    Attributes:
+        measured: (B, .) normalised numbers; no gradient flows into them.
+        learned: (B, .) what learned layers made: words, what the pointers found, images.
+        log_pointers: (B, heads, E) log-probabilities; None where there are no entities.
+        anchors: (B, hands, F, 3) metres from each gripper to each place that a set-point may be tied to: what the
+            pointers found, then every entity; None where there are no entities.
+        anchor_mask: (B, F), 0 for unused entities.
+    """
+
+    measured: Tensor
+    learned: Tensor
+    log_pointers: Tensor | None
+    anchors: Tensor | None
+    anchor_mask: Tensor | None
+
+
+class Encoder(nn.Module):
+    """Words, numbers, entities and images, side by side.
+
+    Attributes:
+        measured_width, learned_width: of the two vectors of `Encoded`; anchors: F of `Encoded.anchors`.
+    """
+
+    def __init__(self, spec: PolicySpec, words: int, pointers: int) -> None:
+        super().__init__()
+        by_name = {feature.name: feature for feature in spec.inputs}
+        scene = has_scene(spec.inputs)
+        apart = {"entities", "mask", "names"} if scene else set()
+        self._plain = [item.name for item in spec.inputs if item.name not in apart]
+        plain_width = sum(int(np.prod(by_name[name].shape)) for name in self._plain)
+        self.words = Words(words)
+        self.scene = SceneFeatures(by_name["hands"], by_name["entities"]) if scene else None
+        scene_width = self.scene.width if self.scene else 0
+        slots = by_name["entities"].shape[0] if scene else 0
+        self.stats: dict[str, Statistics] = nn.ModuleDict({"plain": Statistics(plain_width)})  # type: ignore[assignment]
+        self.measured_width, self.learned_width = plain_width, words
+        if scene:
+            self.stats["slots"] = Statistics(slots * scene_width)
+            self.stats["entity"] = Statistics(scene_width)
+            self.grounding = Grounding(self.words, words, pointers, by_name["names"].categories)
+            self.measured_width += slots * scene_width
+            self.learned_width += pointers * scene_width
+        self.anchors = pointers + slots if scene else 0
+        self._cameras = spec.cameras
+        self.eyes = nn.ModuleDict({camera.name: _eye() for camera in spec.cameras})
+        self.learned_width += IMAGE_WIDTH * len(spec.cameras)
+
+    def fit(self, state: Mapping[str, Tensor]) -> None:
+        """Fit the statistics to a batch of observations."""
+        self.stats["plain"].fit(self._plain_row(state))
+        if self.scene:
+            rows = self.scene(state["hands"], state["entities"], state["mask"])
+            self.stats["slots"].fit(rows.flatten(1))
+            self.stats["entity"].fit(rows[state["mask"] > 0])
+
+    def forward(
+        self, state: Mapping[str, Tensor], images: Mapping[str, Tensor], sentences: Tensor, instruction: Tensor
+    ) -> Encoded:
+        """(B, …) state, (B, h, w, 3) uint8 images, (I, W) word ids and (B,) which of them applies."""
+        sentence = self.words(sentences)
+        measured = [self.stats["plain"](self._plain_row(state))]
+        learned = [sentence[instruction]]
+        pointers = anchors = anchor_mask = None
+        if self.scene:
+            rows = self.scene(state["hands"], state["entities"], state["mask"])
+            pointers = self.grounding(sentence, instruction, state["names"], state["mask"])
+            measured.append(self.stats["slots"](rows.flatten(1)))
+            found = pointers.exp()
+            learned.append(torch.bmm(found, self.stats["entity"](rows)).flatten(1))
+            positions = self.scene.positions(state["entities"])
+            places = torch.cat([torch.bmm(found, positions), positions], dim=1)
+            anchors = places[:, None] - self.scene.hand_positions(state["hands"])[:, :, None]
+            anchor_mask = torch.cat([torch.ones_like(found[:, :, 0]), state["mask"]], dim=1)
+        learned += [self.eyes[name](_pixels(image)) for name, image in images.items()]
+        return Encoded(torch.cat(measured, 1), torch.cat(learned, 1), pointers, anchors, anchor_mask)
+
+    def prepare(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, Tensor]:
+        """Camera images of one observation at the policy's resolution, as a batch of one."""
+        prepared = {}
+        for camera in self._cameras:
+            image: npt.NDArray[Any] = images[camera.name]
+            if image.shape[:2] != (camera.height, camera.width):
+                image = np.asarray(Image.fromarray(image).resize((camera.width, camera.height), Image.Resampling.BOX))
+            prepared[camera.name] = torch.from_numpy(np.ascontiguousarray(image))[None]
+        return prepared
+
+    def _plain_row(self, state: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([state[name].flatten(1).float() for name in self._plain], dim=1)
+
+
+def _eye() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 5, stride=4, padding=2),
+        nn.SiLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(32 * 16, IMAGE_WIDTH),
+    )
+
+
+def _pixels(image: Tensor) -> Tensor:
+    return image.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,0 +1,44 @@
+"""A real actor process with a fake robot: `actor_process.py HOST_DIRECTORY [TIME_LIMIT_S] [MARK_THAT_BREAKS_IT]`."""
+
+import dataclasses
+import logging
+import sys
+from pathlib import Path
+
+from slider import TASK, CountingPolicy, Never, Slider
+
+from fleetloop.actor.handover import Nobody
+from fleetloop.actor.options import ActorOptions, RecorderOptions
+from fleetloop.actor.plan import Assignment
+from fleetloop.actor.run import run_actor
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.host import HostDirectory
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO)
+    root, limit_s, breaks_at = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+
+    def load_policy(manifest, tensors):
+        mark = float(tensors["mark"][0])
+        if mark == breaks_at:
+            raise RuntimeError("this policy can't be built")
+        return CountingPolicy(mark, manifest.policy_spec())
+
+    clock, disk = Wall(), RealDisk()
+    run_actor(
+        Assignment("run", "robot-1", "host", "site-1", (dataclasses.replace(TASK, time_limit_s=limit_s),)),
+        Slider(clock),
+        Nobody(),
+        Never(),
+        host=HostDirectory(root, disk),
+        disk=disk,
+        clock=clock,
+        load_policy=load_policy,
+        options=ActorOptions(wait_s=0.05, recorder=RecorderOptions(flush_s=0.1)),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The actor as a process: it waits for a release, drives in real time, and ends in order."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slider import release, weights
+
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.outcome import Outcome
+from fleetloop.core.recording import seal
+from fleetloop.weights.codec import to_safetensors
+
+PROGRAM = Path(__file__).with_name("actor_process.py")
+
+
+@pytest.fixture
+def host(tmp_path):
+    return HostDirectory(tmp_path, RealDisk())
+
+
+@pytest.fixture
+def start(host):
+    started = []
+
+    def launch(limit_s=600.0, breaks_at=-1.0):
+        arguments = [sys.executable, str(PROGRAM), str(host.root), str(limit_s), str(breaks_at)]
+        process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def install(host, version, mark=0.0):
+    host.install(release(version, mark), to_safetensors(weights(mark)))
+
+
+def until(condition, limit_s=30.0):
+    deadline = time.monotonic() + limit_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "never came"
+        time.sleep(0.01)
+    return value
+
+
+def status(host):
+    return next(iter(host.statuses()), None)
+
+
+def test_it_waits_drives_and_ends_its_episode_when_told_to_stop(host, start):
+    process = start()
+    until(lambda: (said := status(host)) and said.phase == "waiting")
+    (registration,) = host.registrations()
+    assert (registration.robot, registration.tasks) == ("robot-1", ("slide/far",))
+    install(host, 1)
+    until(lambda: status(host).frames >= 10)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+    assert "waits for a first release" in said
+    assert status(host).phase == "stopped"
+    (partial,) = host.spool.glob("*.partial")
+    episode = Episode.open(seal(RealDisk(), partial).path)
+    assert episode.meta.outcome is Outcome.ABORTED
+    assert len(episode) == status(host).frames
+    tick = episode.column("tick")
+    assert tick[-1] + 1 == len(episode) + episode.meta.ending.ticks_missed
+    assert (episode.action[:, 0] <= tick).all()
+
+
+def test_episode_after_episode_with_swaps_in_between(host, start):
+    install(host, 1, mark=1.0)
+    start(limit_s=0.3)
+    until(lambda: status(host) and status(host).episodes >= 1)
+    install(host, 2, mark=2.0)
+    until(lambda: status(host).release == 2)
+    enough = status(host).episodes + 2
+    until(lambda: status(host).episodes >= enough)
+    releases = []
+    for partial in sorted(host.spool.glob("*.partial")):
+        if not RealDisk().in_use(partial):
+            episode = Episode.open(seal(RealDisk(), partial).path)
+            (version,) = set(episode.column("release").tolist())
+            assert set(episode.action[:, 1]) == {np.float32(version)}
+            releases.append(version)
+    assert releases == sorted(releases)
+    assert set(releases) == {1, 2}
+
+
+def test_what_breaks_in_a_thread_ends_the_process_loudly(host, start):
+    install(host, 1)
+    process = start(limit_s=0.3, breaks_at=13.0)
+    until(lambda: status(host) and status(host).episodes >= 1)
+    install(host, 2, mark=13.0)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert "this policy can't be built" in said

@@ -1,0 +1,123 @@
+"""Sealed and unsealed episodes, releases, and a hub in memory that can be away or say no."""
+
+import shutil
+import threading
+
+import numpy as np
+from ulid import ULID
+
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Ending, EpisodeMeta
+from fleetloop.core.errors import HubRefused, HubUnavailable
+from fleetloop.core.frame import Frame, Observation, Source
+from fleetloop.core.hub import Acknowledgement, Orders
+from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.recording import Recording
+from fleetloop.core.release import Release
+from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
+from fleetloop.weights.codec import encode
+
+COUNT, ACTION = FeatureSpec("count", (1,)), FeatureSpec("target", (2,))
+ROBOT = RobotSpec("slider", (COUNT,), ACTION, 20.0)
+POLICY = PolicySpec((COUNT,), ACTION, horizon=8, execute=4, control_hz=20.0)
+
+SUCCESS = Ending(Outcome.SUCCESS, Judge.SIMULATOR)
+
+
+def episode_id(number: int) -> str:
+    return str(ULID.from_bytes((1_700_000_000_000 + number).to_bytes(6, "big") + bytes(10)))
+
+
+def record(host, number, *, frames=5, ending=SUCCESS):
+    """A recording in the spool; with `ending=None` its writer died after the last whole batch."""
+    meta = EpisodeMeta(episode_id(number), "run", "robot-1", "site-1", "slide/far", "slide", "online", ROBOT)
+    recording = Recording(RealDisk(), host.spool, meta)
+    for tick in range(frames):
+        observation = Observation({"count": np.array([tick], np.float32)}, taken=tick / 20)
+        action = np.array([tick, 0], np.float32)
+        recording.add(Frame(tick, tick / 20, tick / 20, observation, action, action, Source.POLICY, 1, 0, tick))
+    if ending is None:
+        recording.flush()
+        recording.abandon()
+    else:
+        recording.finish(ending)
+    return meta.id
+
+
+def release(version: int, mark: float):
+    """A manifest, and the blobs that belong to it."""
+    encoded = encode({"mark": np.array([mark], np.float32)})
+    manifest = Release(
+        run="run",
+        step=version,
+        parent=max(version - 1, 0),
+        trained_through=0,
+        policy={"name": "counting"},
+        spec=POLICY.to_json(),
+        spec_hash=POLICY.hash(),
+        config_hash="c",
+        statistics_hash="s",
+        conditions=(),
+        codec=encoded.codec,
+        tensors=encoded.tensors,
+        blobs=encoded.entries,
+        result_hash=encoded.result_hash,
+        clock_s=0.0,
+        version=version,
+    )
+    return manifest, dict(encoded.blobs)
+
+
+class FakeHub:
+    """What couriers ask of a hub. Thread-safe; `away` and `refuse` are the test's."""
+
+    def __init__(self, directory):
+        directory.mkdir(exist_ok=True)
+        self.directory, self.away, self.refuse = directory, False, {}
+        self.received, self.blobs, self.stable = [], {}, None
+        self.registered, self.beaten, self.misfit = {}, [], None
+        self._lock = threading.Lock()
+
+    def _here(self):
+        if self.away:
+            raise HubUnavailable("http://hub", "can't be reached", "is the hub running?")
+
+    def put_episode(self, id, path, hash):
+        self._here()
+        if id in self.refuse:
+            raise self.refuse[id]
+        with self._lock:
+            known = id in self.received
+            if not known:
+                shutil.copy(path, self.directory / path.name)
+                self.received.append(id)
+            return Acknowledgement(id, self.received.index(id) + 1, known)
+
+    def publish(self, version, mark):
+        manifest, blobs = release(version, mark)
+        self.blobs.update(blobs)
+        self.stable = manifest
+        return manifest
+
+    def channel(self, name, *, after=0, wait_s=0.0):
+        self._here()
+        assert name == "stable"
+        return self.stable if self.stable and self.stable.version != after else None
+
+    def get_blob(self, hash):
+        self._here()
+        return self.blobs[hash]
+
+    def register(self, registration):
+        self._here()
+        if self.misfit:
+            raise self.misfit
+        self.registered[registration.robot] = registration
+
+    def beat(self, statuses):
+        self._here()
+        for status in statuses:
+            if status.robot not in self.registered:
+                raise HubRefused("robot", f"{status.robot!r} is not registered", status=404)
+        self.beaten.append(list(statuses))
+        return [Orders(status.robot, attention_until=42.0, attendant="pool/1") for status in statuses]

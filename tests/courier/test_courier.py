@@ -1,0 +1,303 @@
+"""The courier's parts, advanced by hand, with a real directory and a hub in memory."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from spooled import ROBOT, FakeHub, episode_id, record
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import DiskTrouble, HubRefused, HubUnavailable, SpecMismatch
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import Registration, RobotStatus
+from fleetloop.core.outcome import Outcome
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.fetcher import Fetcher
+from fleetloop.courier.herald import Herald
+from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.spool import Spool
+from fleetloop.courier.uploader import Uploader
+from fleetloop.weights.codec import from_safetensors, verify
+
+OPTIONS = CourierOptions(poll_wall_s=0.0, keep_releases=2, silent_wall_s=1.0)
+
+
+class Courier:
+    def __init__(self, root, disk=None):
+        self.alarms = Alarms()
+        self.host = HostDirectory(root / "host", RealDisk())
+        self.hub = FakeHub(root / "hub")
+        backoff = Backoff(OPTIONS, np.random.default_rng(0))
+        self.spool = Spool(self.host.spool, disk or RealDisk(), self.alarms)
+        self.uploader = Uploader(self.spool, self.hub, OPTIONS, backoff, self.alarms)
+        self.fetcher = Fetcher(self.host, self.hub, OPTIONS, backoff, self.alarms)
+        self.herald = Herald(self.host, self.hub, OPTIONS, backoff, self.alarms)
+
+    def drain(self):
+        while not self.uploader.idle or list(self.host.spool.glob("*.partial")):
+            self.uploader.step()
+
+    def files(self):
+        return sorted(path.name for path in self.host.spool.iterdir() if path.is_file())
+
+
+@pytest.fixture
+def courier(tmp_path):
+    return Courier(tmp_path)
+
+
+# ---------------------------------------------------------------------- episodes up
+
+
+def test_episodes_go_up_oldest_first_and_leave_the_spool(courier):
+    ids = [record(courier.host, number) for number in (3, 1, 2)]
+    courier.drain()
+    assert courier.hub.received == sorted(ids)
+    assert courier.files() == []
+    episode = Episode.open(courier.hub.directory / f"{ids[0]}.arrow")
+    assert (len(episode), episode.meta.outcome) == (5, Outcome.SUCCESS)
+
+
+def test_an_episode_whose_writer_died_goes_up_as_aborted(courier):
+    id = record(courier.host, 1, frames=7, ending=None)
+    courier.drain()
+    episode = Episode.open(courier.hub.directory / f"{id}.arrow")
+    assert (len(episode), episode.meta.outcome) == (7, Outcome.ABORTED)
+
+
+def test_a_recording_under_way_is_left_alone(courier):
+    with RealDisk().create(courier.host.spool / f"{episode_id(1)}.partial"):
+        courier.uploader.step()
+        assert courier.files() == [f"{episode_id(1)}.partial"]
+
+
+def test_a_recording_that_never_began_leaves_nothing(courier):
+    (courier.host.spool / f"{episode_id(1)}.partial").touch()
+    courier.drain()
+    assert courier.files() == []
+    assert courier.alarms.text == ""
+
+
+def test_with_the_hub_away_episodes_stay_and_then_catch_up(courier):
+    courier.hub.away = True
+    ids = [record(courier.host, number) for number in range(3)]
+    pauses = [courier.uploader.step() for _ in range(8)]
+    assert courier.files() == [f"{id}.arrow" for id in ids]
+    assert "can't be reached" in courier.alarms.text
+    assert pauses[-1] > 4 * pauses[0]
+    courier.hub.away = False
+    courier.drain()
+    assert courier.hub.received == ids
+    assert courier.alarms.text == ""
+
+
+def test_an_acknowledgement_that_got_lost_leads_to_no_second_entry(courier):
+    class Forgetful(FakeHub):
+        def put_episode(self, id, path, hash):
+            said = super().put_episode(id, path, hash)
+            if not said.known:
+                raise HubUnavailable("http://hub", "hung up")
+            return said
+
+    courier.uploader._hub = hub = Forgetful(courier.hub.directory)
+    id = record(courier.host, 1)
+    courier.uploader.step()
+    assert courier.files() == [f"{id}.arrow"]
+    courier.drain()
+    assert hub.received == [id]
+
+
+def test_a_refused_episode_is_set_aside_with_its_reason_and_the_next_one_goes_up(courier):
+    ids = [record(courier.host, number) for number in range(2)]
+    courier.hub.refuse[ids[0]] = HubRefused("task", "'slide/far' is not one of this fleet's", "known: box/walls", 422)
+    courier.drain()
+    assert courier.hub.received == [ids[1]]
+    aside = courier.host.spool / "refused"
+    assert (aside / f"{ids[0]}.arrow").exists()
+    assert "'slide/far'" in json.loads((aside / f"{ids[0]}.arrow.reason.json").read_text())["reason"]
+    assert "'slide/far'" in courier.alarms.text
+    reborn = Alarms()
+    Spool(courier.host.spool, RealDisk(), reborn)
+    assert "'slide/far'" in reborn.text
+
+
+def test_a_torn_file_is_set_aside_and_blocks_nothing(courier):
+    ids = [record(courier.host, number) for number in range(2)]
+    partial = courier.host.spool / f"{ids[0]}.partial"
+    partial.write_bytes(partial.read_bytes()[:20])
+    courier.drain()
+    assert courier.hub.received == [ids[1]]
+    assert (courier.host.spool / "refused" / f"{ids[0]}.partial").exists()
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_a_refusal_of_the_courier_keeps_the_episode_waiting(courier, status):
+    id = record(courier.host, 1)
+    courier.hub.refuse[id] = HubRefused("token", "is unknown", "ask for a new one", status)
+    courier.uploader.step()
+    assert courier.files() == [f"{id}.arrow"]
+    assert "token" in courier.alarms.text
+
+
+def test_on_a_full_disk_nothing_is_lost(tmp_path):
+    class Full(RealDisk):
+        full = True
+
+        def write(self, path, data):
+            if self.full:
+                raise DiskTrouble(str(path), "the disk is full", "free some space")
+            super().write(path, data)
+
+    disk = Full()
+    courier = Courier(tmp_path, disk)
+    id = record(courier.host, 1)
+    courier.uploader.step()
+    assert courier.files() == [f"{id}.partial"]
+    assert "the disk is full" in courier.alarms.text
+    disk.full = False
+    courier.drain()
+    assert courier.hub.received == [id]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 50))
+def test_pauses_double_with_jitter_up_to_a_limit(seed, failures):
+    backoff = Backoff(OPTIONS, np.random.default_rng(seed))
+    pauses = [backoff.failed() for _ in range(failures)]
+    for count, pause in enumerate(pauses):
+        whole = min(OPTIONS.retry_first_wall_s * 2**count, OPTIONS.retry_longest_wall_s)
+        assert whole / 2 <= pause <= whole
+    backoff.succeeded()
+    assert backoff.failed() <= OPTIONS.retry_first_wall_s
+
+
+# ---------------------------------------------------------------------- releases down
+
+
+def test_releases_are_verified_installed_and_old_ones_forgotten(courier):
+    for version in range(1, 6):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+        installed, data = courier.host.current()
+        assert installed.version == version
+        verify(installed, from_safetensors(data))
+    assert sorted(path.name for path in courier.host.releases.glob("*.json")) == ["00000004.json", "00000005.json"]
+
+
+def test_a_rollback_is_followed_and_its_release_kept(courier):
+    for version in (1, 2, 3, 4, 2):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    release, data = courier.host.current()
+    assert release.version == 2
+    assert len(data) > 0
+
+
+@pytest.mark.parametrize("wrong", ["blob", "tensor", "result", "codec"])
+def test_a_release_that_cannot_be_verified_changes_nothing(courier, wrong):
+    courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    good = courier.hub.publish(2, 2.0)
+    blobs = dict(courier.hub.blobs)
+    if wrong == "blob":
+        courier.hub.blobs[good.blobs[0].hash] = b"x" * good.blobs[0].size
+    if wrong == "tensor":
+        entry = dataclasses.replace(good.tensors[0], hash="0" * 64)
+        courier.hub.stable = dataclasses.replace(good, tensors=(entry,))
+    if wrong == "result":
+        courier.hub.stable = dataclasses.replace(good, result_hash="0" * 64)
+    if wrong == "codec":
+        courier.hub.stable = dataclasses.replace(good, codec="newer/9")
+    before = {path: path.read_bytes() for path in courier.host.releases.iterdir()}
+    assert courier.fetcher.step() > 0
+    assert {path: path.read_bytes() for path in courier.host.releases.iterdir()} == before
+    assert "keeps release 1" in courier.alarms.text
+    courier.hub.stable, courier.hub.blobs = good, blobs
+    courier.fetcher.step()
+    assert courier.host.current_version() == 2
+    assert courier.alarms.text == ""
+
+
+def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):
+    courier.hub.away = True
+    courier.fetcher.step()
+    assert courier.host.current() is None
+    assert "can't be reached" in courier.alarms.text
+
+
+# ---------------------------------------------------------------------- robots
+
+
+def join(courier, robot="robot-1", **status):
+    courier.host.post_registration(Registration(robot, "host", "site-1", ("slide/far",), ROBOT))
+    courier.host.post_status(RobotStatus(robot, "running", **status))
+
+
+def test_robots_are_registered_and_beaten_for_and_get_their_orders(courier):
+    join(courier, frames=7)
+    join(courier, "robot-2")
+    courier.herald.step()
+    assert set(courier.hub.registered) == {"robot-1", "robot-2"}
+    assert [status.robot for status in courier.hub.beaten[-1]] == ["robot-1", "robot-2"]
+    assert courier.hub.beaten[-1][0].frames == 7
+    assert courier.host.orders("robot-1").attention_until == 42.0
+
+
+def test_a_hub_that_lost_its_memory_gets_the_robots_again(courier):
+    join(courier)
+    courier.herald.step()
+    courier.hub.registered.clear()
+    courier.herald.step()
+    courier.herald.step()
+    assert set(courier.hub.registered) == {"robot-1"}
+
+
+def test_a_robot_that_comes_back_different_is_registered_anew(courier):
+    join(courier)
+    courier.herald.step()
+    courier.host.post_registration(Registration("robot-1", "host", "site-9", ("slide/far",), ROBOT))
+    courier.herald.step()
+    assert courier.hub.registered["robot-1"].site == "site-9"
+
+
+def test_a_robot_that_does_not_fit_is_told_why_and_the_others_go_on(courier):
+    courier.hub.misfit = SpecMismatch("count", "the policy needs float32[2]; the robot offers float32[1]")
+    join(courier)
+    courier.herald.step()
+    assert "the robot offers float32[1]" in courier.host.orders("robot-1").alarm
+    assert courier.hub.beaten == []
+    courier.hub.misfit = None
+    courier.herald.step()
+    assert courier.host.orders("robot-1").alarm == ""
+
+
+def test_nobody_speaks_for_an_actor_that_died(courier):
+    join(courier)
+    join(courier, "robot-2")
+    for count in range(10):
+        courier.host.post_status(RobotStatus("robot-2", "running", frames=count))
+        courier.herald.step()
+    assert [status.robot for status in courier.hub.beaten[-1]] == ["robot-2"]
+    courier.host.post_status(RobotStatus("robot-1", "running"))
+    courier.herald.step()
+    assert len(courier.hub.beaten[-1]) == 2
+
+
+def test_the_couriers_alarms_reach_the_hub_with_the_robots_beat(courier):
+    join(courier, alarm="reset: failed")
+    courier.alarms.set("spool", "something was refused")
+    courier.herald.step()
+    assert courier.hub.beaten[-1][0].alarm == "reset: failed; spool: something was refused"
+
+
+def test_with_the_hub_away_the_herald_tries_again(courier):
+    join(courier)
+    courier.hub.away = True
+    assert courier.herald.step() > 0
+    courier.hub.away = False
+    courier.herald.step()
+    assert len(courier.hub.beaten) == 1

@@ -1,0 +1,222 @@
+"""Whatever comes over the wire: a 4xx that names the field, and nothing stored."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+from blake3 import blake3
+from hub_world import World, behind_http, fresh_id, manifest, registration, sealed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fleetloop.core.clock import Virtual
+from fleetloop.core.episode import META_KEY
+from fleetloop.core.errors import FleetLoopError, HubRefused
+from fleetloop.hub import wire
+from fleetloop.hub.client import HttpHub
+from fleetloop.hub.options import HubOptions
+
+slow_fixture = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def world(options: HubOptions) -> Iterator[World]:
+    with behind_http(options, Virtual(1000)) as world:
+        yield world
+
+
+@pytest.fixture
+def http(world: World) -> Iterator[httpx.Client]:
+    assert isinstance(world.hub, HttpHub)
+    with httpx.Client(base_url=world.hub.url, trust_env=False) as client:
+        yield client
+
+
+def upload(http: httpx.Client, id: str, data: bytes, hash: str = "") -> httpx.Response:
+    headers = {wire.HASH_HEADER: hash or blake3(data).hexdigest()}
+    return http.put(f"/v1/episodes/{id}", content=data, headers=headers)
+
+
+def assert_refused(said: httpx.Response, status: int, field: str) -> None:
+    assert said.status_code == status, said.text
+    error = said.json()["error"]
+    assert set(error) == {"type", "field", "problem", "remedy"}
+    assert error["field"] == field
+    assert "Traceback" not in said.text
+
+
+def nothing_stored(world: World) -> bool:
+    return world.stored() == [] and world.hub.episodes() == [] and world.hub.events(0) == []
+
+
+def rewritten(path: Path, meta: dict[str, Any] | None = None, without: str = "") -> bytes:
+    """The bytes of a sealed episode with other metadata or one column less."""
+    with pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    said = {**json.loads(table.schema.metadata[META_KEY]), **(meta or {})}
+    table = table.drop_columns([without] if without else []).replace_schema_metadata({META_KEY: json.dumps(said)})
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_batch(table.combine_chunks().to_batches()[0])
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("field", "meta"),
+    [
+        ("task", {"task": "laundry/iron"}),
+        ("task", {"task": 7}),
+        ("purpose", {"purpose": "fun"}),
+        ("robot", {"robot": ""}),
+        ("instruction", {"instruction": 5}),
+        ("seed", {"seed": "one"}),
+        ("reset_s", {"reset_s": float("nan")}),
+        ("format", {"format": 99}),
+        ("spec_hash", {"spec_hash": "0" * 64}),
+        ("ending", {"ending": None}),
+        ("metadata", {"ending": {"outcome": "won"}}),
+        ("metadata", {"spec": {"state": 3}}),
+        ("metadata", {"colour": "blue"}),
+    ],
+)
+def test_wrong_metadata(world: World, http: httpx.Client, outbox: Path, field: str, meta: dict[str, Any]) -> None:
+    episode = sealed(outbox)
+    assert_refused(upload(http, episode.meta.id, rewritten(episode.path, meta)), 422, field)
+    assert nothing_stored(world)
+
+
+def test_a_missing_column(world: World, http: httpx.Client, outbox: Path) -> None:
+    episode = sealed(outbox)
+    assert_refused(upload(http, episode.meta.id, rewritten(episode.path, without="action")), 422, "action")
+    assert nothing_stored(world)
+
+
+def test_a_wrong_id_or_hash(world: World, http: httpx.Client, outbox: Path) -> None:
+    episode = sealed(outbox)
+    data = episode.path.read_bytes()
+    assert_refused(upload(http, fresh_id(), data), 422, "id")
+    assert_refused(upload(http, "not-a-ulid", data), 422, "id")
+    assert_refused(upload(http, episode.meta.id, data, "0" * 64), 422, "hash")
+    assert_refused(http.put(f"/v1/episodes/{episode.meta.id}", content=data), 400, wire.HASH_HEADER)
+    assert nothing_stored(world)
+
+
+@slow_fixture
+@given(keep=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_episode(world: World, http: httpx.Client, outbox: Path, keep: float) -> None:
+    """Its sender hashed what it had, so that the hash alone does not give it away."""
+    episode = sealed(outbox)
+    data = episode.path.read_bytes()
+    said = upload(http, episode.meta.id, data[: int(len(data) * keep)])
+    assert said.status_code == 422
+    assert said.json()["error"]["type"] == "EpisodeInvalid"
+    assert nothing_stored(world)
+
+
+@slow_fixture
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit(world: World, http: httpx.Client, outbox: Path, where: float, bit: int) -> None:
+    episode = sealed(outbox)
+    data = bytearray(episode.path.read_bytes())
+    data[int(len(data) * where)] ^= 1 << bit
+    assert_refused(upload(http, episode.meta.id, bytes(data), episode.hash), 422, "hash")
+    assert nothing_stored(world)
+
+
+@pytest.mark.parametrize("megabytes", [0.3, 3])
+def test_an_oversized_episode(world: World, http: httpx.Client, megabytes: float) -> None:
+    assert_refused(upload(http, fresh_id(), bytes(int(megabytes * 1e6))), 413, "body")
+    assert nothing_stored(world)
+
+
+def test_an_oversized_request(http: httpx.Client) -> None:
+    assert_refused(http.post("/v1/beats", content=b" " * 17_000_000), 413, "body")
+
+
+@pytest.mark.parametrize("path", ["annotations", "lease", "releases", "robots", "beats", "learner"])
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000, b"7", b'"text"', b"null"])
+def test_malformed_json(http: httpx.Client, path: str, body: bytes) -> None:
+    said = http.post(f"/v1/{path}", content=body)
+    assert said.status_code in (400, 422)
+    assert set(said.json()["error"]) == {"type", "field", "problem", "remedy"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("beats", [{"robot": "a"}], "statuses.0.phase"),
+        ("beats", [{"robot": "a", "phase": "running", "release": "new"}], "statuses.0.release"),
+        ("learner", {"run": "r"}, "learner.step"),
+        ("lease", {"holder": 5}, "holder"),
+        ("annotations", {"id": "x"}, "annotation.episode"),
+        ("robots", {**wire.registration_to_json(registration()), "spec": {}}, "registration.spec.embodiment"),
+        ("robots", {**wire.registration_to_json(registration()), "host": None}, "registration.host"),
+        ("releases", {"release": {}, "lease": {"holder": "a", "fence": 1, "until": 0}}, "release.run"),
+        ("releases", {"release": manifest()[0].to_json()}, "lease"),
+    ],
+)
+def test_a_wrong_field_is_named(http: httpx.Client, path: str, body: object, field: str) -> None:
+    assert_refused(http.post(f"/v1/{path}", json=body), 422 if path != "lease" else 400, field)
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("events?after=x", "after"),
+        ("events?after=" + "9" * 30, "after"),
+        ("events?wait=nan", "wait"),
+        ("events?limit=0", "limit"),
+        ("episodes?limit=-1", "limit"),
+        ("releases/latest", "version"),
+    ],
+)
+def test_a_wrong_parameter_is_named(http: httpx.Client, path: str, field: str) -> None:
+    assert_refused(http.get(f"/v1/{path}"), 400, field)
+
+
+def test_an_unknown_path_or_method_is_json_too(http: httpx.Client) -> None:
+    assert_refused(http.get("/v1/elephants"), 404, "/v1/elephants")
+    assert_refused(http.delete("/v1/episodes"), 405, "/v1/episodes")
+
+
+def test_figures_that_are_no_numbers_do_not_break_the_view(world: World, http: httpx.Client) -> None:
+    body = '{"run": "r", "step": 1, "release": 0, "cursor": 0, "parked": false, "lag_s": 0, "figures": {"loss": NaN}}'
+    assert http.post("/v1/learner", content=body).is_success
+    learner = world.hub.fleet().learner
+    assert learner
+    assert learner.figures == {"loss": None}
+
+
+_errors = st.builds(
+    lambda kind, texts: kind(*texts),
+    st.sampled_from(
+        [FleetLoopError, *(kind for kind in FleetLoopError.__subclasses__() if kind.__name__ != "DiskTrouble")]
+    ),
+    st.tuples(st.text(), st.text(), st.text()),
+)
+
+
+@given(_errors)
+def test_errors_keep_their_type_and_words_over_the_wire(error: FleetLoopError) -> None:
+    status, body = wire.error_to_json(error)
+    came = wire.error_from_json(status, json.dumps(body).encode(), "http://hub")
+    assert (came.field, came.problem, came.remedy) == (error.field, error.problem, error.remedy)
+    assert isinstance(came, HubRefused) == isinstance(error, HubRefused)
+
+
+def test_what_is_no_hub_is_named_by_its_address() -> None:
+    error = wire.error_from_json(418, b"<html>teapot</html>", "http://teapot")
+    assert (error.field, type(error)) == ("http://teapot", HubRefused)
+
+
+def test_asdict_of_a_fleet_view_survives_the_wire(world: World) -> None:
+    world.hub.register(registration())
+    fleet = world.hub.fleet()
+    assert wire.fleet_from_json(json.loads(json.dumps(wire.fleet_to_json(fleet)))) == fleet
+    assert asdict(fleet.members[0].registration.spec) == registration().spec.to_json()

@@ -1,0 +1,172 @@
+"""The sampler's formula, its settled open points, and that its draws are everybody's."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from learner_world import SPEC, hg_dagger, write_episode
+from pydantic import ValidationError
+
+from fleetloop.core.episode import Episode
+from fleetloop.learner.arrival import prepare
+from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.options import SamplerOptions
+from fleetloop.learner.sampler import AdaptiveSampler, numbers, occurrence
+
+LOSS = st.floats(1e-3, 50)
+
+
+def recorded(options, offline, online):
+    sampler = AdaptiveSampler(options, 0)
+    for one, other in zip(offline, online, strict=True):
+        sampler.record(np.array([0, 0]), np.array([False, True]), np.array([one, other]))
+    return sampler
+
+
+def buffer_of(directory, episodes, max_replay=1000):
+    """`episodes`: (task, purpose, frames)."""
+    buffer = ExperienceBuffer(SPEC, max_replay=max_replay)
+    for number, (task, purpose, frames) in enumerate(episodes):
+        path = write_episode(directory, number, "h" * frames, task=task, purpose=purpose)
+        buffer.ingest(prepare(Episode.open(path), hg_dagger(), SPEC))
+    return buffer
+
+
+@given(st.lists(st.tuples(LOSS, LOSS), min_size=1, max_size=30), st.floats(1.01, 3), st.booleans())
+def test_the_online_share_is_the_papers_formula(losses, boost, raw):
+    options = SamplerOptions(boost=boost, window=20, cold_start_records=1, loss_scale="raw" if raw else "task_mean")
+    offline, online = zip(*losses, strict=True)
+    share = recorded(options, offline, online).online_shares(1)[0]
+    l_off, l_on = np.mean(offline[-20:]), np.mean(online[-20:])
+    if not raw:
+        l_off, l_on = 1.0, l_on / l_off
+    plain = 1 / (1 + math.exp(min(l_off - boost * l_on, 700)))
+    assert share == pytest.approx(min(max(plain, 0.2), 0.8), abs=1e-6)
+
+
+@given(st.lists(st.tuples(LOSS, LOSS), min_size=10, max_size=20), st.floats(1e-3, 1e3))
+def test_by_default_the_unit_of_the_loss_does_not_matter(losses, factor):
+    offline, online = (np.array(values) for values in zip(*losses, strict=True))
+    here = recorded(SamplerOptions(), offline, online).online_shares(1)
+    there = recorded(SamplerOptions(), factor * offline, factor * online).online_shares(1)
+    np.testing.assert_allclose(here, there, rtol=1e-9)
+
+
+def test_cold_start_ends_when_both_windows_hold_enough():
+    options = SamplerOptions(cold_start_records=5, cold_start_online=0.33)
+    sampler = recorded(options, [1.0] * 4, [1.0] * 4)
+    assert sampler.online_shares(2).tolist() == [0.33, 0.33]
+    sampler.record(np.array([0]), np.array([True]), np.array([1.0]))
+    assert sampler.online_shares(1)[0] == 0.33
+    sampler.record(np.array([0]), np.array([False]), np.array([1.0]))
+    assert sampler.online_shares(1)[0] == pytest.approx(0.55, abs=0.01)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 10**9), st.integers(1, 300))
+def test_a_slots_numbers_depend_on_seed_step_and_slot_alone(seed, step, slots):
+    whole = numbers(seed, step, slots)
+    slot = slots // 2
+    generator = np.random.Philox(key=np.array([seed, step], np.uint64))
+    np.testing.assert_array_equal(np.random.Generator(generator.advance(slot)).random(4), whole[slot])
+    np.testing.assert_array_equal(numbers(seed, step, slot), whole[:slot])
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(world=st.integers(1, 9), size=st.integers(1, 70), step=st.integers(0, 1000))
+def test_ranks_cut_the_same_global_batch(tmp_path_factory, world, size, step):
+    plan = [("a", "online", 9), ("a", "demonstration", 7), ("b", "demonstration", 5)]
+    draws = []
+    for rank in range(world):  # every rank has a buffer and a sampler of its own
+        buffer = buffer_of(tmp_path_factory.mktemp("rank"), plan)
+        draws.append((AdaptiveSampler(SamplerOptions(), 7).draw(buffer, step, size), rank))
+    whole = draws[0][0]
+    parts = [draw.rank(rank, world) for draw, rank in draws]
+    for name in ("samples", "task", "online"):
+        np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_draws_follow_the_shares(tmp_path):
+    plan = [("a", "online", 30), ("a", "demonstration", 10), ("b", "online", 3), ("b", "demonstration", 50)]
+    buffer = buffer_of(tmp_path, plan, max_replay=10**6)
+    sampler = AdaptiveSampler(SamplerOptions(max_replay=10**6), 0)
+    for _ in range(10):
+        sampler.record(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1], bool), np.array([1.0, 3.0, 1.0, 0.1]))
+    draw = sampler.draw(buffer, 0, 40_000)
+    shares = [draw.online[draw.task == task].mean() for task in (0, 1)]
+    np.testing.assert_allclose(np.bincount(draw.task) / len(draw), [0.5, 0.5], atol=0.01)
+    np.testing.assert_allclose(shares, sampler.online_shares(2), atol=0.01)
+    counts = np.bincount(draw.samples[(draw.task == 0) & draw.online], minlength=30)[:30]
+    np.testing.assert_allclose(counts / counts.sum(), 1 / 30, atol=0.01)
+
+
+def test_an_empty_part_falls_to_the_other_one_of_its_task(tmp_path):
+    plan = [("demos", "demonstration", 4), ("fresh", "online", 4), ("none", "online", 0)]
+    buffer = buffer_of(tmp_path, [*plan[:2], ("none", "demonstration", 1)])
+    buffer.retire(buffer.episodes[2].id)
+    draw = AdaptiveSampler(SamplerOptions(), 0).draw(buffer, 0, 500)
+    assert len(draw) == 500
+    assert set(draw.task.tolist()) == {0, 1}
+    assert (draw.online == (draw.task == 1)).all()
+
+
+def test_nothing_to_draw_is_an_empty_draw():
+    assert len(AdaptiveSampler(SamplerOptions(), 0).draw(ExperienceBuffer(SPEC, max_replay=1), 0, 8)) == 0
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cap=st.integers(1, 6),
+    fresh=st.integers(1, 8),
+    demos=st.integers(0, 5),
+    size=st.integers(1, 60),
+    seed=st.integers(0, 100),
+)
+def test_no_online_frame_is_drawn_more_often_than_allowed(tmp_path_factory, cap, fresh, demos, size, seed):
+    plan = [("a", "online", fresh)] + [("a", "demonstration", demos)] * (demos > 0)
+    buffer = buffer_of(tmp_path_factory.mktemp("cap"), plan, max_replay=cap)
+    sampler = AdaptiveSampler(SamplerOptions(max_replay=cap), seed)
+    for step in range(30):
+        draw = sampler.draw(buffer, step, size)
+        if demos:
+            assert len(draw) == size
+        buffer.count(draw.samples, draw.online)
+        assert buffer.draws(np.arange(fresh, dtype=np.int32)).max() <= cap
+        assert all(buffer.episode_numbers(draw.samples)[~draw.online] == 1)
+    assert len(buffer.part(0, Part.ONLINE)) == np.count_nonzero(buffer.draws(np.arange(fresh, dtype=np.int32)) < cap)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_occurrence_counts_earlier_equals(values):
+    expected = [values[:index].count(value) for index, value in enumerate(values)]
+    assert occurrence(np.array(values, np.int32)).tolist() == expected
+
+
+@pytest.mark.parametrize("across", ["loss", "success"])
+def test_tasks_that_need_it_get_more(across):
+    sampler = AdaptiveSampler(SamplerOptions(across_tasks=across), 0)
+    for _ in range(10):
+        sampler.record(np.array([0, 1]), np.array([False, False]), np.array([1.0, 3.0]))
+        sampler.note_episode(0, True)
+        sampler.note_episode(1, False)
+    shares = sampler.task_shares(np.array([True, True, False]))
+    assert shares.sum() == pytest.approx(1)
+    assert shares[2] == 0
+    assert shares[1] > shares[0] >= 0.25
+
+
+def test_a_restored_sampler_goes_on_as_the_first():
+    first = recorded(SamplerOptions(window=4), [1, 2, 3, 4, 5, 6], [2, 2, 2, 9, 9, 9])
+    second = AdaptiveSampler(SamplerOptions(window=4), 0)
+    second.restore(first.state())
+    for sampler in (first, second):
+        sampler.record(np.array([0]), np.array([True]), np.array([7.0]))
+    np.testing.assert_array_equal(first.losses(1), second.losses(1))
+
+
+@pytest.mark.parametrize("wrong", [{"boost": 1.0}, {"least_online": 0.9}, {"loss_scale": "log"}, {"windw": 3}])
+def test_options_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        SamplerOptions(**wrong)
