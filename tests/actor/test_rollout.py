@@ -7,7 +7,8 @@ from slider import COUNT, HZ, TASK, CountingPolicy, Never, Slider, SucceedsAt, w
 from fleetloop.actor.recorder import EpisodeWriter
 from fleetloop.actor.rollout import rollout
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import EpisodeMeta
+from fleetloop.core.episode import Episode, EpisodeMeta
+from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.frame import Source
 from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
@@ -51,8 +52,6 @@ def test_an_operator_alone_records_a_demonstration(tmp_path):
     sealed = seal(disk, tmp_path / f"{meta.id}.partial")
     assert sealed.meta.outcome is Outcome.SUCCESS
     assert (result.frames_human, result.interventions) == (11, 1)
-    from fleetloop.core.episode import Episode
-
     episode = Episode.open(sealed.path)
     assert (episode.source == Source.HUMAN).all()
     assert (episode.action[:, 0] == -np.arange(11)).all()
@@ -61,7 +60,5 @@ def test_an_operator_alone_records_a_demonstration(tmp_path):
 
 
 def test_a_policy_whose_chunk_holds_nonsense_is_refused():
-    from fleetloop.core.errors import ReleaseInvalid
-
     with pytest.raises(ReleaseInvalid, match="not finite"):
         rollout(Slider(), CountingPolicy(mark=float("nan")), TASK, 0, judge=Never())

@@ -1,14 +1,9 @@
 """What HG-DAgger and behaviour cloning train on."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-sys.path.append(str(Path(__file__).parents[1] / "learner"))
 from learner_world import KEYS, SOURCES, SPEC, hg_dagger, write_episode
 
 from fleetloop.algorithms.bc import BehaviourCloning, BehaviourCloningOptions
@@ -16,7 +11,6 @@ from fleetloop.algorithms.segments import segment_stops
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.plugins import plugin
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.buffer import ExperienceBuffer
 
@@ -92,9 +86,3 @@ def test_behaviour_cloning_trains_on_whole_episodes(tmp_path, purpose, outcome, 
     assert labels.train.tolist() == [trains] * len(SOURCES)
     if trains:
         assert labels.stop.tolist() == [len(SOURCES)] * len(SOURCES)
-
-
-def test_both_are_found_by_name():
-    for name in ("bc", "hg_dagger"):
-        algorithm = plugin("algorithms", name)
-        assert algorithm(algorithm.Options()).name == name

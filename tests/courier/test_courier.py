@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from spooled import ROBOT, FakeHub, episode_id, record
 
 from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, HubRefused, HubUnavailable, SpecMismatch
@@ -35,7 +36,7 @@ class Courier:
         backoff = Backoff(OPTIONS, np.random.default_rng(0))
         self.spool = Spool(self.host.spool, disk or RealDisk(), self.alarms)
         self.uploader = Uploader(self.spool, self.hub, OPTIONS, backoff, self.alarms)
-        self.fetcher = Fetcher(self.host, self.hub, OPTIONS, backoff, self.alarms)
+        self.fetcher = Fetcher(self.host, self.hub, OPTIONS, backoff, self.alarms, Virtual())
         self.herald = Herald(self.host, self.hub, OPTIONS, backoff, self.alarms)
 
     def drain(self):

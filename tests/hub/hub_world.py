@@ -4,7 +4,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +61,7 @@ def sealed(directory: Path, sources: str = "pppp", release: int = 1, start_s: fl
         action = _rng.random(2, np.float32)
         source = Source.HUMAN if letter == "h" else Source.POLICY
         clock_s = start_s + tick / 20
-        recording.add(Frame(tick, clock_s, 1.7e9, observation, action, action, source, release, 0, tick))
+        recording.add(Frame(tick, clock_s, 1.7e9, observation, action, action, source, release, tick // 8, tick % 8))
     recording.finish(Ending(Outcome.SUCCESS, Judge.SIMULATOR, ticks_missed=1))
     return seal(RealDisk(), recording.path)
 
@@ -165,6 +166,14 @@ class _Announced(uvicorn.Server):
     def url(self) -> str:
         assert self._up.wait(20), "the server did not start"
         return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+
+def until(condition: Callable[[], bool], patience_s: float = 30.0) -> None:
+    """Return as soon as `condition` holds; fail if it never does."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.005)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from threading import Thread
 
 import httpx
 import pytest
-from hub_world import HubProcess, launch, manifest, publish, put, put_blobs, registration, sealed, wants
+from hub_world import HubProcess, launch, manifest, publish, put, put_blobs, registration, sealed, until, wants
 
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable, LeaseLost
 from fleetloop.core.outcome import Annotation, Judge, Outcome
@@ -20,19 +20,19 @@ from fleetloop.hub.run import check_binding
 def test_killed_in_the_middle_of_an_upload(tmp_path: Path, outbox: Path) -> None:
     """Nothing half stored, what was acknowledged is there, and the upload succeeds when it is tried again."""
     directory = tmp_path / "hub"
-    safe, torn = sealed(outbox), sealed(outbox, "p" * 20_000)
+    safe, torn = sealed(outbox), sealed(outbox, "p" * 45_000)
     hub = HubProcess.start(directory)
     client = HttpHub(hub.url)
     put(client, safe)
     data = torn.path.read_bytes()
 
     def slow_body():  # type: ignore[no-untyped-def]
-        for start in range(0, len(data) // 2, 65536):
-            yield data[start : start + 65536]
-        while not any(path.stat().st_size for path in (directory / "incoming").iterdir()):
-            pass  # until the hub has begun to write
+        half = len(data) // 2
+        for start in range(0, half, 65536):
+            yield data[start : min(start + 65536, half)]
+        until(lambda: any(path.stat().st_size for path in (directory / "incoming").iterdir()))
         hub.kill()
-        yield data[len(data) // 2 :]
+        yield data[half:]
 
     headers = {wire.HASH_HEADER: torn.hash, "Content-Length": str(len(data))}
     with pytest.raises(httpx.TransportError):

@@ -68,7 +68,7 @@ class TinyPolicy(nn.Module):
         return (error * mask).sum(1) / mask.sum(1)
 
 
-def write_episode(  # noqa: PLR0913
+def write_episode(
     directory: Path,
     number: int,
     sources: str,
@@ -268,5 +268,3 @@ def beat(learner: Learner, *, pull: bool = True) -> None:
 
 def weights_of(learner: Learner) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in learner.parts.trainer.state().items()}
-
-

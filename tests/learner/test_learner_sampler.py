@@ -73,7 +73,7 @@ def test_a_slots_numbers_depend_on_seed_step_and_slot_alone(seed, step, slots):
     np.testing.assert_array_equal(numbers(seed, step, slot), whole[:slot])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(world=st.integers(1, 9), size=st.integers(1, 70), step=st.integers(0, 1000))
 def test_ranks_cut_the_same_global_batch(tmp_path_factory, world, size, step):
     plan = [("a", "online", 9), ("a", "demonstration", 7), ("b", "demonstration", 5)]
@@ -124,7 +124,9 @@ def test_nothing_to_draw_is_an_empty_draw():
     size=st.integers(1, 60),
     seed=st.integers(0, 100),
 )
-def test_no_online_frame_is_drawn_more_often_than_allowed(tmp_path_factory, cap, fresh, demos, size, seed):
+def test_no_online_frame_is_drawn_more_often_than_allowed(  # noqa: PLR0917
+    tmp_path_factory, cap, fresh, demos, size, seed
+):
     plan = [("a", "online", fresh)] + [("a", "demonstration", demos)] * (demos > 0)
     buffer = buffer_of(tmp_path_factory.mktemp("cap"), plan, max_replay=cap)
     sampler = AdaptiveSampler(SamplerOptions(max_replay=cap), seed)

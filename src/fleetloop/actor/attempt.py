@@ -79,14 +79,14 @@ class Attempt:
         None if nothing was sent: the operator has ended the attempt, or nobody has yet said anything to hold on to.
         """
         observation = self._robot.observe()
-        due = self._executor.advance(tick, observation) if self._handover.driver is Driver.POLICY else None
+        due = self._propose(tick, observation)
         decision = self._handover.decide(self._view(tick, observation, due, attention))
         if decision.mark is not None:
             self.end(decision.mark, Rank.PERSON)
             return None
         if decision.changed:
             self._executor.raise_epoch()
-            due = self._executor.advance(tick, observation) if decision.driver is Driver.POLICY else None
+            due = self._propose(tick, observation)
         requested, source = self._choose(decision, due)
         frame = None if requested is None else self._send(tick, observation, requested, source, due)
         self._conclude(tick, observation, decision.driver)
@@ -95,6 +95,10 @@ class Attempt:
     def end(self, outcome: Outcome, rank: Rank) -> Ending:
         self.ending = Ending(outcome, rank, self.tally.ticks_missed)
         return self.ending
+
+    def _propose(self, tick: int, observation: Observation) -> Due | None:
+        # While a human drives, the policy goes on saying what it would do: agreement is a reason to hand back.
+        return None if self._handover.driver is Driver.HOLD else self._executor.advance(tick, observation)
 
     def _view(self, tick: int, observation: Observation, due: Due | None, attention: bool) -> View:
         return View(

@@ -52,8 +52,9 @@ class RealDisk:
                 self.sync(file)
             self.rename(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise disk_trouble(path, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def create(self, path: Path) -> BinaryIO:
         hidden = path.with_name(f".{path.name}.new")

@@ -150,14 +150,14 @@ class Episode:
         try:
             with pa.memory_map(str(path)) as source:
                 return cls._read(source)
-        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise EpisodeInvalid(path.name, f"is no readable Arrow file ({_first_line(error)})") from error
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Episode":
         try:
             return cls._read(pa.BufferReader(data))
-        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise EpisodeInvalid("file", f"is no readable Arrow file ({_first_line(error)})") from error
 
     @classmethod
@@ -168,8 +168,8 @@ class Episode:
             raise EpisodeInvalid("file", f"has {reader.num_record_batches} record batches, not 1")
         expected = schema_of(meta)
         for name in expected.names:
-            if name not in reader.schema.names:
-                raise EpisodeInvalid(name, "is missing")
+            if (found := reader.schema.names.count(name)) != 1:
+                raise EpisodeInvalid(name, "is missing" if not found else "is there more than once")
             if reader.schema.field(name).type != expected.field(name).type:
                 raise EpisodeInvalid(
                     name, f"has the type {reader.schema.field(name).type}, not {expected.field(name).type}"

@@ -1,7 +1,8 @@
 """The directory that the actors of one host share with their courier.
 
     spool/ID.partial, spool/ID.arrow    episodes being recorded, and sealed ones waiting for the hub
-    releases/VERSION.json, .safetensors verified weights; releases/current names the version to run
+    releases/VERSION.json, .safetensors verified weights; releases/current names the version to run,
+                                        releases/installed says when each was verified
     mail/ROBOT.registration.json        who the robot is;   written by the actor
     mail/ROBOT.status.json              how it is;          written by the actor
     mail/ROBOT.orders.json              the hub's answer;   written by the courier
@@ -38,6 +39,11 @@ class HostDirectory:
         self._disk.write(self._weights(release.version), safetensors)
         self._disk.write(self._manifest(release.version), json.dumps(release.to_json()).encode())
         self._disk.write(self.releases / "current", str(release.version).encode())
+
+    def log_installed(self, version: int, clock_s: float, fetched_bytes: int) -> None:
+        """Note when a release was verified here, and what it cost; one JSON object a line in `releases/installed`."""
+        with (self.releases / "installed").open("a") as file:
+            file.write(json.dumps({"version": version, "clock_s": clock_s, "bytes": fetched_bytes}) + "\n")
 
     def current_version(self) -> int:
         """The version to run; 0 before the first."""

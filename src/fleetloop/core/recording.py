@@ -94,8 +94,11 @@ def seal(disk: Disk, partial: Path) -> Sealed:
     Raises:
         EpisodeInvalid: if not even the stream's head is readable, or a value in it is impossible.
     """
-    batches, meta = _read_stream(partial)
-    data = seal_bytes(batches, meta)
+    try:
+        batches, meta = _read_stream(partial)
+        data = seal_bytes(batches, meta)
+    except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
+        raise EpisodeInvalid(partial.name, f"holds damaged data ({type(error).__name__})") from error
     path = partial.with_suffix(SEALED)
     disk.write(path, data)
     disk.remove(partial)

@@ -3,6 +3,7 @@
 import logging
 
 from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Clock
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubUnavailable, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import STABLE, Hub
@@ -20,10 +21,16 @@ class Fetcher:
     """Keeps the host at the stable channel's release; a release that can't be verified changes nothing."""
 
     def __init__(
-        self, host: HostDirectory, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms
+        self,
+        host: HostDirectory,
+        hub: Hub,
+        options: CourierOptions,
+        backoff: Backoff,
+        alarms: Alarms,
+        clock: Clock,
     ) -> None:
         self._host, self._hub, self._options = host, hub, options
-        self._backoff, self._alarms = backoff, alarms
+        self._backoff, self._alarms, self._clock = backoff, alarms, clock
 
     def step(self) -> float:
         """Wait at the hub for another release and install it. Returns the real seconds until the next call."""
@@ -48,5 +55,6 @@ class Fetcher:
             raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
         weights = decode(release, self._hub.get_blob)
         self._host.install(release, to_safetensors(weights))
+        self._host.log_installed(release.version, self._clock.now(), sum(blob.size for blob in release.blobs))
         self._host.forget_releases(self._options.keep_releases)
         log.info("release %d is verified and installed", release.version)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fleetloop.core.alarm import Alarms
-from fleetloop.core.clock import Wall
+from fleetloop.core.clock import Clock, Wall
 from fleetloop.core.disk import Disk
 from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.host import HostDirectory
@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 LOCK = "courier.lock"
 
 
-def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, options: CourierOptions) -> None:
+def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, options: CourierOptions) -> None:
     """Serve the host's actors until SIGTERM or SIGINT, then upload what is left within `drain_wall_s`.
+
+    The fleet's `clock` only dates what happens: the network is as fast as it is.
 
     To be called in the main thread. Raises what any of its parts raised, and DiskTrouble if another courier serves
     this host's directory.
@@ -36,14 +38,14 @@ def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, options: CourierOp
     if disk.in_use(lock):
         raise DiskTrouble(str(host.root), "another courier serves this directory", "one courier is enough for a host")
     with disk.create(lock):
-        _serve(host, hub, disk, options)
+        _serve(host, hub, disk, clock, options)
 
 
-def _serve(host: HostDirectory, hub: Hub, disk: Disk, options: CourierOptions) -> None:
+def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: CourierOptions) -> None:
     alarms, rng = Alarms(), np.random.default_rng()
     spool = Spool(host.spool, disk, alarms)
     uploader = Uploader(spool, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
-    fetcher = Fetcher(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
+    fetcher = Fetcher(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms, clock)
     herald = Herald(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

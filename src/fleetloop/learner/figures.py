@@ -18,7 +18,7 @@ class Tally:
     def __init__(self) -> None:
         self.steps = 0
         self.data_s = self.total_s = 0.0
-        self._gradient_norm = self._rate = self._staleness = 0.0
+        self._gradient_norm = self._staleness = 0.0
         self._online = 0
         self._losses: dict[tuple[int, bool], tuple[float, int]] = {}
 
@@ -28,7 +28,6 @@ class Tally:
         self.data_s += data_s
         self.total_s += total_s
         self._gradient_norm += trained.gradient_norm
-        self._rate = trained.rate
         self._staleness += staleness
         self._online += int(draw.online.sum())
         group = 2 * draw.task + draw.online
@@ -46,8 +45,7 @@ class Tally:
     def row(self) -> dict[str, Any]:
         """What does not belong to one task."""
         return {
-            "rate": self._rate,
-            "gradient_norm": self._gradient_norm / max(self.steps, 1),
+            "gradient_norm": self._gradient_norm / self.steps if self.steps else None,
             "staleness": self._staleness / self._online if self._online else None,
             "data_wait": self.data_s / self.total_s if self.total_s > 0 else 0.0,
         }

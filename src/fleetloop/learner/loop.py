@@ -66,6 +66,7 @@ class Learner:
         self._published_step = -1
         self._online_frames = self._online_draws = 0
         self._held_out: dict[str, float] = {}
+        self._row: dict[str, Any] = {}  # the last one written
 
     @property
     def steps(self) -> int:
@@ -191,7 +192,8 @@ class Learner:
     # ------------------------------------------------------------------ figures out
 
     def _write_row(self) -> None:
-        self.parts.metrics.write({"kind": "step", "step": self.steps, **self.figures()})
+        self._row = self.figures()
+        self.parts.metrics.write({"kind": "step", "step": self.steps, **self._row})
         self._tally = Tally()
 
     def figures(self) -> dict[str, Any]:
@@ -213,6 +215,7 @@ class Learner:
             "clock_s": self.parts.clock.now(),
             "tasks": tasks,
             "replay_ratio": self._online_draws / self._online_frames if self._online_frames else 0.0,
+            "rate": self.parts.trainer.rate(self.steps),
             "lag_s": self._pace.lag_s,
             "steps_lost": self._pace.lost,
             **self._tally.row(),
@@ -233,7 +236,7 @@ class Learner:
             cursor=self.cursor,
             parked=self.parked,
             lag_s=self._pace.lag_s,
-            figures=self.figures(),
+            figures=self._row or self.figures(),
             alarm=self.parts.publisher.alarm or self.parts.feeder.alarm,
         )
 

@@ -1,5 +1,7 @@
 """How many optimizer steps are due: a budget per clock second, so that learning keeps its proportion to the fleet."""
 
+ROUNDING = 1e-6  # steps; else a sum of small floats could ask to be called again at the very same instant
+
 
 class Pace:
     """A budget of steps that grows with the clock.
@@ -19,7 +21,7 @@ class Pace:
 
     @property
     def due(self) -> bool:
-        return self._rate is None or self._due >= 1
+        return self._rate is None or self._due >= 1 - ROUNDING
 
     @property
     def lag_s(self) -> float:

@@ -24,11 +24,10 @@ Origin = Callable[[npt.NDArray[np.intp]], str]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a step came to: (B,) losses before weighting, the gradient's norm before clipping, the rate."""
+    """What a step came to: (B,) losses before weighting, and the gradient's norm before clipping."""
 
     losses: Losses
     gradient_norm: float
-    rate: float
 
 
 class Trainer:
@@ -68,8 +67,7 @@ class Trainer:
         Raises:
             LossInvalid: if the loss has another shape than (B,), or it or its gradient is not finite.
         """
-        rate = self.rate(self.step)
-        self._optimizer.param_groups[0]["lr"] = rate
+        self._optimizer.param_groups[0]["lr"] = self.rate(self.step)
         losses = self._losses(self.policy.train(), batch, self.step, origin)
         weight = torch.from_numpy(batch.weight).to(losses.device)
         self._optimizer.zero_grad(set_to_none=True)
@@ -81,7 +79,7 @@ class Trainer:
         self._optimizer.step()
         self.step += 1
         self._follow()
-        return Trained(losses.detach().cpu().numpy().astype(np.float64), norm, rate)
+        return Trained(losses.detach().cpu().numpy().astype(np.float64), norm)
 
     @torch.no_grad()
     def measure(self, batch: Batch, origin: Origin) -> Losses:

@@ -84,7 +84,7 @@ class Expert(ABC, Generic[S]):
         grip: float = OPEN,
         speed: float = 1.0,
     ) -> Array:
-        """(5,): the set-point of `hand` one tick closer to `target` (m), at `speed` x 3 cm a tick on the widest axis."""
+        """(5,): the set-point of `hand` one tick closer to `target` (m), `speed` x 3 cm a tick on the widest axis."""
         setpoint = self.scene.hands.setpoint[hand]
         error = np.asarray(target, float) - setpoint[:3]
         widest = np.abs(error).max()

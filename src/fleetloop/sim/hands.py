@@ -159,7 +159,8 @@ class Hands:
 
     def holding(self, geoms: npt.NDArray[np.int_]) -> npt.NDArray[np.bool_]:
         """(2,): whether both pads of a hand touch the geoms."""
-        held: npt.NDArray[np.bool_] = self.touching(geoms).all(axis=1)
+        first_pad, second_pad = self.touching(geoms).T
+        held: npt.NDArray[np.bool_] = first_pad & second_pad
         return held
 
     def knock(self, rng: np.random.Generator) -> int:

@@ -5,8 +5,8 @@ and never marks the one that is meant, so the instruction's words matter.
 
 | feature  | shape    | what |
 |----------|----------|------|
-| hands    | (2, 8)   | per gripper: x y z (m), sin and cos of yaw, opening (m), grip command (-1 open, 1 closed), holding (0/1) |
-| entities | (12, 15) | per slot: position (m), x axis, z axis (unit vectors), half size (m), sin and cos of the hinge angle, closeness |
+| hands    | (2, 8)   | per gripper: x y z (m), sin, cos of yaw, opening (m), grip command (-1, 1), holding (0/1) |
+| entities | (12, 15) | per slot: position (m), x and z axis, half size (m), sin and cos of the hinge, closeness |
 | mask     | (12,)    | 1 where the slot is used |
 | names    | (12, 2)  | indices into `NAMES`: what the entity is called, e.g. ("upper", "left") or ("milk", "") |
 | named    | (12,)    | a *label*, never a policy's input: 1 = the object, 2 = the goal that the instruction speaks of |

@@ -88,7 +88,7 @@ class Scene(ABC):
     def nudge(self, rng: np.random.Generator) -> None:
         """Push an object, as a passer-by would."""
 
-    def before_physics(self, sent: Array) -> None:
+    def before_physics(self, sent: Array) -> None:  # noqa: B027 -- most families have neither
         """Called each tick after the command (2, 5) was sent; grasp welds and latches live here."""
 
     def holding(self) -> npt.NDArray[np.float32]:

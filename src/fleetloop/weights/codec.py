@@ -131,7 +131,7 @@ def result_hash(entries: tuple[TensorEntry, ...]) -> str:
 
 def to_safetensors(weights: Weights) -> bytes:
     """The bytes of a safetensors file."""
-    ordered = {name: np.ascontiguousarray(array) for name, array in sorted(weights.items())}
+    ordered = {name: np.asarray(array, order="C") for name, array in sorted(weights.items())}  # keeps () a ()
     return safetensors.numpy.save(ordered)
 
 

@@ -1,0 +1,73 @@
+"""`fleetloop actor`: one robot, as a process in the foreground."""
+
+from typing import Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+EXAMPLES = flags.examples(
+    "fleetloop actor --robot robot-1",
+    "fleetloop actor --robot robot-9 --site 3 --tasks restock/shelf --operator none",
+    "fleetloop actor --robot robot-1 --operator keyboard      take over and drive by hand",
+)
+
+
+def actor(
+    robot: Annotated[str, typer.Option(help="Its name; a robot of the configuration, or a new one with --site.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    home: flags.Home = None,
+    site: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the simulated site; 0 is the nominal one.", show_default=False)
+    ] = None,
+    tasks: flags.Tasks = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of its resets and of its policy's noise.", show_default=False)
+    ] = None,
+    disturb: Annotated[
+        bool | None, typer.Option("--disturb/--calm", help="Nudge items and knock grippers.", show_default=False)
+    ] = None,
+    operator: Annotated[
+        str | None, typer.Option(help="Who watches: scripted, keyboard or none.", show_default=False)
+    ] = None,
+    clock_file: flags.ClockFile = None,
+) -> None:
+    """Drive one robot: episode after episode, with the newest release.
+
+    It waits for a first release, and it needs a courier on the same --home to receive one.
+    """
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import load_config
+
+    wiring.one_thread()
+    from fleetloop.actor.run import run_actor
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.host import HostDirectory
+
+    flags.log_to_terminal()
+    given = {
+        "directories.home": home,
+        "seed": seed,
+        "simulation.disturbed": disturb,
+        "operator": None if operator is None else {"name": operator},
+        "clock.file": clock_file,
+    }
+    chosen = load_config(config, sets or (), given)
+    entry = chosen.robot(robot) if site is None else None
+    place = entry.site if entry else site or 0
+    todo = flags.split(tasks) or (entry.tasks if entry else None) or chosen.tasks
+    assignment = wiring.assignment(chosen, robot, place, todo)
+    clock, disk = wiring.clock_from(chosen.clock.file), RealDisk()
+    body = wiring.build_robot(chosen.simulation, place, clock)
+    run_actor(
+        assignment,
+        body,
+        wiring.build_operator(chosen.operator, body),
+        wiring.build_judge(body),
+        host=HostDirectory(chosen.directories.home, disk),
+        disk=disk,
+        clock=clock,
+        load_policy=wiring.build_policy_loader(),
+        options=chosen.actor,
+    )

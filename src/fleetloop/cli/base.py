@@ -1,0 +1,30 @@
+"""Making a base: what `fleetloop pretrain` and the demo do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fleetloop.cli.config import AlgorithmChoice, FleetConfig
+from fleetloop.cli.wiring import build_algorithm, build_policy
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import ConfigInvalid
+from fleetloop.learner.base import Base, write_base
+from fleetloop.learner.pretrain import pretrain
+
+
+def make_base(
+    config: FleetConfig, episodes: Sequence[Episode], progress: Callable[[int, float], None] = lambda step, loss: None
+) -> Mapping[str, Any]:
+    """Clone the demonstrations into a fresh policy, write it to `directories.base`, and return the facts of it.
+
+    Raises:
+        ConfigInvalid: if there is no demonstration.
+    """
+    if not episodes:
+        where = config.directories.demonstrations
+        raise ConfigInvalid(str(where), "holds no sealed episode", "record some with `fleetloop demos record`")
+    robot = episodes[0].meta.spec
+    policy = build_policy(config.policy, robot, config.pretrain.seed)
+    made = pretrain(policy, build_algorithm(AlgorithmChoice(name="bc")), episodes, config.pretrain, progress=progress)
+    write_base(RealDisk(), config.directories.base, Base(made.policy, config.policy.name, robot, made.facts))
+    return made.facts

@@ -1,0 +1,253 @@
+"""One typed configuration for everything, `fleet.yaml`: the rooms' options and what binds them together.
+
+What is in force is, in this order, the defaults, the file, `--set a.b=c`, and the flags of a command.
+"""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fleetloop.actor.options import ActorOptions
+from fleetloop.cli.config_errors import explain
+from fleetloop.core.errors import ConfigInvalid, UnknownName
+from fleetloop.core.plugins import plugin
+from fleetloop.courier.options import CourierOptions
+from fleetloop.hub.options import HubOptions
+from fleetloop.learner.options import LearnerOptions, PretrainOptions
+
+FILE = Path("fleet.yaml")
+
+
+class Section(BaseModel):
+    """Frozen, and no key that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicyChoice(Section):
+    """Which policy learns and drives."""
+
+    name: str = Field(default="flow", description="an installed policy, by its entry point in fleetloop.policies")
+    options: Mapping[str, Any] = Field(default_factory=dict, description="its own options")
+
+
+class AlgorithmChoice(Section):
+    """What turns experience into updates."""
+
+    name: str = Field(
+        default="hg_dagger", description="an installed algorithm, by its entry point in fleetloop.algorithms"
+    )
+    options: Mapping[str, Any] = Field(default_factory=dict, description="its own options")
+
+
+class OperatorChoice(Section):
+    """Who watches the robots."""
+
+    name: str = Field(
+        default="scripted", description="an installed operator, by its entry point in fleetloop.operators"
+    )
+    options: Mapping[str, Any] = Field(default_factory=dict, description="its own options")
+
+
+class ClockOptions(Section):
+    """The fleet's clock. All processes of one fleet share it."""
+
+    file: Path | None = Field(
+        default=None, description="the small file through which processes share a scaled clock; null: real time"
+    )
+    factor: float = Field(
+        default=1.0, gt=0, description="clock seconds per real second; used by the hub when it creates the file"
+    )
+
+
+class SimulationOptions(Section):
+    """Simulated robots."""
+
+    disturbed: bool = Field(default=True, description="nudged items, knocked grippers, a random start")
+    noise_m: float = Field(default=0.005, ge=0, le=0.05, description="actuation noise while disturbed, in metres")
+    image_px: int = Field(default=0, ge=0, le=640, description="edge of the camera images in pixels; 0: no cameras")
+    reset_s: float = Field(default=2.0, ge=0, description="clock seconds that a reset takes")
+
+
+class RobotEntry(Section):
+    """One robot of the fleet."""
+
+    name: str = Field(min_length=1, pattern=r"^[\w.-]+$", description="unique in the fleet; letters, digits, _ . -")
+    site: int = Field(ge=0, description="seed of the simulated site that it stands at; 0 is the nominal one")
+    tasks: tuple[str, ...] | None = Field(default=None, description="what it is to do; null: the fleet's tasks")
+
+
+class Directories(Section):
+    """Where things are kept; relative to where the command is started."""
+
+    home: Path = Field(default=Path("host"), description="shared by the actors and the courier of one host")
+    learner: Path = Field(default=Path("learner"), description="the learner's checkpoints, metrics and cached episodes")
+    base: Path = Field(default=Path("base"), description="the pretrained policy that a run starts from")
+    demonstrations: Path = Field(default=Path("demonstrations"), description="sealed episodes to learn from offline")
+
+
+class FleetConfig(Section):
+    """Everything that a user may set."""
+
+    run: str = Field(
+        default="run",
+        min_length=1,
+        description="name of the training run; one policy, one configuration, one set of statistics",
+    )
+    seed: int = Field(default=0, ge=0, lt=1 << 31, description="of the robots' resets and of the policy's noise")
+    host: str = Field(default_factory=platform.node, min_length=1, description="name of this machine in the fleet view")
+    tasks: tuple[str, ...] = Field(
+        default=("restock/shelf", "laundry/fold", "box/walls"), min_length=1, description="what the fleet works at"
+    )
+    robots: tuple[RobotEntry, ...] = Field(
+        default=tuple(RobotEntry(name=f"robot-{number}", site=number) for number in range(1, 5)),
+        description="the fleet, one entry per robot",
+    )
+    hub_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="where the hub is found, e.g. http://127.0.0.1:8787; null: at hub.host and hub.port",
+    )
+    directories: Directories = Field(default=Directories(), description="where things are kept")
+    clock: ClockOptions = Field(default=ClockOptions(), description="the fleet's clock")
+    simulation: SimulationOptions = Field(default=SimulationOptions(), description="simulated robots")
+    policy: PolicyChoice = Field(default=PolicyChoice(), description="which policy learns and drives")
+    algorithm: AlgorithmChoice = Field(
+        default=AlgorithmChoice(), description="what turns experience into updates; demonstrations are always cloned"
+    )
+    operator: OperatorChoice = Field(default=OperatorChoice(), description="who watches the robots")
+    hub: HubOptions = Field(default=HubOptions(), description="where the hub lives, whom it serves, what it takes")
+    courier: CourierOptions = Field(default=CourierOptions(), description="how episodes go up and releases come down")
+    actor: ActorOptions = Field(default=ActorOptions(), description="how a robot is driven")
+    learner: LearnerOptions = Field(default=LearnerOptions(), description="how the policy goes on learning")
+    pretrain: PretrainOptions = Field(default=PretrainOptions(), description="how the base is made")
+
+    @model_validator(mode="after")
+    def _robots_are_told_apart(self) -> "FleetConfig":
+        names = [robot.name for robot in self.robots]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"robots: two are called {min(twice)!r}")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where the hub is found."""
+        if self.hub_url:
+            return self.hub_url
+        host = f"[{self.hub.host}]" if ":" in self.hub.host else self.hub.host
+        return f"http://{host}:{self.hub.port}"
+
+    def robot(self, name: str) -> RobotEntry:
+        """Raises UnknownName naming the robots of the fleet."""
+        for entry in self.robots:
+            if entry.name == name:
+                return entry
+        known = ", ".join(entry.name for entry in self.robots) or "none"
+        raise UnknownName(f"robot {name}", "is not in the configuration", f"known: {known}; or say where with --site")
+
+
+Sets = Sequence[str]
+"""What the user gave as `--set a.b=c`."""
+
+
+def load_config(path: Path | None = None, sets: Sets = (), flags: Mapping[str, Any] | None = None) -> FleetConfig:
+    """What is in force. `flags` maps dotted paths to values; None says that the flag was not given.
+
+    Without a path `fleet.yaml` is read if it is there.
+
+    Raises:
+        ConfigInvalid: naming the file, or the dotted path of the key at fault.
+        UnknownName: for a policy, an algorithm or an operator that is not installed.
+    """
+    values = _read(path)
+    for assignment in sets:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise ConfigInvalid(f"--set {assignment}", "is no assignment", "write it as --set learner.batch=128")
+        put(values, name, _parse(text, f"--set {name}"))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            put(values, name, value)
+    try:
+        config = FleetConfig.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, FleetConfig) from None
+    for kind, choice in (
+        ("policies", config.policy),
+        ("algorithms", config.algorithm),
+        ("operators", config.operator),
+    ):
+        if not entry_points(group=f"fleetloop.{kind}", name=choice.name):  # not loaded: that may mean importing torch
+            plugin(kind, choice.name)
+    return config
+
+
+def chosen_options(kind: str, choice: PolicyChoice | AlgorithmChoice | OperatorChoice) -> BaseModel | None:
+    """A plug-in's own options, checked; None for one that takes none.
+
+    Raises:
+        ConfigInvalid: naming the dotted path of the key at fault.
+    """
+    section = {"policies": "policy", "algorithms": "algorithm", "operators": "operator"}[kind]
+    model: type[BaseModel] | None = getattr(plugin(kind, choice.name), "Options", None)
+    if model is None:
+        if choice.options:
+            raise ConfigInvalid(f"{section}.options", f"{choice.name!r} takes none", "remove them")
+        return None
+    try:
+        return model.model_validate(dict(choice.options))
+    except ValidationError as error:
+        raise explain(error, model, prefix=f"{section}.options") from None
+
+
+def put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set the entry with this dotted path, e.g. `learner.batch`, or `robots.0.site` in a list that is there."""
+    *parents, last = name.split(".")
+    place: Any = values
+    for depth, parent in enumerate(parents):
+        if isinstance(place, list):
+            place = place[_index(place, parent, name)]
+            continue
+        if not isinstance(place.get(parent), dict | list):
+            if place.get(parent) is not None:
+                raise ConfigInvalid(".".join(parents[: depth + 1]), "is a value and has no keys")
+            place[parent] = {}
+        place = place[parent]
+    if isinstance(place, list):
+        place[_index(place, last, name)] = value
+    else:
+        place[last] = value
+
+
+def _index(place: list[Any], text: str, name: str) -> int:
+    if not text.isdecimal() or int(text) >= len(place):
+        raise ConfigInvalid(name, f"{text!r} is no index of this list", f"use 0 to {len(place) - 1}")
+    return int(text)
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None and not FILE.exists():
+        return {}
+    path = path or FILE
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(str(path), f"can't be read ({error})", "give a YAML file with --config") from error
+    values = _parse(text, str(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigInvalid(str(path), "is no mapping of names to values", "see `fleetloop config show --docs`")
+    return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigInvalid(where, f"is no YAML ({' '.join(str(error).split())})") from None

@@ -1,0 +1,30 @@
+"""`fleetloop courier`: carries episodes up and releases down, as a process in the foreground."""
+
+from fleetloop.cli import flags
+
+EXAMPLES = flags.examples(
+    "fleetloop courier",
+    "fleetloop courier --home /data/host --hub http://127.0.0.1:8900",
+)
+
+
+def courier(
+    config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None, home: flags.Home = None
+) -> None:
+    """Carry episodes up and releases down for the actors of this host. One is enough."""
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import clock_from, open_hub
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.host import HostDirectory
+    from fleetloop.courier.run import run_courier
+
+    flags.log_to_terminal()
+    chosen = load_config(config, sets or (), {"hub_url": hub, "directories.home": home})
+    disk = RealDisk()
+    run_courier(
+        HostDirectory(chosen.directories.home, disk),
+        open_hub(chosen.url),
+        disk=disk,
+        clock=clock_from(chosen.clock.file),
+        options=chosen.courier,
+    )

@@ -1,0 +1,60 @@
+"""Flags that several commands share, and how a help page shows examples. Light: `fleetloop --help` imports it."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration; by default fleet.yaml, if there is one.", show_default=False),
+]
+Sets: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one entry, e.g. learner.batch=128. Repeatable.", show_default=False),
+]
+HubUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--hub", help="Where the hub is, e.g. http://127.0.0.1:8787.", show_default=False)
+]
+Home: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--home", help="The directory that a host's actors and courier share.", show_default=False),
+]
+ClockFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--clock-file", help="The file of a scaled clock; by default time is real.", show_default=False),
+]
+Tasks: TypeAlias = Annotated[
+    str | None, typer.Option("--tasks", help="Comma-separated, e.g. restock/shelf,box/walls.", show_default=False)
+]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", min=0, help="Decides every draw.")]
+BaseDirectory: TypeAlias = Annotated[
+    Path | None, typer.Option("--base", help="A pretrained policy's directory.", show_default=False)
+]
+ReleaseVersion: TypeAlias = Annotated[
+    int | None, typer.Option("--release", min=1, help="A release of the hub, by version.", show_default=False)
+]
+Processes: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--processes", "-j", min=1, help="How many to work in; by default one per core.", show_default=False),
+]
+
+FLEET, LEARN, LOOK = "Run a fleet", "Make and measure policies", "Look inside"
+"""The chapters of `fleetloop --help`."""
+
+
+def examples(*lines: str) -> str:
+    """The end of a help page. Blank lines keep rich from joining the lines."""
+    return "\n\n".join(["[bold]Examples[/bold]", *lines])
+
+
+def split(text: str | None) -> tuple[str, ...] | None:
+    """The parts of a comma-separated flag; None if it was not given."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def log_to_terminal() -> None:
+    """Processes of the fleet say what they do on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -1,0 +1,61 @@
+"""`fleetloop learner`: the policy goes on learning, as a process in the foreground."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+EXAMPLES = flags.examples(
+    "fleetloop learner --base base --demonstrations demonstrations",
+    "fleetloop learner --set learner.steps_per_s=20 --set algorithm.name=bc",
+)
+
+
+def learner(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="Its checkpoints, metrics and cached episodes.", show_default=False)
+    ] = None,
+    base: flags.BaseDirectory = None,
+    demonstrations: Annotated[
+        Path | None, typer.Option(help="Sealed episodes to learn from offline.", show_default=False)
+    ] = None,
+    clock_file: flags.ClockFile = None,
+) -> None:
+    """Learn from what the fleet sends, publish what was learnt. Started again, it goes on where it was."""
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import load_config
+
+    flags.log_to_terminal()
+    given = {
+        "hub_url": hub,
+        "directories.learner": directory,
+        "directories.base": base,
+        "directories.demonstrations": demonstrations,
+        "clock.file": clock_file,
+    }
+    chosen = load_config(config, sets or (), given)
+    if chosen.learner.threads == 1:
+        wiring.one_thread()
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.learner.assemble import Surroundings, open_demonstrations
+    from fleetloop.learner.base import load_base
+    from fleetloop.learner.run import run
+
+    places = chosen.directories
+    around = Surroundings(
+        wiring.open_hub(chosen.url), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner
+    )
+    run(
+        chosen.run,
+        chosen.learner,
+        load_base(places.base),
+        wiring.build_algorithm(chosen.algorithm),
+        around,
+        demonstrations=open_demonstrations(places.demonstrations),
+        say=lambda line: typer.echo(line, err=True),
+    )

@@ -1,0 +1,99 @@
+"""Checkpoints: whole or not there, and the same on the way back."""
+
+import numpy as np
+import pytest
+
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.errors import DiskTrouble
+from fleetloop.learner.checkpoint import STATE, TENSORS, Checkpoint, CheckpointWriter, existing, latest, load, save
+from fleetloop.learner.errors import CheckpointInvalid
+
+
+def checkpoint(step):
+    arrays = {
+        "trainer.policy.weight": np.linspace(0, 1, 7, dtype=np.float32) * step,
+        "sampler.windows": np.random.default_rng(step).random((2, 2, 5)),
+        "draws": np.arange(step, dtype=np.int32),
+        "epochs": np.zeros((0, 2), np.int64),
+        "online_draws": np.array(3),
+    }
+    return Checkpoint("run", step, 12, 3, "c0ffee", arrays, ("A", "B"), {"round": 2})
+
+
+def same(one, other):
+    assert {**vars(one), "arrays": None} == {**vars(other), "arrays": None}
+    assert {name: (array.dtype, array.shape, array.tobytes()) for name, array in one.arrays.items()} == {
+        name: (array.dtype, array.shape, array.tobytes()) for name, array in other.arrays.items()
+    }
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    path = save(RealDisk(), tmp_path, checkpoint(30), keep=3)
+    same(load(path), checkpoint(30))
+
+
+def test_the_newest_ones_are_kept(tmp_path):
+    for step in (5, 10, 100, 20):
+        save(RealDisk(), tmp_path, checkpoint(step), keep=2)
+    assert [load(path).step for path in existing(tmp_path)] == [20, 100]
+
+
+def test_the_same_step_again_replaces_it(tmp_path):
+    for _ in range(2):
+        save(RealDisk(), tmp_path, checkpoint(5), keep=2)
+    same(latest(tmp_path), checkpoint(5))
+
+
+@pytest.mark.parametrize("victim", [TENSORS, STATE])
+def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, victim):
+    save(RealDisk(), tmp_path, checkpoint(5), keep=2)
+    path = save(RealDisk(), tmp_path, checkpoint(6), keep=2) / victim
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data[:-3])
+    assert latest(tmp_path).step == 5
+    with pytest.raises(CheckpointInvalid, match="step-0000000006"):
+        load(path.parent)
+
+
+def test_if_all_are_damaged_it_says_so_instead_of_starting_over(tmp_path):
+    (save(RealDisk(), tmp_path, checkpoint(5), keep=2) / TENSORS).unlink()
+    with pytest.raises(CheckpointInvalid, match="step-0000000005"):
+        latest(tmp_path)
+
+
+def test_no_checkpoint_is_no_error(tmp_path):
+    assert latest(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("survives", [0, 1, 2])
+def test_a_write_that_fails_leaves_the_old_one(tmp_path, survives):
+    class FullDisk(RealDisk):
+        writes = 0
+
+        def write(self, path, data):
+            if self.writes == survives:
+                raise DiskTrouble(str(path), "the disk is full")
+            self.writes += 1
+            super().write(path, data)
+
+        def rename(self, source, target):
+            if target.name.startswith("step-") and self.writes == survives == 2:
+                raise DiskTrouble(str(target), "the disk is full")
+            super().rename(source, target)
+
+    save(RealDisk(), tmp_path, checkpoint(5), keep=2)
+    with pytest.raises(DiskTrouble):
+        save(FullDisk(), tmp_path, checkpoint(6), keep=2)
+    assert latest(tmp_path).step == 5
+    save(RealDisk(), tmp_path, checkpoint(6), keep=2)
+    assert latest(tmp_path).step == 6
+
+
+def test_the_writer_writes_the_newest_that_was_offered(tmp_path):
+    writer = CheckpointWriter(RealDisk(), tmp_path, keep=3)
+    for step in (1, 2):
+        writer.offer(checkpoint(step))
+    writer.work()
+    writer.work()
+    assert [load(path).step for path in existing(tmp_path)] == [2]

@@ -1,0 +1,376 @@
+"""The learner under a virtual clock: what it trains on, when it rests, and that a restart changes nothing."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from learner_world import (
+    ROBOT,
+    MemoryHub,
+    TinyPolicy,
+    advance,
+    beat,
+    demonstrations,
+    hg_dagger,
+    learner_at,
+    tiny_base,
+    weights_of,
+    write_episode,
+)
+
+from fleetloop.core.clock import Virtual
+from fleetloop.core.outcome import Outcome
+from fleetloop.core.spec import FeatureSpec
+from fleetloop.learner.buffer import Part
+from fleetloop.learner.checkpoint import latest
+from fleetloop.learner.errors import CheckpointInvalid, LossInvalid
+from fleetloop.learner.options import SamplerOptions
+from fleetloop.learner.restart import catch_up, restore
+
+
+def rows(directory, kind="step"):
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def spy(learner):
+    """Counts every episode that is trained on."""
+    seen = Counter()
+    buffer = learner.parts.buffer
+    count = buffer.count
+
+    def watched(samples, online):
+        seen.update(buffer.episode_ids(samples))
+        count(samples, online)
+
+    buffer.count = watched
+    return seen
+
+
+# ---------------------------------------------------------------------- restart
+
+
+@pytest.mark.parametrize("across", ["uniform", "success"])
+def test_killed_and_resumed_it_goes_on_exactly_as_if_nothing_had_happened(tmp_path, across):
+    demos = demonstrations(tmp_path / "demos", 4, tasks=("push/left", "push/right"))
+    paths = [
+        write_episode(tmp_path / "robot", number, "pphhhhp", task=task, outcome=outcome)
+        for number, (task, outcome) in enumerate(
+            [("push/left", Outcome.SUCCESS), ("push/right", Outcome.TIMEOUT), ("push/new", Outcome.SUCCESS)] * 2
+        )
+    ]
+    settings = {
+        "demos": demos,
+        "held_out": 0.2,
+        "checkpoint_every_s": 1e9,
+        "sampler": SamplerOptions(max_replay=60, across_tasks=across, cold_start_records=3, window=8),
+    }
+
+    def act(learner, hub, start):
+        """Three times 10 steps, with an episode, an exclusion, and a new verdict coming in between."""
+        advance(learner, 10)
+        hub.add(paths[start])
+        hub.add(paths[start + 1])
+        advance(learner, 10)
+        hub.say(hub.log[-1].ref, exclude=True)
+        hub.add(paths[start + 2])
+        hub.say(hub.log[-1].ref, outcome=Outcome.FAILURE)
+        advance(learner, 10)
+
+    straight_hub, hub = MemoryHub(), MemoryHub()
+    straight = learner_at(tmp_path / "straight", straight_hub, **settings)
+    act(straight, straight_hub, 0)
+    act(straight, straight_hub, 3)
+
+    first = learner_at(tmp_path / "resumed", hub, **settings)
+    act(first, hub, 0)
+    first.parts.checkpoints.offer(first.checkpoint())
+    first.parts.checkpoints.work()
+    hub.add(paths[3])  # what comes in after the checkpoint must not be seen before its time
+    hub.log.pop()
+    advance(first, 7)  # lost with the crash
+
+    checkpoint = latest(tmp_path / "resumed" / "checkpoints")
+    fetched = len(hub.fetched)
+    clock = Virtual(straight.parts.clock.now() / 2)
+    second = learner_at(tmp_path / "resumed", hub, clock=clock, parent=checkpoint.release, **settings)
+    catch_up(second, checkpoint)
+    restore(second, checkpoint)
+    assert second.steps == 30
+    act(second, hub, 3)
+
+    assert len(hub.fetched) == fetched + 3, "the cache was not used"
+    assert weights_of(second) == weights_of(straight)
+    assert second.epochs == straight.epochs
+    np.testing.assert_array_equal(second.parts.buffer.all_draws(), straight.parts.buffer.all_draws())
+    curve = [{task: (row["loss_online"], row["loss_offline"]) for task, row in item["tasks"].items()}
+             for item in rows(tmp_path / "resumed")]  # fmt: skip
+    expected = [{task: (row["loss_online"], row["loss_offline"]) for task, row in item["tasks"].items()}
+                for item in rows(tmp_path / "straight")]  # fmt: skip
+    assert curve == expected
+    assert [row["step"] for row in rows(tmp_path / "resumed")] == list(range(1, 61))
+    resumed_first = next(release for release in hub.published if release.step == 55)
+    assert resumed_first.parent == checkpoint.release
+
+
+def test_a_checkpoint_of_another_hub_run_or_policy_is_refused(tmp_path):
+    demos, hub = demonstrations(tmp_path / "demos", 2), MemoryHub()
+    hub.add(write_episode(tmp_path, 1, "hhh"))
+    learner = learner_at(tmp_path / "one", hub, demos=demos)
+    advance(learner, 3)
+    good = learner.checkpoint()
+    again = learner_at(tmp_path / "two", hub, demos=demos)
+    catch_up(again, good)
+    for field, wrong in {
+        "run": replace(good, run="other"),
+        "policy": replace(good, config_hash="0"),
+        "draws": replace(good, arrays={**good.arrays, "draws": np.zeros(3, np.int32)}),
+    }.items():
+        with pytest.raises(CheckpointInvalid, match=field):
+            restore(again, wrong)
+    with pytest.raises(CheckpointInvalid, match="cursor"):
+        catch_up(learner_at(tmp_path / "three", MemoryHub(), demos=demos), good)
+
+
+# ---------------------------------------------------------------------- what is trained on
+
+
+def test_held_out_and_evaluation_episodes_are_never_trained_on(tmp_path):
+    hub = MemoryHub()
+    evaluation = hub.add(write_episode(tmp_path, 1, "hhhh", purpose="evaluation"))
+    hidden = hub.add(write_episode(tmp_path, 2, "hhhh", purpose="evaluation"))
+    hub.log[-1] = replace(hub.log[-1], data={})  # a hub that does not say so
+    demos = demonstrations(tmp_path / "demos", 12)
+    learner = learner_at(tmp_path / "learner", hub, demos=demos, held_out=0.4, held_out_every_steps=10)
+    seen = spy(learner)
+    held_out = {held.id for held in learner.parts.buffer.episodes if held.part is Part.HELD_OUT}
+    advance(learner, 60)
+    assert held_out
+    assert set(seen) == {demo.meta.id for demo in demos} - held_out
+    assert {evaluation, hidden}.isdisjoint(seen)
+    assert evaluation not in hub.fetched
+    losses = [row["tasks"]["push/left"]["loss_held_out"] for row in rows(tmp_path / "learner")]
+    assert losses[8] is None
+    assert losses[59] < losses[9]
+
+
+def test_an_excluded_episode_is_drawn_from_no_more_until_it_is_let_in_again(tmp_path):
+    hub = MemoryHub()
+    good, bad = (hub.add(write_episode(tmp_path, number, "hhhh")) for number in (1, 2))
+    learner = learner_at(tmp_path / "learner", hub)
+    seen = spy(learner)
+    advance(learner, 5)
+    assert set(seen) == {good, bad}
+    hub.say(bad, exclude=True)
+    hub.say(bad, quality=0.1)
+    seen.clear()
+    advance(learner, 5)
+    assert set(seen) == {good}
+    hub.say(bad, exclude=False)
+    advance(learner, 5)
+    assert set(seen) == {good, bad}
+
+
+def test_a_later_verdict_changes_what_trains(tmp_path):
+    hub = MemoryHub()
+    id = hub.add(write_episode(tmp_path, 1, "pppp", outcome=Outcome.TIMEOUT))
+    learner = learner_at(tmp_path / "learner", hub, algorithm=hg_dagger(successful_autonomous=True))
+    beat(learner)
+    assert learner.parked
+    hub.say(id, outcome=Outcome.SUCCESS)
+    advance(learner, 5)
+    assert learner.parts.buffer.draws(np.arange(4, dtype=np.int32)).sum() == 5 * 16
+
+
+def test_what_comes_in_is_visible_at_the_next_step_boundary(tmp_path):
+    hub = MemoryHub()
+    learner = learner_at(tmp_path / "learner", hub, demos=demonstrations(tmp_path / "demos", 2))
+    advance(learner, 4)
+    hub.add(write_episode(tmp_path, 1, "hh"))
+    hub.add(write_episode(tmp_path, 2, "hh"))
+    advance(learner, 3)
+    hub.add(write_episode(tmp_path, 3, "pp"))
+    advance(learner, 1)
+    assert learner.epochs == [(4, 2), (7, 3)]
+    assert learner.checkpoint().arrays["epochs"].tolist() == [[4, 2], [7, 3]]
+
+
+def test_an_unusable_episode_raises_an_alarm_and_nothing_else(tmp_path):
+    hub = MemoryHub()
+    foreign = replace(ROBOT, embodiment="other", state=(FeatureSpec("speed", (1,)),))
+    wrong = hub.add(write_episode(tmp_path, 1, "hh", robot=foreign))
+    gone = hub.add(write_episode(tmp_path, 2, "hh"))
+    hub.files.pop(gone)
+    hub.add(write_episode(tmp_path, 3, "hh"))
+    learner = learner_at(tmp_path / "learner", hub)
+    advance(learner, 2)
+    assert learner.cursor == 3
+    assert learner.parts.feeder.refused == 2
+    assert gone in learner.status().alarm
+    assert wrong not in {held.id for held in learner.parts.buffer.episodes}
+
+
+def test_a_torn_cached_copy_is_fetched_again(tmp_path):
+    hub = MemoryHub()
+    id = hub.add(write_episode(tmp_path, 1, "hh"))
+    cache = tmp_path / "learner" / "episodes"
+    cache.mkdir(parents=True)
+    (cache / f"{id}.arrow").write_bytes(hub.files[id].read_bytes()[:100])
+    learner = learner_at(tmp_path / "learner", hub)
+    advance(learner, 2)
+    assert hub.fetched == [id]
+
+
+def test_the_inbox_is_bounded(tmp_path):
+    hub = MemoryHub()
+    for number in range(5):
+        hub.add(write_episode(tmp_path, number, "hh"))
+    feeder = learner_at(tmp_path / "learner", hub, inbox=2).parts.feeder
+    assert [feeder.pull(), feeder.pull()] == [2, 0]
+    assert feeder.full
+    assert [arrival.seq for arrival in feeder.take()] == [1, 2]
+    assert feeder.pull() == 2
+
+
+def test_a_loss_gone_wrong_names_task_and_episode(tmp_path):
+    class Broken(TinyPolicy):
+        def loss(self, batch, *, rng):
+            return super().loss(batch, rng=rng) / 0
+
+    hub = MemoryHub()
+    id = hub.add(write_episode(tmp_path, 1, "hh", task="push/up"))
+    base = replace(tiny_base(), policy=Broken())
+    with pytest.raises(LossInvalid, match=f"task push/up, episodes {id}"):
+        advance(learner_at(tmp_path / "learner", hub, base=base), 1)
+
+
+# ---------------------------------------------------------------------- pace and rest
+
+
+def test_it_takes_its_steps_per_clock_second_and_forgives_itself_long_delays(tmp_path):
+    learner = learner_at(
+        tmp_path / "learner", MemoryHub(), demos=demonstrations(tmp_path / "d", 2), steps_per_s=4.0, most_debt_s=2.0
+    )
+    clock = learner.parts.clock
+    for _ in range(80):
+        clock.advance(0.1)
+        learner.step(clock.now())
+    assert learner.steps == pytest.approx(32, abs=1)
+    clock.advance(100)  # a long stall: 400 steps were due
+    learner.step(clock.now())
+    assert 1.0 < learner.status().lag_s <= 2.0
+    while learner.step(clock.now()) <= clock.now():
+        pass
+    assert learner.steps == pytest.approx(40, abs=1)
+    assert learner.figures()["steps_lost"] == pytest.approx(392, abs=2)
+
+
+def test_it_parks_when_every_online_frame_is_used_up_and_goes_on_with_the_next(tmp_path):
+    hub = MemoryHub()
+    hub.add(write_episode(tmp_path, 1, "hhhh"))
+    learner = learner_at(
+        tmp_path / "learner",
+        hub,
+        demos=demonstrations(tmp_path / "demos", 2),
+        sampler=SamplerOptions(max_replay=10),
+        publish_every_steps=2,
+    )
+    for _ in range(50):
+        beat(learner)
+    steps, releases = learner.steps, len(hub.published)
+    assert learner.parked
+    assert learner.status().parked
+    online = learner.parts.buffer.draws(np.arange(24, 28, dtype=np.int32))
+    assert online.tolist() == [10, 10, 10, 10]
+    for _ in range(50):
+        beat(learner)
+    assert (learner.steps, len(hub.published)) == (steps, releases)
+    hub.add(write_episode(tmp_path, 2, "hhhh"))
+    advance(learner, 3)
+    assert learner.steps == steps + 3
+    assert not learner.parked
+
+
+def test_it_parks_when_nothing_has_come_for_long(tmp_path):
+    hub = MemoryHub()
+    learner = learner_at(tmp_path / "l", hub, demos=demonstrations(tmp_path / "demos", 2), park_after_s=3.0)
+    while learner.parts.clock.now() < 10:
+        beat(learner)
+    assert learner.parked
+    assert learner.steps == pytest.approx(30, abs=1)
+    hub.add(write_episode(tmp_path, 1, "pppp"))  # nothing to learn from
+    beat(learner)
+    assert learner.parked
+    hub.add(write_episode(tmp_path, 2, "pphh"))
+    advance(learner, 5)
+
+
+def test_with_no_data_at_all_it_waits_and_still_offers_its_base(tmp_path):
+    hub = MemoryHub()
+    learner = learner_at(tmp_path / "learner", hub)
+    for _ in range(5):
+        beat(learner)
+    assert learner.parked
+    assert [(release.step, release.parent) for release in hub.published] == [(0, 0)]
+
+
+# ---------------------------------------------------------------------- what goes out
+
+
+def test_it_publishes_every_so_many_steps_or_seconds(tmp_path):
+    demos = demonstrations(tmp_path / "demos", 2)
+    hubs = MemoryHub(), MemoryHub()
+    advance(learner_at(tmp_path / "steps", hubs[0], demos=demos, publish_every_steps=5), 16)
+    advance(learner_at(tmp_path / "seconds", hubs[1], demos=demos, publish_every_s=0.79), 25)
+    assert [release.step for release in hubs[0].published] == [0, 5, 10, 15]
+    assert [release.step for release in hubs[1].published] == [0, 8, 16, 24]
+
+
+def test_a_release_covers_each_correction_once_and_says_what_it_was_trained_on(tmp_path):
+    hub = MemoryHub()
+    ids = [hub.add(write_episode(tmp_path, number, letters)) for number, letters in enumerate(["phhh", "pppp"])]
+    learner = learner_at(
+        tmp_path / "learner", hub, demos=demonstrations(tmp_path / "d", 2), publish_every_steps=5, park_after_s=None
+    )
+    advance(learner, 20)
+    ids.append(hub.add(write_episode(tmp_path, 7, "h" * 50)))
+    advance(learner, 21)
+    covered = [episode for release in hub.published for episode in release.covers]
+    assert covered == [ids[0], ids[2]]
+    first = next(release for release in hub.published if ids[2] in release.covers)
+    assert first.trained_through == 3
+    assert hub.published[1].trained_through == 2
+    assert learner.release == len(hub.published)
+    told = rows(tmp_path / "learner", "release")
+    assert [row["version"] for row in told] == [release.version for release in hub.published]
+
+
+def test_the_way_from_an_episodes_end_to_its_first_batch_is_measured(tmp_path):
+    hub, clock = MemoryHub(), Virtual(100.0)
+    learner = learner_at(tmp_path / "l", hub, clock=clock, demos=demonstrations(tmp_path / "demos", 2))
+    advance(learner, 2)
+    id = hub.add(write_episode(tmp_path, 1, "h" * 21))  # its last frame is at 1.0 s
+    came = clock.now()
+    advance(learner, 5)
+    (row,) = rows(tmp_path / "l", "first_draw")
+    assert row["episode"] == id
+    assert row["clock"] == "virtual"
+    assert came - 1.0 <= row["episode_to_batch_s"] <= came - 1.0 + 0.5
+
+
+def test_figures_say_how_it_goes(tmp_path):
+    hub = MemoryHub()
+    hub.add(write_episode(tmp_path, 1, "hhhhhhhh"))
+    learner = learner_at(tmp_path / "learner", hub, demos=demonstrations(tmp_path / "demos", 2))
+    advance(learner, 30)
+    row = rows(tmp_path / "learner")[-1]
+    assert row["replay_ratio"] == pytest.approx(30 * 16 * 0.5 / 8, rel=0.2)
+    task = row["tasks"]["push/left"]
+    assert (task["samples_online"], task["samples_offline"]) == (8, 24)
+    assert 0.2 <= task["online_share"] <= 0.8
+    assert task["loss_online"] > 0
+    assert 0 <= row["data_wait"] <= 1
+    beat(learner)
+    assert hub.statuses[-1].figures["tasks"]["push/left"]["samples_online"] == 8

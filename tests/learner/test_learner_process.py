@@ -1,0 +1,218 @@
+"""The learner as it really runs: threads, processes, HTTP, kill -9."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from learner_world import MemoryHub, TinyPolicy, advance, demonstrations, hg_dagger, learner_at, options, tiny_base
+from learner_world import write_episode as episode_file
+
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import HubUnavailable, LeaseLost
+from fleetloop.hub.client import HttpHub
+from fleetloop.learner.assemble import Surroundings
+from fleetloop.learner.checkpoint import existing, latest
+from fleetloop.learner.errors import LossInvalid
+from fleetloop.learner.run import run
+from fleetloop.weights.codec import decode
+
+HERE = Path(__file__).parent
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> object:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it never happened")
+
+
+@pytest.fixture
+def hub(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "hub_process.py"), str(tmp_path / "hub")], stdout=subprocess.PIPE, text=True
+    )
+    yield process.stdout.readline().strip()
+    process.terminate()
+    process.wait(20)
+
+
+class LearnerProcess:
+    """A learner on its own; `steps()` is how far its metrics have come."""
+
+    def __init__(self, hub: str, directory: Path, demos: Path, settings: str) -> None:
+        self.directory = directory
+        command = [sys.executable, str(HERE / "learner_process.py"), hub, str(directory), str(demos), settings]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def rows(self) -> list[dict]:
+        path = self.directory / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        found = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [row for row in found if row["kind"] == "step"]
+
+    def steps(self) -> int:
+        assert self.process.poll() is None, self.process.stderr.read()
+        return self.rows()[-1]["step"] if self.rows() else 0
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30) == 0, self.process.stderr.read()
+
+
+def test_after_kill_9_the_curve_goes_on_as_if_nothing_had_happened(tmp_path, hub):
+    client, demos = HttpHub(hub), demonstrations(tmp_path / "demos", 4, tasks=("push/left", "push/right"))
+    changes = {"steps_per_s": 40.0, "checkpoint_every_s": 0.3, "held_out": 0.2, "park_after_s": None}
+    settings = options(**changes).model_dump_json()
+    first = LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings)
+    eventually(lambda: first.steps() >= 20 and existing(tmp_path / "learner" / "checkpoints"))
+    first.process.kill()
+    first.process.wait(20)
+    checkpoint = latest(tmp_path / "learner" / "checkpoints")
+    assert checkpoint.step > 0
+    before = client.releases()[0].version
+
+    second = LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings)
+    last = checkpoint.step + 30
+    eventually(lambda: second.steps() >= last and client.releases()[0].version > before)
+    second.stop()
+    assert f"going on from step {checkpoint.step}" in second.process.stdout.read()
+
+    straight = learner_at(tmp_path / "straight", MemoryHub(), demos=demos, **changes)
+    advance(straight, last)
+    expected = [json.loads(line) for line in (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()]
+    expected = [(row["step"], row["tasks"]["push/right"]["loss_offline"]) for row in expected if row["kind"] == "step"]
+    found = [(row["step"], row["tasks"]["push/right"]["loss_offline"]) for row in second.rows()]
+    assert found[:last] == expected
+    resumed = client.release(before + 1)
+    assert (resumed.parent, resumed.step > checkpoint.step) == (checkpoint.release, True)
+    assert latest(tmp_path / "learner" / "checkpoints").step == second.rows()[-1]["step"]
+
+
+def test_corrections_come_in_over_http_and_go_out_as_a_release(tmp_path, hub):
+    client = HttpHub(hub)
+    demonstrations(tmp_path / "demos", 2)
+    settings = options(steps_per_s=50.0).model_dump_json()
+    learner = LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings)
+    eventually(client.releases)
+    path = episode_file(tmp_path / "robot", 1, "pphhhhhhpp")
+    id = Episode.open(path).meta.id
+    seq = client.put_episode(id, path, blake3(path.read_bytes()).hexdigest()).seq
+    release = eventually(lambda: next((one for one in client.releases() if id in one.covers), None))
+    assert release.trained_through == seq
+    assert decode(release, client.get_blob)
+    status = eventually(lambda: (found := client.fleet().learner) and found.figures.get("tasks") and found)
+    assert status.run == "run"
+    learner.stop()
+    draws = [json.loads(line) for line in (tmp_path / "learner" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["episode"] for row in draws if row["kind"] == "first_draw"] == [id]
+
+
+# ---------------------------------------------------------------------- threads, with a hub that misbehaves
+
+
+def start(tmp_path, hub, *, demos=2, base=None, say=lambda line: None, **changes):
+    """`run` in a thread; returns (stop, outcome): outcome() waits for the end and raises what `run` raised."""
+    stop, result = threading.Event(), []
+
+    def body():
+        try:
+            settings = options(steps_per_s=100.0, **changes)
+            around = Surroundings(hub, Wall(), RealDisk(), tmp_path / "learner")
+            held = demonstrations(tmp_path / "demos", demos)
+            result.append(
+                run("run", settings, base or tiny_base(), hg_dagger(), around, demonstrations=held, stop=stop, say=say)
+            )
+        except Exception as error:  # noqa: BLE001  raised by outcome()
+            result.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+
+    def outcome():
+        thread.join(30)
+        assert not thread.is_alive()
+        if isinstance(result[0], Exception):
+            raise result[0]
+        return result[0]
+
+    return stop, outcome
+
+
+def test_a_learner_whose_lease_is_taken_stops_with_an_error(tmp_path):
+    hub = MemoryHub()
+    _, outcome = start(tmp_path, hub)
+    eventually(lambda: hub.published)
+    hub.claim_lease("another")
+    with pytest.raises(LeaseLost):
+        outcome()
+    assert "has stopped" in hub.statuses[-1].alarm
+
+
+def test_a_broken_loss_stops_the_whole_learner_with_an_alarm(tmp_path):
+    class Broken(TinyPolicy):
+        def loss(self, batch, *, rng):
+            return super().loss(batch, rng=rng) * float("nan")
+
+    hub = MemoryHub()
+    _, outcome = start(tmp_path, hub, base=replace(tiny_base(), policy=Broken()))
+    with pytest.raises(LossInvalid, match="push/left"):
+        outcome()
+    assert "not finite" in hub.statuses[-1].alarm
+
+
+def test_an_error_in_the_feeding_thread_stops_the_learner_too(tmp_path):
+    hub = MemoryHub()
+    hub.events = lambda after, **_: 1 / 0
+    _, outcome = start(tmp_path, hub)
+    with pytest.raises(ZeroDivisionError):
+        outcome()
+
+
+def test_it_trains_on_while_the_hub_is_away_and_catches_up(tmp_path):
+    hub, said = MemoryHub(), []
+    hub.away = True
+    stop, outcome = start(tmp_path, hub, say=said.append)
+    eventually(lambda: said and (tmp_path / "learner" / "metrics.jsonl").exists())
+    assert hub.published == []
+    hub.add(episode_file(tmp_path / "robot", 1, "phhh"))
+    hub.away = False
+    eventually(lambda: any(release.covers for release in hub.published))
+    stop.set()
+    learner = outcome()
+    assert learner.cursor == 1
+    assert latest(tmp_path / "learner" / "checkpoints").step == learner.steps
+
+
+def test_with_a_checkpoint_it_waits_for_the_hub_before_it_goes_on(tmp_path):
+    hub, said = MemoryHub(), []
+    hub.add(episode_file(tmp_path / "robot", 1, "phhh"))
+    stop, outcome = start(tmp_path, hub)
+    eventually(lambda: any(release.covers for release in hub.published))
+    stop.set()
+    steps = outcome().steps
+    hub.away = True
+    stop, outcome = start(tmp_path, hub, say=said.append)
+    eventually(lambda: said)
+    assert "waiting for the hub" in said[0]
+    with pytest.raises(HubUnavailable):
+        hub.events(0)
+    hub.away = False
+    eventually(lambda: f"going on from step {steps}" in said[-1])
+    count = len(hub.published)
+    eventually(lambda: len(hub.published) > count)
+    stop.set()
+    outcome()
+    assert hub.published[count].parent == count
+    assert not any(release.covers for release in hub.published[count:])

@@ -1,0 +1,162 @@
+"""Weights go out and come back bit for bit, and anything else is noticed."""
+
+from dataclasses import replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.release import Release, TensorEntry
+from fleetloop.weights.codec import Encoded, decode, encode, from_safetensors, result_hash, to_safetensors, verify
+
+Arrays = dict[str, npt.NDArray[Any]]
+DTYPES = [ml_dtypes.bfloat16, np.float16, np.float32, np.float64, np.int64, np.int32, np.uint8]
+
+
+def _array(shape: list[int], dtype: Any, seed: int, transposed: bool) -> npt.NDArray[Any]:
+    array = (np.random.default_rng(seed).normal(size=shape) * 50).astype(dtype)
+    return array.T if transposed else array
+
+
+arrays = st.builds(
+    _array, st.lists(st.integers(0, 4), max_size=3), st.sampled_from(DTYPES), st.integers(0, 99), st.booleans()
+)
+weights = st.dictionaries(
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9).filter(
+        lambda name: name != "__metadata__"
+    ),
+    arrays,
+    min_size=1,
+    max_size=4,
+)
+
+
+def manifest(encoded: Encoded, **changes: object) -> Release:
+    release = Release(
+        run="run",
+        step=1,
+        parent=0,
+        trained_through=0,
+        policy={},
+        spec={},
+        spec_hash="",
+        config_hash="",
+        statistics_hash="",
+        conditions=(),
+        codec=encoded.codec,
+        tensors=encoded.tensors,
+        blobs=encoded.entries,
+        result_hash=encoded.result_hash,
+        clock_s=0.0,
+    )
+    return replace(release, **changes)  # type: ignore[arg-type]
+
+
+def same(first: Arrays, second: Arrays) -> bool:
+    return set(first) == set(second) and all(
+        first[name].dtype == second[name].dtype
+        and first[name].shape == second[name].shape
+        and first[name].tobytes() == second[name].tobytes()
+        for name in first
+    )
+
+
+@given(weights)
+def test_weights_come_back_bit_for_bit(weights: Arrays) -> None:
+    encoded = encode(weights)
+    assert same(dict(decode(manifest(encoded), encoded.blobs.__getitem__)), weights)
+    assert same(from_safetensors(to_safetensors(weights)), weights)
+
+
+@given(weights)
+def test_the_same_weights_have_the_same_blob_and_hash(weights: Arrays) -> None:
+    backwards = dict(reversed(weights.items()))
+    assert encode(weights) == encode(backwards)
+
+
+def test_not_a_number_and_minus_zero_survive() -> None:
+    weights = {"odd": np.array([np.nan, -0.0, np.inf, 1e-40], np.float32)}
+    encoded = encode(weights)
+    assert same(dict(decode(manifest(encoded), encoded.blobs.__getitem__)), weights)
+
+
+@pytest.fixture(scope="module")
+def encoded() -> Encoded:
+    rng = np.random.default_rng(0)
+    return encode({"a": rng.normal(size=(3, 4)).astype(ml_dtypes.bfloat16), "b": np.arange(5, dtype=np.int64)})
+
+
+@settings(max_examples=100)
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_in_a_blob_is_noticed(encoded: Encoded, share: float, bit: int) -> None:
+    (blob,) = encoded.blobs.values()
+    broken = bytearray(blob)
+    broken[int(len(blob) * share)] ^= 1 << bit
+    with pytest.raises(ReleaseInvalid, match="blob"):
+        decode(manifest(encoded), lambda _: bytes(broken))
+
+
+@settings(max_examples=100)
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_that_the_blobs_hash_covers_up_is_noticed_too(encoded: Encoded, share: float, bit: int) -> None:
+    """A blob that was wrong before it was hashed: the tensors' own hashes, shapes and names tell."""
+    (blob,) = encoded.blobs.values()
+    broken = bytearray(blob)
+    broken[int(len(blob) * share)] ^= 1 << bit
+    try:
+        weights = from_safetensors(bytes(broken))
+        verify(manifest(encoded), weights)
+    except ReleaseInvalid:
+        return
+    assert same(weights, from_safetensors(blob))  # the flip was in a space or an order that means nothing
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_no_safetensors_file(data: bytes) -> None:
+    with pytest.raises(ReleaseInvalid):
+        from_safetensors(data)
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        ("result_hash", {"result_hash": "0" * 64}),
+        ("codec.*full/1", {"codec": "delta/9"}),
+        ("tensor b", {"tensors": ()}),
+        ("0 given", {"blobs": ()}),
+    ],
+)
+def test_a_wrong_manifest_is_named(encoded: Encoded, words: str, changes: dict[str, Any]) -> None:
+    if "tensors" in changes:
+        changes = {"tensors": encoded.tensors[:1]}
+    with pytest.raises(ReleaseInvalid, match=words):
+        decode(manifest(encoded, **changes), encoded.blobs.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "float32"},
+        {"shape": (4, 3)},
+        {"hash": "0" * 64},
+        {"name": "c"},
+    ],
+)
+def test_a_tensor_that_is_not_the_manifests_is_named(encoded: Encoded, entry: dict[str, Any]) -> None:
+    tensors = (replace(encoded.tensors[0], **entry), *encoded.tensors[1:])
+    wrong = manifest(encoded, tensors=tensors, result_hash=result_hash(tensors))
+    with pytest.raises(ReleaseInvalid, match="tensor"):
+        decode(wrong, encoded.blobs.__getitem__)
+
+
+def test_the_result_hash_covers_names_types_shapes_and_contents() -> None:
+    entry = TensorEntry("a", "float32", (2,), "h")
+    others = [
+        replace(entry, **change) for change in ({"name": "b"}, {"dtype": "int32"}, {"shape": (1, 2)}, {"hash": "i"})
+    ]
+    assert len({result_hash((item,)) for item in (entry, *others)}) == 5
