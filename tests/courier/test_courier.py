@@ -25,7 +25,8 @@ from fleetloop.courier.spool import Spool
 from fleetloop.courier.uploader import Uploader
 from fleetloop.weights.codec import from_safetensors, verify
 
-OPTIONS = CourierOptions(poll_wall_s=0.0, keep_releases=2, silent_wall_s=1.0)
+# Every look is a beat.
+OPTIONS = CourierOptions(poll_wall_s=0.0, keep_releases=2, silent_wall_s=1.0, beat_wall_s=0.25, look_wall_s=0.25)
 
 
 class Courier:

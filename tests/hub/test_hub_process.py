@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
@@ -9,12 +11,13 @@ import httpx
 import pytest
 from hub_world import HubProcess, launch, manifest, publish, put, put_blobs, registration, sealed, until, wants
 
-from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable, LeaseLost
+from fleetloop.core.clock import Wall
+from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable, LeaseLost
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub import wire
 from fleetloop.hub.client import HttpHub
 from fleetloop.hub.options import HubOptions
-from fleetloop.hub.run import check_binding
+from fleetloop.hub.run import check_binding, serve
 
 
 def test_killed_in_the_middle_of_an_upload(tmp_path: Path, outbox: Path) -> None:
@@ -114,52 +117,57 @@ def test_a_stopping_hub_ends_its_long_polls(tmp_path: Path) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("options", [{"host": "0.0.0.0"}, {"host": "hub.example.org"}])
-def test_an_open_address_needs_to_be_asked_for(tmp_path: Path, options: dict[str, object]) -> None:
-    process = launch(tmp_path / "hub", **options)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert "insecure" in said
-    assert said.count("\n") == 1
-    with pytest.raises(ConfigInvalid):
-        check_binding(HubOptions.model_validate(options))
-    check_binding(HubOptions.model_validate({**options, "insecure": True}))
+# ---------------------------------------------------------------------- refused a place, in one line
 
 
-def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+def refusal(directory: Path, **options: object) -> str:
+    with pytest.raises(FleetLoopError) as error:
+        serve(HubOptions.model_validate({"directory": directory, "port": 0, **options}), Wall())
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "hub.example.org", "::"])
+def test_an_open_address_needs_to_be_asked_for(tmp_path: Path, host: str) -> None:
+    assert "insecure" in refusal(tmp_path / "hub", host=host)
+    assert not (tmp_path / "hub").exists()
+    check_binding(HubOptions(host=host, insecure=True))
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = launch(tmp_path / "hub", port=port)
-        _, said = process.communicate(timeout=30)
-    assert process.returncode != 0
+        said = refusal(tmp_path / "hub", port=port)
     assert str(port) in said
-    assert said.count("\n") == 1
+    assert "hub.port" in said
 
 
-def test_two_hubs_on_one_directory(tmp_path: Path) -> None:
+def test_a_directory_that_another_hub_serves(tmp_path: Path) -> None:
     hub = HubProcess.start(tmp_path / "hub")
-    process = launch(tmp_path / "hub")
-    _, said = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert "another running hub" in said
+    assert "another running hub" in refusal(tmp_path / "hub")
     assert hub.stop() == 0
 
 
-def test_an_unusable_directory_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_directory_that_can_not_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    process = launch(tmp_path / "file" / "hub")
-    _, said = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert "file" in said
-    assert said.count("\n") == 1
+    assert "file" in refusal(tmp_path / "file" / "hub")
 
 
-def test_a_foreign_catalog_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_foreign_catalog(tmp_path: Path) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(os.urandom(8192))
-    process = launch(tmp_path)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert "catalog.sqlite" in said
+    assert "catalog.sqlite" in refusal(tmp_path)
+
+
+def test_a_catalog_from_another_version(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
+        catalog.execute("PRAGMA user_version = 99")
+    assert "layout 99" in refusal(tmp_path)
+
+
+def test_a_refused_hub_says_so_and_exits_with_an_error(tmp_path: Path) -> None:
+    process = launch(tmp_path / "hub", host="0.0.0.0")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert said.count("\n") == 1
 
 

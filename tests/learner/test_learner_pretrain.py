@@ -45,7 +45,7 @@ def test_the_same_demonstrations_in_any_order_give_the_same_base(tmp_path):
 def test_going_on_from_a_base_keeps_its_statistics(tmp_path):
     policy = TinyPolicy()
     policy.stats.mean.fill_(0.5)
-    assert clone(demonstrations(tmp_path, 2), policy, fit_statistics=False).policy.stats.mean.tolist() == [0.5] * 3
+    assert clone(demonstrations(tmp_path, 6), policy, fit_statistics=False).policy.stats.mean.tolist() == [0.5] * 3
 
 
 def test_nothing_to_train_on_is_said(tmp_path):

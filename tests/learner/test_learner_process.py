@@ -71,19 +71,36 @@ class LearnerProcess:
         assert self.process.wait(30) == 0, self.process.stderr.read()
 
 
-def test_after_kill_9_the_curve_goes_on_as_if_nothing_had_happened(tmp_path, hub):
+@pytest.fixture
+def learner_process(tmp_path, hub):
+    """Starts learners of one directory; none outlives the test."""
+    started = []
+
+    def begin(settings: str) -> LearnerProcess:
+        started.append(LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.process.kill()
+        one.process.wait(20)
+
+
+def test_after_kill_9_the_curve_goes_on_as_if_nothing_had_happened(tmp_path, hub, learner_process):
     client, demos = HttpHub(hub), demonstrations(tmp_path / "demos", 4, tasks=("push/left", "push/right"))
     changes = {"steps_per_s": 40.0, "checkpoint_every_s": 0.3, "held_out": 0.2, "park_after_s": None}
+    changes["keep_checkpoints"] = 1000  # none is pruned while the test looks at it
     settings = options(**changes).model_dump_json()
-    first = LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings)
-    eventually(lambda: first.steps() >= 20 and existing(tmp_path / "learner" / "checkpoints"))
+    first = learner_process(settings)
+    kept = tmp_path / "learner" / "checkpoints"
+    eventually(lambda: first.steps() >= 20 and existing(kept) and latest(kept).release > 0)
     first.process.kill()
     first.process.wait(20)
-    checkpoint = latest(tmp_path / "learner" / "checkpoints")
+    checkpoint = latest(kept)
     assert checkpoint.step > 0
     before = client.releases()[0].version
 
-    second = LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings)
+    second = learner_process(settings)
     last = checkpoint.step + 30
     eventually(lambda: second.steps() >= last and client.releases()[0].version > before)
     second.stop()
@@ -97,14 +114,14 @@ def test_after_kill_9_the_curve_goes_on_as_if_nothing_had_happened(tmp_path, hub
     assert found[:last] == expected
     resumed = client.release(before + 1)
     assert (resumed.parent, resumed.step > checkpoint.step) == (checkpoint.release, True)
-    assert latest(tmp_path / "learner" / "checkpoints").step == second.rows()[-1]["step"]
+    assert latest(kept).step == second.rows()[-1]["step"]
 
 
-def test_corrections_come_in_over_http_and_go_out_as_a_release(tmp_path, hub):
+def test_corrections_come_in_over_http_and_go_out_as_a_release(tmp_path, hub, learner_process):
     client = HttpHub(hub)
     demonstrations(tmp_path / "demos", 2)
     settings = options(steps_per_s=50.0).model_dump_json()
-    learner = LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings)
+    learner = learner_process(settings)
     eventually(client.releases)
     path = episode_file(tmp_path / "robot", 1, "pphhhhhhpp")
     id = Episode.open(path).meta.id

@@ -1,6 +1,6 @@
 """Two episodes of a simulated robot with nobody but the person at this terminal; prints how each went, as JSON.
 
-The first ends when the left gripper has gone 3 cm to the right. The second has no judge, so that the person must end it.
+The first ends when the left gripper has gone 3 cm to the right. The second has no judge, so the person must end it.
 """
 
 import json
@@ -37,9 +37,7 @@ class Undecided:
 robot = SimRobot(Wall(), reset_s=0.0)
 with KeyboardOperator(KeyboardOperator.Options(), robot.spec) as operator:
     for judge in (GoneRight(), Undecided()):
-        result = rollout(
-            robot, None, sim_task("box/walls").task, 1, judge=judge, operator=operator, clock=Wall()
-        )
+        result = rollout(robot, None, sim_task("box/walls").task, 1, judge=judge, operator=operator, clock=Wall())
         said = {"outcome": result.outcome, "judge": result.judge, "driven": result.frames_human}
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()

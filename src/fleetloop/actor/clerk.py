@@ -17,11 +17,25 @@ class Clerk:
         self._actor, self._loader, self._host, self._alarms = actor, loader, host, alarms
         self._registration = registration
         self._registered = False
+        self._wanted = False
+        self._heard = 0
 
     def load(self) -> None:
         """Give the actor the newest sound release, if it waits for one."""
         if self._actor.wants_release:
             self._actor.offer(self._loader.newest())
+
+    @property
+    def urgent(self) -> bool:
+        """Whether the robot's operator has begun or ceased to want attention since the last status."""
+        return self._actor.status().wants_attention is not self._wanted
+
+    def hear(self) -> None:
+        """Obey the hub's newest orders, if there are any that were not read yet."""
+        stamp = self._host.orders_stamp(self._registration.robot)
+        if stamp != self._heard:
+            self._heard = stamp
+            self._actor.obey(self._host.orders(self._registration.robot))
 
     def exchange_mail(self) -> None:
         """Say who and how the robot is, and hear the hub's orders."""
@@ -29,9 +43,11 @@ class Clerk:
             if not self._registered:
                 self._host.post_registration(self._registration)
                 self._registered = True
-            self._host.post_status(self._actor.status())
+            status = self._actor.status()
+            self._host.post_status(status)
+            self._wanted = status.wants_attention
         except DiskTrouble as error:
             self._alarms.set("mail", str(error))
             return
         self._alarms.clear("mail")
-        self._actor.obey(self._host.orders(self._registration.robot))
+        self.hear()

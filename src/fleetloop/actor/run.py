@@ -116,7 +116,8 @@ def _keep(
     while not ended.is_set():
         recorder.step(clock.now())
         clerk.load()
-        if wall.now() >= mail_due:
+        clerk.hear()
+        if clerk.urgent or wall.now() >= mail_due:
             clerk.exchange_mail()
             mail_due = wall.now() + options.mail_wall_s
         bell.wait(options.record_wall_s)

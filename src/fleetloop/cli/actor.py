@@ -50,24 +50,25 @@ def actor(
         "directories.home": home,
         "seed": seed,
         "simulation.disturbed": disturb,
-        "operator": None if operator is None else {"name": operator},
         "clock.file": clock_file,
     }
     chosen = load_config(config, sets or (), given)
-    entry = chosen.robot(robot) if site is None else None
-    place = entry.site if entry else site or 0
-    todo = flags.split(tasks) or (entry.tasks if entry else None) or chosen.tasks
-    assignment = wiring.assignment(chosen, robot, place, todo)
+    if operator not in (None, chosen.operator.name):  # another one: the file's options are not for it
+        chosen = load_config(config, sets or (), {**given, "operator": {"name": operator}})
+    entry = chosen.robot(robot, new_at=site)
+    todo = flags.split(tasks) or entry.tasks or chosen.tasks
+    assignment = wiring.assignment(chosen, robot, entry.site, todo)
     clock, disk = wiring.clock_from(chosen.clock.file), RealDisk()
-    body = wiring.build_robot(chosen.simulation, place, clock)
-    run_actor(
-        assignment,
-        body,
-        wiring.build_operator(chosen.operator, body),
-        wiring.build_judge(body),
-        host=HostDirectory(chosen.directories.home, disk),
-        disk=disk,
-        clock=clock,
-        load_policy=wiring.build_policy_loader(),
-        options=chosen.actor,
-    )
+    body = wiring.build_robot(chosen.simulation, entry.site, clock)
+    with wiring.operator_at(chosen.operator, body) as watching:
+        run_actor(
+            assignment,
+            body,
+            watching,
+            wiring.build_judge(body),
+            host=HostDirectory(chosen.directories.home, disk),
+            disk=disk,
+            clock=clock,
+            load_policy=wiring.build_policy_loader(),
+            options=chosen.actor,
+        )

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,7 @@ from fleetloop.hub.options import HubOptions
 from fleetloop.learner.options import LearnerOptions, PretrainOptions
 
 FILE = Path("fleet.yaml")
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -142,11 +143,18 @@ class FleetConfig(Section):
         host = f"[{self.hub.host}]" if ":" in self.hub.host else self.hub.host
         return f"http://{host}:{self.hub.port}"
 
-    def robot(self, name: str) -> RobotEntry:
-        """Raises UnknownName naming the robots of the fleet."""
-        for entry in self.robots:
-            if entry.name == name:
-                return entry
+    def robot(self, name: str, new_at: int | None = None) -> RobotEntry:
+        """The entry of this robot, at another site if `new_at` says so; a robot without an entry needs `new_at`.
+
+        Raises:
+            UnknownName: naming the robots of the fleet.
+            ConfigInvalid: for a name that no robot may have.
+        """
+        entry = next((entry for entry in self.robots if entry.name == name), None)
+        if new_at is not None:
+            return parsed(RobotEntry, {"name": name, "site": new_at, "tasks": entry.tasks if entry else None}, "robot")
+        if entry is not None:
+            return entry
         known = ", ".join(entry.name for entry in self.robots) or "none"
         raise UnknownName(f"robot {name}", "is not in the configuration", f"known: {known}; or say where with --site")
 
@@ -173,10 +181,7 @@ def load_config(path: Path | None = None, sets: Sets = (), flags: Mapping[str, A
     for name, value in (flags or {}).items():
         if value is not None:
             put(values, name, value)
-    try:
-        config = FleetConfig.model_validate(values)
-    except ValidationError as error:
-        raise explain(error, FleetConfig) from None
+    config = parsed(FleetConfig, values)
     for kind, choice in (
         ("policies", config.policy),
         ("algorithms", config.algorithm),
@@ -199,10 +204,15 @@ def chosen_options(kind: str, choice: PolicyChoice | AlgorithmChoice | OperatorC
         if choice.options:
             raise ConfigInvalid(f"{section}.options", f"{choice.name!r} takes none", "remove them")
         return None
+    return parsed(model, choice.options, f"{section}.options")
+
+
+def parsed(model: type[Model], values: Mapping[str, Any], prefix: str = "") -> Model:
+    """Raises ConfigInvalid naming the dotted path, under `prefix`, of the key at fault."""
     try:
-        return model.model_validate(dict(choice.options))
+        return model.model_validate(dict(values))
     except ValidationError as error:
-        raise explain(error, model, prefix=f"{section}.options") from None
+        raise explain(error, model, prefix) from None
 
 
 def put(values: dict[str, Any], name: str, value: Any) -> None:

@@ -9,7 +9,11 @@ EXAMPLES = flags.examples(
 
 
 def courier(
-    config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None, home: flags.Home = None
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    home: flags.Home = None,
+    clock_file: flags.ClockFile = None,
 ) -> None:
     """Carry episodes up and releases down for the actors of this host. One is enough."""
     from fleetloop.cli.config import load_config
@@ -19,7 +23,8 @@ def courier(
     from fleetloop.courier.run import run_courier
 
     flags.log_to_terminal()
-    chosen = load_config(config, sets or (), {"hub_url": hub, "directories.home": home})
+    given = {"hub_url": hub, "directories.home": home, "clock.file": clock_file}
+    chosen = load_config(config, sets or (), given)
     disk = RealDisk()
     run_courier(
         HostDirectory(chosen.directories.home, disk),

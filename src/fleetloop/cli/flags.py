@@ -6,9 +6,14 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from fleetloop.core.disk import disk_trouble
+from fleetloop.core.errors import ConfigInvalid
+
 Config: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration; by default fleet.yaml, if there is one.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="The configuration; by default fleet.yaml, if there is one.", show_default=False
+    ),
 ]
 Sets: TypeAlias = Annotated[
     list[str] | None,
@@ -52,6 +57,22 @@ def examples(*lines: str) -> str:
 def split(text: str | None) -> tuple[str, ...] | None:
     """The parts of a comma-separated flag; None if it was not given."""
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def numbers(text: str, flag: str) -> tuple[int, ...]:
+    """The numbers in a comma-separated flag. Raises ConfigInvalid."""
+    parts = split(text) or ()
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise ConfigInvalid(flag, f"{text!r} is no list of numbers", "write it as 1,2,3")
+    return tuple(map(int, parts))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises DiskTrouble."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise disk_trouble(path, error) from error
 
 
 def log_to_terminal() -> None:

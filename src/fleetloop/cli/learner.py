@@ -47,9 +47,7 @@ def learner(
     from fleetloop.learner.run import run
 
     places = chosen.directories
-    around = Surroundings(
-        wiring.open_hub(chosen.url), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner
-    )
+    around = Surroundings(wiring.open_hub(chosen.url), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
     run(
         chosen.run,
         chosen.learner,

@@ -7,7 +7,23 @@ import typer
 from typer.core import TyperGroup
 
 from fleetloop import __version__
-from fleetloop.cli import flags
+from fleetloop.cli import (
+    actor,
+    config_command,
+    courier,
+    demos,
+    episodes,
+    eval_command,
+    flags,
+    hub,
+    learner,
+    pretrain,
+    releases,
+    replay,
+    sim,
+    status,
+)
+from fleetloop.cli.demo import command as demo_command
 from fleetloop.core.errors import FleetLoopError
 
 DEBUG = "FLEETLOOP_DEBUG"
@@ -56,18 +72,20 @@ def fleetloop(
     """A fleet of robots keeps learning while it works."""
 
 
-def _add_commands() -> None:
-    from fleetloop.cli import actor, config_command, courier, hub, learner, pretrain
-
-    app.command(rich_help_panel=flags.FLEET, epilog=hub.EXAMPLES)(hub.hub)
-    app.command(rich_help_panel=flags.FLEET, epilog=learner.EXAMPLES)(learner.learner)
-    app.command(rich_help_panel=flags.FLEET, epilog=courier.EXAMPLES)(courier.courier)
-    app.command(rich_help_panel=flags.FLEET, epilog=actor.EXAMPLES)(actor.actor)
-    app.command(rich_help_panel=flags.LEARN, epilog=pretrain.EXAMPLES)(pretrain.pretrain)
-    app.add_typer(config_command.app, name="config", rich_help_panel=flags.LOOK)
-
-
-_add_commands()
+app.command("demo", rich_help_panel=flags.FLEET, epilog=demo_command.EXAMPLES)(demo_command.demo)
+app.command("hub", rich_help_panel=flags.FLEET, epilog=hub.EXAMPLES)(hub.hub)
+app.command("learner", rich_help_panel=flags.FLEET, epilog=learner.EXAMPLES)(learner.learner)
+app.command("courier", rich_help_panel=flags.FLEET, epilog=courier.EXAMPLES)(courier.courier)
+app.command("actor", rich_help_panel=flags.FLEET, epilog=actor.EXAMPLES)(actor.actor)
+app.command("status", rich_help_panel=flags.FLEET, epilog=status.EXAMPLES)(status.status)
+app.add_typer(demos.app, name="demos", rich_help_panel=flags.LEARN)
+app.command("pretrain", rich_help_panel=flags.LEARN, epilog=pretrain.EXAMPLES)(pretrain.pretrain)
+app.command("eval", rich_help_panel=flags.LEARN, epilog=eval_command.EXAMPLES)(eval_command.evaluate)
+app.command("replay", rich_help_panel=flags.LEARN, epilog=replay.EXAMPLES)(replay.replay)
+app.add_typer(sim.app, name="sim", rich_help_panel=flags.LOOK)
+app.add_typer(episodes.app, name="episodes", rich_help_panel=flags.LOOK)
+app.add_typer(releases.app, name="releases", rich_help_panel=flags.LOOK)
+app.add_typer(config_command.app, name="config", rich_help_panel=flags.LOOK)
 
 
 def main() -> None:

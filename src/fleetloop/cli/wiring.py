@@ -1,7 +1,8 @@
 """The rooms' parts, built from the configuration. The commands and the demo share it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site, Task
 from fleetloop.hub.client import HttpHub
 from fleetloop.judges.simulator import SimulatorJudge
+from fleetloop.operators.keyboard import KeyboardOperator
 from fleetloop.sim.robot import SimRobot
 from fleetloop.sim.scene import CALM, Disturbance
 from fleetloop.sim.tasks import sim_task
@@ -60,18 +62,35 @@ def clock_from(file: Path | None, *, create_factor: float | None = None) -> Cloc
 
 def build_robot(simulation: SimulationOptions, site: int, clock: Clock) -> SimRobot:
     """A simulated robot at a site."""
-    disturbance = Disturbance(noise=simulation.noise_m) if simulation.disturbed else CALM
     return SimRobot(
-        clock, site, disturbance=disturbance, image_px=simulation.image_px, reset_s=simulation.reset_s
+        clock, site, disturbance=disturbance(simulation), image_px=simulation.image_px, reset_s=simulation.reset_s
     )
 
 
+def disturbance(simulation: SimulationOptions) -> Disturbance:
+    """What happens to a simulated robot."""
+    return Disturbance(noise=simulation.noise_m) if simulation.disturbed else CALM
+
+
 def build_operator(choice: OperatorChoice, robot: SimRobot) -> Operator:
-    """The operator that the configuration names; one that needs an expert gets the robot's own (privileged)."""
+    """The operator that the configuration names; the scripted one gets the robot's own expert (privileged)."""
     options, kind = options_of("operators", choice), plugin("operators", choice.name)
     if choice.name == "scripted":
         return kind(options, robot)  # type: ignore[no-any-return]
+    if choice.name == "keyboard":
+        return kind(options, robot.spec)  # type: ignore[no-any-return]
     return kind(options) if options else kind()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def operator_at(choice: OperatorChoice, robot: SimRobot) -> Iterator[Operator]:
+    """The same, and its terminal is given back at the end, if it has taken one."""
+    operator = build_operator(choice, robot)
+    try:
+        yield operator
+    finally:
+        if isinstance(operator, KeyboardOperator):
+            operator.close()
 
 
 def build_judge(robot: SimRobot) -> SimulatorJudge:

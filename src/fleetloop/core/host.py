@@ -105,6 +105,13 @@ class HostDirectory:
         except FileNotFoundError:
             return Orders(robot)
 
+    def orders_stamp(self, robot: str) -> int:
+        """A number that changes whenever orders arrive for the robot; 0 before the first."""
+        try:
+            return (self.mail / f"{robot}.orders.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _post(self, name: str, data: Mapping[str, Any]) -> None:
         # Replaced at once but not fsynced: mail is worth nothing after a power cut.
         temporary = self.mail / f".{name}.{os.getpid()}"

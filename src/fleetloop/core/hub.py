@@ -28,7 +28,8 @@ class RobotStatus:
     """What a robot's courier tells the hub at every beat. Counts are since the actor started.
 
     Attributes:
-        phase: `waiting` (for a first release), `resetting`, `running` or `stopped`.
+        phase: `waiting` (for a first release), `resetting`, `running` or `stopped`; the fleet view shows `offline`
+            for a robot that has gone silent.
         release: the version that it runs.
         wants_attention: its operator asks for the attention lease.
         operator: the pool that its operator belongs to.

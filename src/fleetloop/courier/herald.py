@@ -1,6 +1,7 @@
 """Speaks for the host's robots: joins them to the fleet, says how they are, brings the hub's orders back."""
 
 from dataclasses import replace
+from math import ceil
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
@@ -24,9 +25,19 @@ class Herald:
         self._registered: dict[str, Registration] = {}
         self._stamps: dict[str, int] = {}
         self._unchanged: dict[str, int] = {}
+        self._wanted: dict[str, bool] = {}
+        self._posted: dict[str, int] = {}
+        self._looks = ceil(options.beat_wall_s / options.look_wall_s)
 
     def step(self) -> float:
-        """Register whoever is new and beat once. Returns the real seconds until the next call."""
+        """Register whoever is new and beat, if it is time or attention can't wait.
+
+        Returns the real seconds until the next call.
+        """
+        self._looks += 1
+        if self._looks * self._options.look_wall_s < self._options.beat_wall_s and not self._attention_changed():
+            return self._options.look_wall_s
+        self._looks = 0
         try:
             self._register()
             self._beat()
@@ -37,7 +48,15 @@ class Herald:
             return self._backoff.failed()
         self._alarms.clear(PART)
         self._backoff.succeeded()
-        return self._options.beat_wall_s
+        return self._options.look_wall_s
+
+    def _attention_changed(self) -> bool:
+        """Whether a robot wants attention that did not at the last beat, or the other way round."""
+        posted = {robot: self._host.status_stamp(robot) for robot in self._wanted}
+        if posted == self._posted:
+            return False
+        self._posted = posted
+        return any(self._wanted.get(status.robot) is not status.wants_attention for status in self._host.statuses())
 
     def _register(self) -> None:
         for registration in self._host.registrations():
@@ -58,6 +77,7 @@ class Herald:
         statuses = [self._with_alarms(status) for status in self._host.statuses() if self._is_heard(status.robot)]
         if not statuses:
             return
+        self._wanted = {status.robot: status.wants_attention for status in statuses}
         for orders in self._hub.beat(statuses):
             self._host.post_orders(orders)
 

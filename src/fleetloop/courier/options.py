@@ -14,6 +14,11 @@ class CourierOptions(BaseModel):
     beat_wall_s: float = Field(
         default=0.25, gt=0, description="real seconds between two beats: statuses up, orders down"
     )
+    look_wall_s: float = Field(
+        default=0.02,
+        gt=0,
+        description="real seconds between two looks for a robot that begins or ceases to want attention; the hub hears that at once",
+    )
     silent_wall_s: float = Field(
         default=5.0,
         gt=0,

@@ -31,6 +31,8 @@ class Doorbell:
 
     def close(self) -> None:
         """Nobody waits any longer. Callable from a signal handler of the loop's thread."""
+        if self._closed:
+            return
         self._silence()
         self._closed = True
         self._wake_soon()

@@ -84,6 +84,8 @@ class Experience:
         """The sealed file and its hash."""
         with self._catalog.reading() as records:
             row = _existing(records, id)
+        if self._objects.size(_object(id)) is None:
+            raise HubRefused("episode", f"{id} was here, but its file is gone", "restore the hub's directory", 410)
         return self._objects.locate(_object(id)), row["hash"]
 
     def list(self, *, task: str, outcome: str, limit: int) -> Sequence[Mapping[str, Any]]:

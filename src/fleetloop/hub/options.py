@@ -12,7 +12,9 @@ class AttentionOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     operators: int = Field(default=1, ge=0, description="people (or scripted stand-ins) in a pool")
-    robots_per_operator: int = Field(default=4, ge=1, description="robots that one operator attends to at once")
+    robots_per_operator: int = Field(
+        default=1, ge=1, description="robots that one operator attends to at once; a person drives one"
+    )
     lease_s: float = Field(
         default=10.0, gt=0, description="clock seconds that a robot stays attended without a beat from its courier"
     )

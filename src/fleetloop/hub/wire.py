@@ -121,9 +121,7 @@ def fleet_from_json(data: Mapping[str, Any]) -> Fleet:
 
 def error_to_json(error: FleetLoopError) -> tuple[int, dict[str, Any]]:
     """HTTP status and body of a refusal."""
-    status = error.status if isinstance(error, HubRefused) else 422
-    if not isinstance(error, (*_PLAIN[:-1], *_REFUSALS)) and type(error) is not FleetLoopError:
-        status = 503
+    status = 503 if isinstance(error, HubUnavailable) else getattr(error, "status", 422)
     body = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "remedy": error.remedy}
     return status, {"error": body}
 

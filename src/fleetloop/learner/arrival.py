@@ -1,29 +1,50 @@
 """What reaches the learner: an episode made ready for the buffer, or news that changes nothing but the cursor."""
 
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 from PIL import Image
 
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.spec import CameraSpec, PolicySpec, check_fit
+from fleetloop.learner.errors import LabelsInvalid
 
 Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An episode with its labels, and per camera the (n, h, w, 3) uint8 images of the n frames that train."""
+    """An episode with its labels, and per camera the (n, h, w, 3) uint8 images of the n frames that train.
+
+    Raises:
+        LabelsInvalid: if the labels don't fit the episode.
+    """
 
     episode: Episode
     labels: FrameLabels
     images: Mapping[str, Images] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        labels, count, id = self.labels, len(self.episode), self.episode.meta.id
+        for name in ("train", "stop", "weight", "indicator"):
+            given = len(getattr(labels, name))
+            if given != count:
+                raise LabelsInvalid(
+                    f"labels.{name}", f"has {given} entries for the {count} frames of {id}", "look at `Algorithm.label`"
+                )
+        frames = np.flatnonzero(labels.train)
+        if ((labels.stop[frames] <= frames) | (labels.stop[frames] > count)).any():
+            raise LabelsInvalid(
+                "labels.stop",
+                f"lies before its own frame or past the end of {id}",
+                "it is one past the last frame whose action may be a target",
+            )
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,7 @@ def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepare
 
     Raises:
         SpecMismatch: if the episode's robot doesn't offer what the policy needs.
+        LabelsInvalid: if the algorithm's labels don't fit the episode.
         EpisodeInvalid: naming a camera whose images can't be decoded.
     """
     check_fit(episode.meta.spec, spec)
@@ -60,7 +82,7 @@ def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepare
 
 def is_held_out(episode: str, share: float) -> bool:
     """Whether a demonstration is kept for measuring. A matter of its id alone, so that every process agrees."""
-    return int.from_bytes(hashlib.blake2b(episode.encode(), digest_size=6).digest(), "big") < share * (1 << 48)
+    return int.from_bytes(blake3(episode.encode()).digest()[:6], "big") < share * (1 << 48)
 
 
 def _decode(episode: Episode, recorded: str, camera: CameraSpec, frames: npt.NDArray[np.intp]) -> Images:

@@ -18,7 +18,6 @@ from fleetloop.core.policy import Batch
 from fleetloop.core.spec import FeatureSpec, PolicySpec
 from fleetloop.learner.arrival import Prepared, is_held_out
 from fleetloop.learner.columns import Column
-from fleetloop.learner.errors import LabelsInvalid
 
 Ids = npt.NDArray[np.int32]
 COVERED_SAMPLES = 32
@@ -30,6 +29,19 @@ class Part(IntEnum):
     OFFLINE = 0
     ONLINE = 1
     HELD_OUT = 2
+
+
+class Fact(IntEnum):
+    """The integers that are kept of a sample: rows of the actions' table, and where it comes from."""
+
+    START = 0
+    STOP = 1
+    INSTRUCTION = 2
+    EPISODE = 3
+    RELEASE = 4
+    FRAME = 5
+    INDICATOR = 6
+    HUMAN = 7
 
 
 @dataclass(frozen=True)
@@ -70,11 +82,8 @@ class ExperienceBuffer:
             for camera in spec.cameras
         }
         self._actions = Column(spec.action.shape, np.float32)
-        self._start, self._stop = Column((), np.int64), Column((), np.int64)  # rows of `_actions`
-        self._weight, self._indicator = Column((), np.float32), Column((), np.int8)
-        self._instruction, self._episode = Column((), np.int64), Column((), np.int32)
-        self._frame, self._release, self._human = Column((), np.int32), Column((), np.int64), Column((), np.bool_)
-        self._draws = Column((), np.int32)
+        self._facts = Column((len(Fact),), np.int64)  # together, because one sample's are read together
+        self._weight, self._draws = Column((), np.float32), Column((), np.int32)
         self._uncovered: list[int] = []
 
     def __len__(self) -> int:
@@ -84,13 +93,8 @@ class ExperienceBuffer:
     # ------------------------------------------------------------------ in
 
     def ingest(self, prepared: Prepared) -> int:
-        """Take an episode in, in place of what was held of it before; returns how many online samples are new.
-
-        Raises:
-            LabelsInvalid: if the labels don't fit the episode.
-        """
+        """Take an episode in, in place of what was held of it before; returns how many online samples are new."""
         episode, labels = prepared.episode, prepared.labels
-        _check(prepared)
         before = self._newest.get(episode.meta.id)
         waiting = before is None or before in self._uncovered
         self.retire(episode.meta.id)
@@ -103,23 +107,15 @@ class ExperienceBuffer:
         self._extend_state(episode, frames)
         for camera, images in prepared.images.items():
             self._images[camera].extend(images)
-        self._start.extend(base + frames)
-        self._stop.extend(base + labels.stop[frames].astype(np.int64))
+        self._facts.extend(self._facts_of(prepared, frames, base))
         self._weight.extend(labels.weight[frames])
-        self._indicator.extend(labels.indicator[frames])
-        instruction = self._instructions.setdefault(episode.meta.instruction, len(self._instructions))
-        self._instruction.extend(np.full(len(frames), instruction))
-        self._episode.extend(np.full(len(frames), len(self.episodes)))
-        self._frame.extend(frames)
-        self._release.extend(episode.column("release")[frames])
-        self._human.extend((episode.source == Source.HUMAN)[frames])
         earlier = self._earlier_draws(before, frames)
         draws = earlier.clip(0)
         self._draws.extend(draws)
         usable = (draws < self._max_replay) | (part is not Part.ONLINE)
         self._parts[task][part].extend(np.arange(held.first, held.last)[usable])
         self._newest[held.id] = len(self.episodes)
-        if waiting and part is Part.ONLINE and self._human.rows[held.first : held.last].any():
+        if waiting and part is Part.ONLINE and self._fact(Fact.HUMAN, held).any():
             self._uncovered.append(len(self.episodes))
         self.episodes.append(held)
         return int((earlier < 0).sum()) if part is Part.ONLINE else 0
@@ -161,12 +157,30 @@ class ExperienceBuffer:
             elif name not in inputs:
                 column.extend(np.full((len(frames), *column.rows.shape[1:]), _unknown_value(column.rows.dtype)))
 
+    def _facts_of(self, prepared: Prepared, frames: Ids, base: int) -> npt.NDArray[np.int64]:
+        """(n, facts): `base` is the row of the episode's first action."""
+        episode, labels = prepared.episode, prepared.labels
+        facts = np.empty((len(frames), len(Fact)), np.int64)
+        facts[:, Fact.START] = base + frames
+        facts[:, Fact.STOP] = base + labels.stop[frames]
+        facts[:, Fact.INSTRUCTION] = self._instructions.setdefault(episode.meta.instruction, len(self._instructions))
+        facts[:, Fact.EPISODE] = len(self.episodes)
+        facts[:, Fact.RELEASE] = episode.column("release")[frames]
+        facts[:, Fact.FRAME] = frames
+        facts[:, Fact.INDICATOR] = labels.indicator[frames]
+        facts[:, Fact.HUMAN] = (episode.source == Source.HUMAN)[frames]
+        return facts
+
+    def _fact(self, fact: Fact, held: Held) -> npt.NDArray[np.int64]:
+        return self._facts.rows[held.first : held.last, fact]
+
     def _earlier_draws(self, before: int | None, frames: Ids) -> Ids:
         """The counts of frames that were held before, under other labels; -1 for the others."""
         draws = np.full(len(frames), -1, np.int32)
         if before is not None:
             span = slice(self.episodes[before].first, self.episodes[before].last)
-            old = dict(zip(self._frame.rows[span].tolist(), self._draws.rows[span].tolist(), strict=True))
+            old_frames = self._fact(Fact.FRAME, self.episodes[before]).tolist()
+            old = dict(zip(old_frames, self._draws.rows[span].tolist(), strict=True))
             draws[:] = [old.get(frame, -1) for frame in frames.tolist()]
         return draws
 
@@ -186,19 +200,20 @@ class ExperienceBuffer:
 
     def gather(self, samples: Ids, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_]) -> Batch:
         """The samples as one batch. Masked targets repeat the last action of their segment."""
-        stop = self._stop.rows[samples][:, None]
-        steps = self._start.rows[samples][:, None] + np.arange(self._spec.horizon)
+        facts = self._facts.rows.take(samples, axis=0)
+        stop = facts[:, Fact.STOP, None]
+        steps = facts[:, Fact.START, None] + np.arange(self._spec.horizon)
         names = list(self._instructions)
-        used, instruction = np.unique(self._instruction.rows[samples], return_inverse=True)
+        used, instruction = np.unique(facts[:, Fact.INSTRUCTION], return_inverse=True)
         return Batch(
             state={name: column.rows.take(samples, axis=0) for name, column in self._state.items()},
             images={name: column.rows.take(samples, axis=0) for name, column in self._images.items()},
             instructions=tuple(names[index] for index in used),
-            instruction=instruction.astype(np.int64),
+            instruction=instruction,
             actions=self._actions.rows.take(np.minimum(steps, stop - 1), axis=0),
             mask=(steps < stop).astype(np.float32),
-            weight=self._weight.rows[samples],
-            indicator=self._indicator.rows[samples],
+            weight=self._weight.rows.take(samples),
+            indicator=facts[:, Fact.INDICATOR].astype(np.int8),
             task=task,
             online=online,
         )
@@ -212,15 +227,15 @@ class ExperienceBuffer:
 
     def episode_ids(self, samples: Ids) -> list[str]:
         """The episodes that these samples come from, each once."""
-        return [self.episodes[index].id for index in np.unique(self._episode.rows[samples])]
+        return [self.episodes[index].id for index in np.unique(self.episode_numbers(samples))]
 
-    def episode_numbers(self, samples: Ids) -> Ids:
-        """(n,) int32: index in `episodes` of each sample's episode."""
-        return self._episode.rows[samples]
+    def episode_numbers(self, samples: Ids) -> npt.NDArray[np.int64]:
+        """(n,) int64: index in `episodes` of each sample's episode."""
+        return self._facts.rows.take(samples, axis=0)[:, Fact.EPISODE]
 
     def releases(self, samples: Ids) -> npt.NDArray[np.int64]:
         """(n,) int64: the release that each frame was recorded under."""
-        return self._release.rows[samples]
+        return self._facts.rows.take(samples, axis=0)[:, Fact.RELEASE]
 
     # ------------------------------------------------------------------ coverage
 
@@ -241,7 +256,7 @@ class ExperienceBuffer:
         return [self.episodes[index].id for index in self._uncovered]
 
     def _enough_drawn(self, held: Held) -> bool:
-        human = self._human.rows[held.first : held.last]
+        human = self._fact(Fact.HUMAN, held) > 0
         drawn = human & (self._draws.rows[held.first : held.last] > 0)
         return int(drawn.sum()) >= min(COVERED_SAMPLES, int(human.sum()))
 
@@ -262,24 +277,6 @@ class ExperienceBuffer:
         for parts in self._parts:
             ids = parts[Part.ONLINE]
             ids.keep(self._draws.rows[ids.rows] < self._max_replay)
-
-
-def _check(prepared: Prepared) -> None:
-    episode, labels = prepared.episode, prepared.labels
-    for name in ("train", "stop", "weight", "indicator"):
-        if len(getattr(labels, name)) != len(episode):
-            raise LabelsInvalid(
-                f"labels.{name}",
-                f"has {len(getattr(labels, name))} entries for {len(episode)} frames",
-                f"look at the algorithm's `label` (episode {episode.meta.id})",
-            )
-    frames = np.flatnonzero(labels.train)
-    if ((labels.stop[frames] <= frames) | (labels.stop[frames] > len(episode))).any():
-        raise LabelsInvalid(
-            "labels.stop",
-            f"lies before its own frame or past the end of episode {episode.meta.id}",
-            "it is one past the last frame whose action may be a target",
-        )
 
 
 def _unknown(feature: FeatureSpec, count: int) -> npt.NDArray[np.generic]:

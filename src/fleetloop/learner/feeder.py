@@ -11,7 +11,7 @@ from pathlib import Path
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Ending, Episode
-from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubUnavailable
+from fleetloop.core.errors import EpisodeInvalid, HubRefused, SpecMismatch
 from fleetloop.core.hub import Event, Hub
 from fleetloop.core.outcome import Annotation, Judge, standing
 from fleetloop.core.recording import SEALED
@@ -50,6 +50,7 @@ class Feeder:
 
         Raises:
             HubUnavailable: call again later; nothing is lost or doubled.
+            LabelsInvalid: the algorithm's labels don't fit an episode.
         """
         room = self._most_waiting - len(self._waiting)
         if room <= 0:
@@ -89,9 +90,7 @@ class Feeder:
             if episode.meta.purpose == "evaluation":
                 return Arrival(seq)
             return Arrival(seq, id, prepare(_judged(episode, said), self._algorithm, self._spec))
-        except HubUnavailable:
-            raise
-        except FleetLoopError as error:
+        except (EpisodeInvalid, SpecMismatch, HubRefused) as error:
             self.refused += 1
             self.alarm = f"episode {id} can't be used: {error}"
             return Arrival(seq, id)

@@ -80,7 +80,6 @@ class Learner:
 
         Raises:
             LossInvalid: the loss can't be trained on.
-            LabelsInvalid: the algorithm's labels don't fit an episode.
             DiskTrouble: the metrics can't be written.
         """
         self.note_published()
@@ -95,9 +94,12 @@ class Learner:
         return now + IDLE_S if self.parked else self._pace.next_at(now)
 
     def _has_nothing_new(self, now: float) -> bool:
-        """Every online sample is used up, or nothing came in for long, or there is nothing at all."""
+        """Nothing came in for long, or there is nothing at all.
+
+        Online samples that are used up don't park it: their draws go to the demonstrations until news comes.
+        """
         buffer, patience = self.parts.buffer, self.options.park_after_s
-        if not buffer.holds(Part.ONLINE) and (self._online_frames > 0 or not buffer.holds(Part.OFFLINE)):
+        if not buffer.holds(Part.ONLINE) and not buffer.holds(Part.OFFLINE):
             return True
         return patience is not None and now - self._last_news > patience
 

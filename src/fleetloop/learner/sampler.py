@@ -133,9 +133,7 @@ class AdaptiveSampler:
     def draw(self, buffer: ExperienceBuffer, step: int, size: int) -> Draw:
         """The global batch of a step; empty if nothing can be drawn."""
         tasks = len(buffer.tasks)
-        held: Ids = np.array(
-            [[len(buffer.part(task, part)) for part in (Part.OFFLINE, Part.ONLINE)] for task in range(tasks)]
-        )
+        held: Ids = np.array([[len(buffer.part(task, part)) for part in _PARTS] for task in range(tasks)])
         if not held.any():
             return Draw(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool))
         u = numbers(self._seed, step, size)
@@ -181,6 +179,9 @@ class AdaptiveSampler:
         self._windows[:known], self._counts[:known] = state["windows"], state["counts"]
 
 
+_PARTS = (Part.OFFLINE, Part.ONLINE)
+
+
 def numbers(seed: int, step: int, slots: int) -> Shares:
     """(slots, 4) in [0, 1): row i depends on seed, step and i alone."""
     return np.random.Generator(np.random.Philox(key=np.array([seed, step], np.uint64))).random((slots, 4))
@@ -201,8 +202,12 @@ def _pick(buffer: ExperienceBuffer, task: npt.NDArray[np.int64], online: npt.NDA
     """Turn numbers in [0, 1) into samples of each slot's part, which must not be empty."""
     samples = np.empty(len(task), np.int32)
     group = 2 * task + online
-    for one in np.unique(group).tolist():
-        slots = np.flatnonzero(group == one)
-        ids = buffer.part(one // 2, Part(one % 2))
-        samples[slots] = ids[(u[slots] * len(ids)).astype(np.intp)]
+    counts = np.bincount(group).tolist()
+    slots = np.argsort(group, kind="stable")
+    ordered, first = u[slots], 0
+    for one, count in enumerate(counts):
+        if count:
+            ids = buffer.part(one // 2, _PARTS[one % 2])
+            samples[slots[first : first + count]] = ids[(ordered[first : first + count] * len(ids)).astype(np.intp)]
+            first += count
     return samples

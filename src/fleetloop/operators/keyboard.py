@@ -82,9 +82,9 @@ class KeyboardOperator:
         if not view.driving:
             self._stance = Stance(measured, self._stance.hand, self._stance.wish)
         keys, self._unfinished = decode(self._unfinished + self._terminal.read())
-        for key in keys:
-            self._stance = self._stance.press(key, self._steps)
         self._stance = self._stance.leashed(measured, self._steps)
+        for key in keys:
+            self._stance = self._stance.press(key, self._steps).leashed(measured, self._steps)
         self.wants_attention = self._stance.wish is not Wish.WATCH
         self._show(view)
         return self._say(view)

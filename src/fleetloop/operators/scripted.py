@@ -1,4 +1,4 @@
-"""A scripted operator: an expert who watches, takes over when the policy errs or dawdles, and hands back when it is safe.
+"""A scripted operator: an expert who watches, takes over when the policy errs or dawdles, and hands back when safe.
 
 It stands in for a person in simulation. It is privileged: its expert reads the simulator's true state, and so does its
 gate. Say so wherever its figures stand.

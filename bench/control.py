@@ -1,0 +1,373 @@
+"""Real time: does an actor miss ticks that an empty loop beside it does not miss?
+
+Real processes on the real clock: a hub, a courier and an actor with a simulated robot, which drives episode after
+episode; a new release every few seconds, and a neighbour on the same host that records large episodes for the courier
+to upload. Beside them a loop with the same period that does nothing. Lateness is how long after its deadline a tick
+began; a tick is missed where the one before ended so late that its own time was over.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fleetloop.actor.options import ActorOptions
+from fleetloop.actor.plan import Assignment
+from fleetloop.actor.recorder import encode_jpeg
+from fleetloop.actor.run import run_actor
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Ending, EpisodeMeta
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.frame import FloatArray, Frame, Observation, Source
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import LearnerLease
+from fleetloop.core.ids import new_id
+from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.recording import Recording
+from fleetloop.core.release import Release
+from fleetloop.core.robot import EpisodeStart, Robot
+from fleetloop.core.spec import CameraSpec, RobotSpec
+from fleetloop.core.task import Task
+from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.run import run_courier
+from fleetloop.hub.client import HttpHub
+from fleetloop.hub.options import HubOptions
+from fleetloop.hub.run import serve
+from fleetloop.judges.simulator import SimulatorJudge
+from fleetloop.learner.export import config_hash, release_weights, statistics_hash
+from fleetloop.operators.absent import AbsentOperator
+from fleetloop.policies.flow import FlowPolicy
+from fleetloop.sim.robot import SimRobot, sim_spec
+from fleetloop.sim.tasks import sim_task
+from fleetloop.weights.codec import encode
+from shared.report import arguments, show, write
+
+RUN, TASK, HOST, NEIGHBOUR = "bench", "restock/shelf", "host-1", "neighbour"
+EPISODE_S, RESET_S = 3.0, 0.5  # short, so that there are many swaps
+NEIGHBOUR_FRAMES, NEIGHBOUR_PX = 200, 224
+START_LIMIT_S = 60.0
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of the bench; times in real seconds."""
+
+    root: Path
+    port: int
+    hz: float
+    seconds: float
+    publish_every: float
+    upload_every: float
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+# ---------------------------------------------------------------------- the processes
+
+
+class Probe:
+    """A clock that notes how late every waking was, and the robot's wrapper that keeps those of the ticks driven."""
+
+    name = "wall"
+
+    def __init__(self) -> None:
+        self._wall, self._late_s = Wall(), 0.0
+        self.ticks: list[tuple[float, float]] = []
+
+    def now(self) -> float:
+        return self._wall.now()
+
+    def wall(self) -> float:
+        return self._wall.wall()
+
+    def sleep_until(self, deadline: float) -> None:
+        self._wall.sleep_until(deadline)
+        self._late_s = self._wall.now() - deadline
+
+    def tick(self) -> None:
+        self.ticks.append((self._wall.now(), self._late_s))
+
+
+class ProbedRobot:
+    """A robot at another rate, whose every tick is noted."""
+
+    def __init__(self, robot: Robot, hz: float, probe: Probe) -> None:
+        self.spec = replace(robot.spec, control_hz=hz)
+        self._robot, self._probe = robot, probe
+
+    def reset(self, task: Task, seed: int) -> EpisodeStart:
+        return self._robot.reset(task, seed)
+
+    def observe(self) -> Observation:
+        return self._robot.observe()
+
+    def act(self, action: FloatArray) -> FloatArray:
+        self._probe.tick()
+        return self._robot.act(action)
+
+    def close(self) -> None:
+        self._robot.close()
+
+
+def serve_hub(plan: Plan) -> None:
+    serve(HubOptions(directory=plan.root / "hub", port=plan.port), Wall(), tasks=[TASK])
+
+
+def carry(plan: Plan) -> None:
+    disk = RealDisk()
+    host = HostDirectory(plan.root / "host", disk)
+    run_courier(host, HttpHub(plan.url), disk=disk, clock=Wall(), options=CourierOptions())
+
+
+def drive(plan: Plan) -> None:
+    probe, disk = Probe(), RealDisk()
+    simulated = SimRobot(probe, site=1, reset_s=RESET_S)
+    task = replace(sim_task(TASK).task, time_limit_s=EPISODE_S)
+    run_actor(
+        Assignment(RUN, "robot-1", HOST, "site-1", (task,)),
+        ProbedRobot(simulated, plan.hz, probe),
+        AbsentOperator(),
+        SimulatorJudge(simulated.success),
+        host=HostDirectory(plan.root / "host", disk),
+        disk=disk,
+        clock=probe,
+        load_policy=lambda release, weights: FlowPolicy.acting(
+            release.policy["config"], release.policy_spec(), weights
+        ),
+        options=ActorOptions(wait_s=0.1),
+    )
+    (plan.root / "actor.json").write_text(json.dumps(probe.ticks))
+
+
+def idle(plan: Plan) -> None:
+    """The empty loop: what the machine itself makes late."""
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    wall, ticks = Wall(), []
+    began, tick = wall.now(), 0
+    while not stopped:
+        deadline = began + tick / plan.hz
+        wall.sleep_until(deadline)
+        now = wall.now()
+        ticks.append((now, now - deadline))
+        tick += 1 + int((now - deadline) * plan.hz)
+    (plan.root / "empty.json").write_text(json.dumps(ticks))
+
+
+# ---------------------------------------------------------------------- what happens meanwhile
+
+
+class Traffic:
+    """Publishes releases as a learner would, and records large episodes as another robot of the host would."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._rng = plan, np.random.default_rng(0)
+        self._hub, self._disk = HttpHub(plan.url), RealDisk()
+        self._spool = HostDirectory(plan.root / "host", self._disk).spool
+        self._policy = FlowPolicy.build({}, replace(sim_spec(), control_hz=plan.hz))
+        self._spec = replace(sim_spec(), cameras=(CameraSpec("top", NEIGHBOUR_PX, NEIGHBOUR_PX),))
+        self._jpeg = _noise_jpeg(self._rng)
+        self._lease: LearnerLease | None = None
+        self.published = self.recorded = 0
+
+    def run(self, until: float) -> None:
+        """Until the given time of the monotonic clock."""
+        next_publish = next_upload = 0.0
+        while (now := time.monotonic()) < until:
+            if now >= next_publish:
+                next_publish = now + self._plan.publish_every
+                self.publish()
+            if now >= next_upload:
+                next_upload = now + self._plan.upload_every
+                self.record()
+            time.sleep(max(0.0, min(next_publish, next_upload, until) - time.monotonic()))
+
+    def publish(self) -> None:
+
+        with torch.no_grad():
+            for weight in self._policy.parameters():
+                weight.add_(torch.randn_like(weight), alpha=1e-3)
+        self._lease = self._hub.renew_lease(self._lease) if self._lease else self._hub.claim_lease("bench")
+        encoded = encode(release_weights(self._policy.state_dict()))
+        for hash, data in encoded.blobs.items():
+            self._hub.put_blob(hash, data)
+        spec = self._policy.spec
+        manifest = Release(
+            run=RUN,
+            step=25 * self.published,
+            parent=self.published,
+            trained_through=0,
+            policy={"name": "flow", "config": self._policy.config},
+            spec=spec.to_json(),
+            spec_hash=spec.hash(),
+            config_hash=config_hash(self._policy.config),
+            statistics_hash=statistics_hash(self._policy.state_dict()),
+            conditions=(),
+            codec=encoded.codec,
+            tensors=encoded.tensors,
+            blobs=encoded.entries,
+            result_hash=encoded.result_hash,
+            clock_s=time.monotonic(),
+        )
+        self._hub.publish(manifest, self._lease)
+        self.published += 1
+
+    def record(self) -> None:
+        recording = Recording(self._disk, self._spool, self._meta())
+        for tick in range(NEIGHBOUR_FRAMES):
+            recording.add(_frame(self._spec, tick, self._rng), {"top": self._jpeg})
+        recording.finish(Ending(Outcome.TIMEOUT, Judge.NOBODY))
+        self.recorded += 1
+
+    def _meta(self) -> EpisodeMeta:
+        id = new_id(time.time(), self._rng)
+        return EpisodeMeta(id, RUN, NEIGHBOUR, "site-2", TASK, "", "online", self._spec)
+
+
+def _noise_jpeg(rng: np.random.Generator) -> bytes:
+    coarse = rng.integers(0, 255, (NEIGHBOUR_PX // 2, NEIGHBOUR_PX // 2, 3), np.uint8)
+    return encode_jpeg(np.asarray(Image.fromarray(coarse).resize((NEIGHBOUR_PX, NEIGHBOUR_PX))), 90)
+
+
+def _frame(spec: RobotSpec, tick: int, rng: np.random.Generator) -> Frame:
+    state = {item.name: rng.integers(0, 9, item.shape).astype(item.dtype) for item in spec.state}
+    observation = Observation(state, 0.0, {}, {"top": 0.0})
+    action = np.zeros(spec.action.shape, np.float32)
+    return Frame(tick, 0.0, 0.0, observation, action, action, Source.POLICY, 0, -1, -1)
+
+
+# ---------------------------------------------------------------------- the bench
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    os.environ.update(ONE_THREAD)  # heeded by the processes started now
+    context = multiprocessing.get_context("spawn")
+    works: Sequence[Callable[[Plan], None]] = (serve_hub, carry, idle, drive)
+    hub, *others = [context.Process(target=work, args=(plan,), name=work.__name__) for work in works]
+    hub.start()
+    reached = HttpHub(plan.url)
+    _until("the hub", lambda: _answers(reached))
+    for process in others:
+        process.start()
+    traffic = Traffic(plan)
+    traffic.publish()
+    try:
+        _until("the first episode", lambda: any(row["robot"] == "robot-1" for row in reached.episodes()))
+        began = time.monotonic()
+        traffic.run(began + plan.seconds)
+        ended = time.monotonic()
+        _stop(reversed(others))  # actor, empty loop, then the courier, which uploads what is left
+        rows = reached.episodes()
+    finally:
+        _stop([*others, hub])
+    actor, empty = (_within(plan.root / f"{name}.json", began, ended) for name in ("actor", "empty"))
+    return {
+        "hz": plan.hz,
+        "seconds": ended - began,
+        "actor": _summary(actor, plan.hz),
+        "empty": _summary(empty, plan.hz),
+        "missed_by_the_actor_alone": _alone(actor, empty, plan.hz),
+        "episodes_driven": sum(row["robot"] == "robot-1" for row in rows),
+        "releases_run": len({row["release_max"] for row in rows if row["robot"] == "robot-1"}),
+        "releases_published": traffic.published,
+        "megabytes_uploaded": sum(row["bytes"] for row in rows) / 1e6,
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def _answers(hub: HttpHub) -> bool:
+    try:
+        hub.fleet()
+    except HubUnavailable:
+        return False
+    return True
+
+
+def _until(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what} did not come within {START_LIMIT_S:.0f} s")
+        time.sleep(0.05)
+
+
+def _stop(processes: Any) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+            process.join(30)
+
+
+def _within(path: Path, began: float, ended: float) -> FloatArray:
+    """(n, 2): when each tick of the measured time began and how late that was, in seconds."""
+    ticks = np.array(json.loads(path.read_text()), np.float64).reshape(-1, 2)
+    return ticks[(ticks[:, 0] >= began) & (ticks[:, 0] < ended)]
+
+
+def _missed(ticks: FloatArray, hz: float) -> Any:
+    return (ticks[:, 1] * hz + 1e-6).astype(int)
+
+
+def _summary(ticks: FloatArray, hz: float) -> dict[str, Any]:
+    p50, p99, p999 = np.percentile(ticks[:, 1] * 1e3, [50, 99, 99.9])
+    worst = float(ticks[:, 1].max() * 1e3)
+    missed = int(_missed(ticks, hz).sum())
+    return {
+        "ticks": len(ticks),
+        "missed": missed,
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "p99.9_ms": float(p999),
+        "worst_ms": worst,
+    }
+
+
+def _alone(actor: FloatArray, empty: FloatArray, hz: float) -> int:
+    """Ticks that the actor missed while the empty loop, within one tick of it, missed none."""
+    excuses = empty[_missed(empty, hz) > 0, 0]
+    misses = _missed(actor, hz)
+    return int(
+        sum(misses[index] for index in np.flatnonzero(misses) if not (abs(excuses - actor[index, 0]) <= 1 / hz).any())
+    )
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", seconds=20.0, hz=20.0, publish_every=4.0, upload_every=2.0)
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        plan = Plan(
+            Path(directory), free.getsockname()[1], said.hz, said.seconds, said.publish_every, said.upload_every
+        )
+        free.close()
+        figures = measure(plan)
+    show(
+        f"lateness of ticks at {plan.hz:g} Hz over {figures['seconds']:.0f} s (real clock)",
+        [{"loop": name, **figures[name]} for name in ("actor", "empty")],
+    )
+    print(
+        f"missed by the actor alone: {figures['missed_by_the_actor_alone']}; meanwhile "
+        f"{figures['episodes_driven']} episodes driven, {figures['releases_published']} releases published, "
+        f"{figures['releases_run']} run, {figures['megabytes_uploaded']:.0f} MB uploaded; "
+        f"load average {figures['load_average']:.1f}"
+    )
+    write(said.report, figures)
+
+
+if __name__ == "__main__":
+    main()

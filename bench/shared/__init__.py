@@ -1,0 +1,1 @@
+"""What the benches share. They print tables and assert nothing."""

@@ -1,0 +1,80 @@
+"""A policy that is to be measured, in a form that another process can be sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleetloop.core.errors import ConfigInvalid
+from fleetloop.core.hub import Hub
+from fleetloop.core.plugins import plugin
+from fleetloop.core.policy import ActingPolicy
+from fleetloop.core.spec import PolicySpec
+from fleetloop.weights.codec import decode, from_safetensors, to_safetensors
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Weights with all that is needed to act by them.
+
+    Attributes:
+        label: for people, e.g. `release 12`.
+        name, config: the policy's plug-in and its configuration.
+        weights: safetensors bytes.
+        release: the version, where it is one; else 0.
+    """
+
+    label: str
+    name: str
+    config: Mapping[str, Any]
+    spec: PolicySpec
+    weights: bytes
+    release: int = 0
+
+    def acting(self) -> ActingPolicy:
+        """Raises ReleaseInvalid if the weights are not this policy's."""
+        weights = from_safetensors(self.weights)
+        return plugin("policies", self.name).acting(self.config, self.spec, weights)  # type: ignore[no-any-return]
+
+    @property
+    def image_px(self) -> int:
+        """The edge of the images that it sees; 0 if it sees none."""
+        return max((camera.height for camera in self.spec.cameras), default=0)
+
+
+def from_base(directory: Path) -> Candidate:
+    """Raises BaseInvalid."""
+    from fleetloop.learner.base import load_base
+    from fleetloop.learner.export import exact_weights
+
+    base = load_base(directory)
+    weights = to_safetensors(exact_weights(base.policy.state_dict()))
+    return Candidate(f"base {directory}", base.name, dict(base.policy.config), base.policy.spec, weights)
+
+
+def from_release(hub: Hub, version: int) -> Candidate:
+    """Fetch and verify. Raises HubRefused, HubUnavailable, ReleaseInvalid."""
+    release = hub.release(version)
+    weights = to_safetensors(decode(release, hub.get_blob))
+    name, config = release.policy["name"], release.policy["config"]
+    return Candidate(f"release {version}", name, config, release.policy_spec(), weights, version)
+
+
+def from_checkpoint(path: Path, base_directory: Path) -> Candidate:
+    """The averaged weights of a learner's checkpoint (`…/checkpoints/step-…`); the base says what they belong to.
+
+    Raises:
+        CheckpointInvalid, BaseInvalid.
+        ConfigInvalid: if the checkpoint is not of a run that started from this base.
+    """
+    from fleetloop.learner.base import load_base
+    from fleetloop.learner.checkpoint import load
+    from fleetloop.learner.export import config_hash
+
+    checkpoint, base = load(path), load_base(base_directory)
+    if checkpoint.config_hash != config_hash(base.policy.config):
+        raise ConfigInvalid("--base", f"{base_directory} is another policy than {path}'s", "name the run's own base")
+    prefix = "trainer.average."
+    arrays = {name.removeprefix(prefix): array for name, array in checkpoint.arrays.items() if name.startswith(prefix)}
+    label = f"checkpoint at step {checkpoint.step}"
+    return Candidate(label, base.name, dict(base.policy.config), base.policy.spec, to_safetensors(arrays))

@@ -1,0 +1,72 @@
+"""`fleetloop demos`: demonstrations to start from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+EXAMPLES = flags.examples(
+    "fleetloop demos record --tasks restock/shelf --episodes 40",
+    "fleetloop demos record --tasks restock/shelf=60,laundry/fold=20 --noise 0.01 --out demonstrations",
+)
+app = typer.Typer(no_args_is_help=True, help="Record demonstrations with the scripted experts.")
+
+
+@app.callback()
+def demos() -> None:
+    """Record demonstrations with the scripted experts."""
+
+
+@app.command(epilog=EXAMPLES)
+def record(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    tasks: flags.Tasks = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Demonstrations of each task that gives no number.")] = 30,
+    out: Annotated[Path | None, typer.Option(help="Where they are written, sealed.", show_default=False)] = None,
+    site: Annotated[int, typer.Option(min=0, help="Seed of the simulated site; 0 is the nominal one.")] = 0,
+    noise: Annotated[float, typer.Option(min=0, max=0.05, help="Actuation noise in metres.")] = 0.0,
+    disturb: Annotated[
+        bool, typer.Option("--disturb/--calm", help="Nudge items, knock grippers, start at random.")
+    ] = False,
+    seed: flags.Seed = 0,
+    processes: flags.Processes = None,
+) -> None:
+    """Let the scripted experts (they are privileged) do the tasks, and keep what succeeds as episodes."""
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import load_config
+
+    wiring.one_thread()
+    chosen = load_config(config, sets or (), {"directories.demonstrations": out, "tasks": flags.split(tasks)})
+    from fleetloop.cli.demonstrations import record_demonstrations
+    from fleetloop.cli.progress import counting
+    from fleetloop.sim.scene import Disturbance
+
+    counts = _counts(chosen.tasks, episodes)
+    disturbance = Disturbance(noise=noise) if disturb else Disturbance(initial_ticks=0, events=0, noise=noise)
+    with counting("recording", sum(counts.values())) as progress:
+        frames = record_demonstrations(
+            chosen.directories.demonstrations,
+            counts,
+            site=site,
+            seed=seed,
+            disturbance=disturbance,
+            image_px=chosen.simulation.image_px,
+            processes=processes,
+            progress=progress,
+        )
+    typer.echo(f"{chosen.directories.demonstrations}: {sum(counts.values())} demonstrations, {frames} frames")
+
+
+def _counts(tasks: tuple[str, ...], episodes: int) -> dict[str, int]:
+    from fleetloop.core.errors import ConfigInvalid
+
+    counts = {}
+    for entry in tasks:
+        task, equals, number = entry.partition("=")
+        if equals and not (number.isdecimal() and int(number)):
+            raise ConfigInvalid("--tasks", f"{entry!r} has no number after the =", "write it as restock/shelf=60")
+        counts[task] = int(number) if equals else episodes
+    return counts

@@ -1,0 +1,146 @@
+"""`fleetloop episodes`: what the fleet has experienced, and what people say about it."""
+
+import getpass
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from fleetloop.cli import flags
+
+app = typer.Typer(no_args_is_help=True, help="List the hub's episodes, look into one, say something about it.")
+
+
+@app.command(
+    "ls",
+    epilog=flags.examples("fleetloop episodes ls --task restock/shelf --outcome failure", "fleetloop episodes ls -n 5"),
+)
+def list_episodes(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    task: Annotated[str, typer.Option(help="Only this task.", show_default=False)] = "",
+    outcome: Annotated[str, typer.Option(help="Only success, failure, timeout or aborted.", show_default=False)] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 30,
+) -> None:
+    """List episodes, newest first."""
+    from fleetloop.cli import tables
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub
+
+    chosen = load_config(config, sets or (), {"hub_url": hub})
+    known = open_hub(chosen.url).episodes(task=task, outcome=outcome, limit=limit)
+    rows = tables.table("id", "robot", "site", "task", "purpose", "outcome", "frames", "takeovers", "release", "behind")
+    for row in known:
+        rows.add_row(
+            row["id"],
+            row["robot"],
+            row["site"],
+            row["task"],
+            row["purpose"],
+            row["outcome"],
+            str(row["frames"]),
+            str(row["interventions"]),
+            str(row["release_max"] or "–"),
+            str(row["staleness"]),
+        )
+    tables.show(rows)
+
+
+@app.command(epilog=flags.examples("fleetloop episodes show 01JD…"))
+def show(
+    episode: Annotated[str, typer.Argument(help="Its id.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+) -> None:
+    """Show what is known of an episode, and what was said about it."""
+    import tempfile
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub
+    from fleetloop.core.episode import Episode
+
+    client = open_hub(load_config(config, sets or (), {"hub_url": hub}).url)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "episode.arrow"
+        client.get_episode(episode, path)
+        recorded = Episode.from_bytes(path.read_bytes())
+    console = Console(soft_wrap=True, highlight=False)
+    for name, value in _facts(recorded).items():
+        console.print(f"[bold]{name:14}[/bold] {value}")
+    for said in client.annotations(episode):
+        claims = {"outcome": said.outcome, "exclude": said.exclude, "quality": said.quality}
+        told = ", ".join(f"{name} {value}" for name, value in claims.items() if value is not None)
+        when = datetime.fromtimestamp(said.wall_s).isoformat(" ", "seconds")
+        console.print(f"[bold]{'said':14}[/bold] {told} ({said.author}, {said.judge}, {when})")
+
+
+@app.command(
+    epilog=flags.examples(
+        "fleetloop episodes annotate 01JD… --outcome failure", "fleetloop episodes annotate 01JD… --exclude"
+    )
+)
+def annotate(
+    episode: Annotated[str, typer.Argument(help="Its id.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="How it really ended: success, failure, timeout, aborted.", show_default=False)
+    ] = None,
+    exclude: Annotated[
+        bool | None, typer.Option("--exclude/--include", help="Keep it out of training.", show_default=False)
+    ] = None,
+    quality: Annotated[
+        float | None, typer.Option(min=0, max=1, help="0 worthless to 1 exemplary.", show_default=False)
+    ] = None,
+    author: Annotated[str | None, typer.Option(help="Who says so; by default you.", show_default=False)] = None,
+) -> None:
+    """State how an episode really ended, or that nobody should learn from it. A person's word stands highest."""
+    import numpy as np
+
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub
+    from fleetloop.core.clock import Wall
+    from fleetloop.core.errors import ConfigInvalid
+    from fleetloop.core.ids import new_id
+    from fleetloop.core.outcome import Annotation, Judge
+
+    if outcome is None and exclude is None and quality is None:
+        raise ConfigInvalid("annotation", "says nothing", "give --outcome, --exclude, --include or --quality")
+    wall_s = Wall().wall()
+    said = {
+        "id": new_id(wall_s, np.random.default_rng()),
+        "episode": episode,
+        "author": author or getpass.getuser(),
+        "judge": Judge.PERSON,
+        "wall_s": wall_s,
+        "outcome": outcome,
+        "exclude": exclude,
+        "quality": quality,
+    }
+    client = open_hub(load_config(config, sets or (), {"hub_url": hub}).url)
+    client.annotate(Annotation.from_json(said))
+    typer.echo(f"noted about {episode}")
+
+
+def _facts(recorded: Any) -> dict[str, Any]:
+    meta, ending = recorded.meta, recorded.meta.ending
+    runs = recorded.interventions()
+    releases = sorted(set(recorded.column("release").tolist()))
+    return {
+        "id": meta.id,
+        "task": f"{meta.task}, “{meta.instruction}”",
+        "robot": f"{meta.robot} at {meta.site}, seed {meta.seed}",
+        "run": f"{meta.run}, {meta.purpose}",
+        "outcome": f"{ending.outcome}, judged by {ending.judge}",
+        "length": f"{len(recorded)} frames at {meta.spec.control_hz:g} Hz, {ending.ticks_missed} ticks missed",
+        "releases": ", ".join(map(str, releases)) or "none",
+        "takeovers": ", ".join(f"{start}–{stop - 1}" for start, stop in runs) or "none",
+        "operator": meta.operator or "nobody",
+        "cameras": ", ".join(camera.name for camera in meta.spec.cameras) or "none",
+    }

@@ -1,0 +1,202 @@
+"""How well a policy, or the scripted expert, does: fresh episodes at given sites, counted, with intervals."""
+
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from fleetloop.actor.options import ActorOptions
+from fleetloop.actor.rollout import rollout
+from fleetloop.cli.candidate import Candidate
+from fleetloop.cli.shards import pieces, spread
+from fleetloop.cli.stage import ExpertOperator, Stage
+from fleetloop.core.outcome import Outcome
+from fleetloop.judges.simulator import SimulatorJudge
+from fleetloop.sim.scene import DISTURBED, Disturbance
+from fleetloop.sim.tasks import sim_task
+
+Z95 = 1.959964
+INFERENCE_DELAY_TICKS = 1
+EVALUATION = 0xE7A1  # keeps these draws apart from the fleet's
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One episode to be tried. `number` counts the episodes of a task."""
+
+    task: str
+    site: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How it went. `ticks` is its length; `cpu_s` what it cost, reset not included."""
+
+    task: str
+    site: int
+    seed: int
+    instruction: str
+    success: bool
+    ticks: int
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """Successes of `episodes`, with the Wilson 95 % interval; the lengths are in control ticks, of the successes."""
+
+    episodes: int
+    successes: int
+    rate: float
+    low: float
+    high: float
+    ticks_mean: float
+    ticks_p95: float
+    ticks_per_cpu_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Trials of one task for one process. No candidate: the expert."""
+
+    candidate: Candidate | None
+    trials: Sequence[Trial]
+    seed: int
+    disturbance: Disturbance
+    shuffle_instructions: bool
+    options: ActorOptions
+
+
+def evaluate(
+    candidate: Candidate | None,
+    tasks: Iterable[str],
+    sites: Sequence[int],
+    episodes: int,
+    *,
+    seed: int = 0,
+    disturbance: Disturbance = DISTURBED,
+    processes: int | None = None,
+    shuffle_instructions: bool = False,
+    options: ActorOptions | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[Tried]:
+    """Try each task `episodes` times, the sites in turn; ordered by task, then number. No candidate: the expert.
+
+    The resets depend on the seed, the task and the number alone, so that candidates meet the same scenes.
+
+    Args:
+        shuffle_instructions: tell the policy what another reset of the same task at that site would have said. Who
+            heeds words then fails where the words differ.
+        progress: told how many trials have just been done.
+
+    Raises:
+        UnknownName: for a task that is not simulated.
+    """
+    options = options or ActorOptions(takeover_grace=1)
+    work: list[_Piece] = []
+    for task in tasks:
+        sim_task(task)
+        # Trials at one site together: a process then compiles a scene once.
+        trials = sorted((Trial(task, sites[n % len(sites)], n) for n in range(episodes)), key=lambda item: item.site)
+        work += [
+            _Piece(candidate, part, seed, disturbance, shuffle_instructions, options)
+            for part in pieces(trials, processes)
+        ]
+    done: list[tuple[Trial, Tried]] = []
+    for results in spread(_try, work, processes, preload=("torch",) if candidate else ()):
+        done += results
+        progress(len(results))
+    order = list(dict.fromkeys(piece.trials[0].task for piece in work))
+    done.sort(key=lambda item: (order.index(item[0].task), item[0].number))
+    return [tried for _, tried in done]
+
+
+def scores(results: Iterable[Tried]) -> dict[str, Score]:
+    """By task, in the order in which `evaluate` returns them."""
+    return {task: score(list(group)) for task, group in groupby(results, key=lambda item: item.task)}
+
+
+def score(results: Sequence[Tried]) -> Score:
+    successes = [item for item in results if item.success]
+    low, high = wilson(len(successes), len(results))
+    ticks = np.array([item.ticks for item in successes] or [0])
+    cpu_s = sum(item.cpu_s for item in results)
+    return Score(
+        episodes=len(results),
+        successes=len(successes),
+        rate=len(successes) / len(results),
+        low=low,
+        high=high,
+        ticks_mean=float(ticks.mean()),
+        ticks_p95=float(np.percentile(ticks, 95)),
+        ticks_per_cpu_s=sum(item.ticks for item in results) / cpu_s if cpu_s else 0.0,
+    )
+
+
+def wilson(successes: int, episodes: int) -> tuple[float, float]:
+    """The Wilson score interval of a success rate, at 95 %."""
+    if episodes == 0:
+        return 0.0, 1.0
+    rate, z2 = successes / episodes, Z95**2
+    centre = (rate + z2 / (2 * episodes)) / (1 + z2 / episodes)
+    half = Z95 / (1 + z2 / episodes) * math.sqrt(rate * (1 - rate) / episodes + z2 / (4 * episodes**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def report(results: Mapping[str, Score]) -> dict[str, Any]:
+    """As JSON: each task, and the average over tasks."""
+    rates = [item.rate for item in results.values()]
+    return {"tasks": {task: item.to_json() for task, item in results.items()}, "average": float(np.mean(rates))}
+
+
+def _try(piece: _Piece) -> list[tuple[Trial, Tried]]:
+    policy = piece.candidate.acting() if piece.candidate else None
+    if policy is not None:
+        import torch
+
+        torch.set_num_threads(1)
+    image_px = piece.candidate.image_px if piece.candidate else 0
+    done = []
+    for site, trials in groupby(piece.trials, key=lambda item: item.site):
+        stage = Stage(site, piece.disturbance, image_px)
+        done += [(trial, _try_one(piece, stage, trial, policy)) for trial in trials]
+        stage.close()
+    return done
+
+
+def _try_one(piece: _Piece, stage: Stage, trial: Trial, policy: Any) -> Tried:
+    task = sim_task(trial.task).task
+
+    def seeds(other: int) -> int:
+        name = zlib.crc32(trial.task.encode())
+        return int(np.random.default_rng((EVALUATION, piece.seed, name, trial.number, other)).integers(2**31))
+
+    stage.instruction = stage.other_instruction(task, seeds) if piece.shuffle_instructions else ""
+    result = rollout(
+        stage,
+        policy,
+        task,
+        seeds(0),
+        judge=SimulatorJudge(stage.robot.success),
+        operator=None if policy else ExpertOperator(stage.robot),
+        inference_delay_ticks=INFERENCE_DELAY_TICKS,
+        options=piece.options,
+    )
+    return Tried(
+        trial.task,
+        trial.site,
+        seeds(0),
+        result.instruction,
+        result.outcome is Outcome.SUCCESS,
+        result.ticks,
+        time.process_time() - stage.began_cpu_s,
+    )

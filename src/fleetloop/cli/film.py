@@ -1,0 +1,75 @@
+"""One episode as a film: of the scripted expert or of a policy."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetloop.actor.executor import ChunkExecutor
+from fleetloop.actor.inference import ImmediateInference, Pilot
+from fleetloop.actor.options import ActorOptions
+from fleetloop.cli.candidate import Candidate
+from fleetloop.cli.evaluation import INFERENCE_DELAY_TICKS
+from fleetloop.cli.stage import Stage
+from fleetloop.core.errors import ConfigInvalid, SystemMissing
+from fleetloop.sim.render import FORMATS, NoGL, record
+from fleetloop.sim.robot import CAMERAS
+from fleetloop.sim.scene import CALM, DISTURBED
+from fleetloop.sim.tasks import sim_task
+
+Act = Callable[[], npt.NDArray[np.float64]]
+
+
+def film(
+    task_id: str,
+    candidate: Candidate | None,
+    path: Path,
+    *,
+    site: int = 0,
+    seed: int = 0,
+    disturb: bool = False,
+    px: int = 320,
+    cameras: Sequence[str] = ("front",),
+) -> tuple[str, bool]:
+    """Film an episode; without a candidate, the expert's. Returns the instruction and whether the task succeeded.
+
+    Raises:
+        UnknownName: for a task that is not simulated.
+        ConfigInvalid: for a camera or a file format that there isn't.
+        SystemMissing: if there is no OpenGL.
+    """
+    task = sim_task(task_id).task
+    if path.suffix not in FORMATS:
+        raise ConfigInvalid("--out", f"{path} is no film", f"let it end in {' or '.join(FORMATS)}")
+    known = ("front", *CAMERAS)
+    if not cameras or not set(cameras) <= set(known):
+        raise ConfigInvalid("--cameras", f"{', '.join(cameras)!r} is unknown", f"known: {', '.join(known)}")
+    stage = Stage(site, DISTURBED if disturb else CALM, candidate.image_px if candidate else 0)
+    start = stage.reset(task, seed)
+    act = _policy(candidate, stage, start.instruction, seed) if candidate else _expert(stage)
+    try:
+        success = record(stage.robot.scene, act, path, seconds=task.time_limit_s, cameras=cameras, px=px)
+    except NoGL as error:
+        raise SystemMissing("OpenGL", str(error)) from error
+    return start.instruction, success
+
+
+def _expert(stage: Stage) -> Act:
+    return lambda: stage.robot.action().reshape(2, 5).astype(float)
+
+
+def _policy(candidate: Candidate, stage: Stage, instruction: str, seed: int) -> Act:
+    executor = ChunkExecutor(ImmediateInference(INFERENCE_DELAY_TICKS), ActorOptions().lead)
+    executor.start(Pilot(candidate.acting(), candidate.release, np.random.default_rng(seed)), instruction)
+    waited = 0
+    while not executor.await_first(waited, stage.observe()):
+        waited += 1
+    ticks = iter(range(10**9))
+
+    def act() -> npt.NDArray[np.float64]:
+        due = executor.advance(next(ticks), stage.observe())
+        assert due is not None, "with a delay shorter than a chunk there always is a next action"
+        return due.action.reshape(2, 5).astype(float)
+
+    return act

@@ -1,0 +1,29 @@
+"""Which policy a command means: `--release`, `--base`, `--checkpoint`. One of them must be named."""
+
+from pathlib import Path
+
+from fleetloop.cli.candidate import Candidate, from_base, from_checkpoint, from_release
+from fleetloop.cli.config import FleetConfig
+from fleetloop.cli.wiring import open_hub
+from fleetloop.core.errors import ConfigInvalid
+
+
+def named_candidate(
+    config: FleetConfig, *, release: int | None = None, base: Path | None = None, checkpoint: Path | None = None
+) -> Candidate:
+    """A checkpoint needs the base that its run started from: `base`, or else the configuration's.
+
+    Raises:
+        ConfigInvalid: if none is named, or more than one.
+        HubRefused, HubUnavailable, ReleaseInvalid, BaseInvalid, CheckpointInvalid.
+    """
+    if checkpoint is not None and release is None:
+        return from_checkpoint(checkpoint, base or config.directories.base)
+    if (release is None) == (base is None):
+        raise ConfigInvalid(
+            "policy", "it takes exactly one to be measured", "name it with --release, --base or --checkpoint"
+        )
+    if release is not None:
+        return from_release(open_hub(config.url), release)
+    assert base is not None
+    return from_base(base)

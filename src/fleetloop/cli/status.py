@@ -1,0 +1,110 @@
+"""`fleetloop status`: the fleet as it is now."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from fleetloop.core.hub import Fleet, Member
+
+EXAMPLES = flags.examples("fleetloop status", "fleetloop status --once --hub http://127.0.0.1:8900")
+
+
+def status(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    once: Annotated[bool, typer.Option("--once", help="Print it once instead of watching.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Real seconds between two looks.")] = 1.0,
+) -> None:
+    """Show who is in the fleet, what they do and what they run. Live, until Ctrl-C."""
+    from rich.live import Live
+
+    from fleetloop.cli import tables
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub
+    from fleetloop.core.clock import Wall
+    from fleetloop.core.errors import HubUnavailable
+
+    chosen = load_config(config, sets or (), {"hub_url": hub})
+    client, wall = open_hub(chosen.url), Wall()
+    if once:
+        tables.show(fleet_view(client.fleet()))
+        return
+    shown: RenderableType = fleet_view(client.fleet())
+    try:
+        with Live(shown, auto_refresh=False) as live:
+            while True:
+                wall.sleep_until(wall.now() + every)
+                try:
+                    shown = fleet_view(client.fleet())
+                    live.update(shown, refresh=True)
+                except HubUnavailable as error:
+                    live.update(f"[red]{error}", refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def fleet_view(fleet: "Fleet") -> "RenderableType":
+    """The fleet as a table, with a line about the learner beneath."""
+    from rich.console import Group
+
+    from fleetloop.cli import tables
+
+    rows = tables.table(
+        "robot",
+        "site",
+        "phase",
+        "task",
+        "release",
+        "behind",
+        "episodes",
+        "success",
+        "takeovers",
+        "human",
+        "missed",
+        "operator",
+        title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · edge {fleet.edge} · stable {fleet.stable}",
+    )
+    alarms = []
+    for member in fleet.members:
+        rows.add_row(*_row(member, fleet))
+        if member.status and member.status.alarm:
+            alarms.append(f"[red]{member.registration.robot}: {member.status.alarm}")
+    if fleet.learner and fleet.learner.alarm:
+        alarms.append(f"[red]learner: {fleet.learner.alarm}")
+    return Group(rows, _learner_line(fleet), *alarms)
+
+
+def _row(member: "Member", fleet: "Fleet") -> list[str]:
+    name, site, status = member.registration.robot, member.registration.site, member.status
+    if status is None:
+        return [name, site, "[red]silent"]
+    colour = {"running": "green", "offline": "red", "stopped": "dim"}.get(status.phase, "yellow")
+    return [
+        name,
+        site,
+        f"[{colour}]{status.phase}",
+        status.task,
+        str(status.release or "–"),
+        str(fleet.stable - status.release),
+        str(status.episodes),
+        f"{status.successes / status.episodes:.2f}" if status.episodes else "–",
+        str(status.interventions),
+        f"{status.frames_human / status.frames:.0%}" if status.frames else "–",
+        str(status.ticks_missed),
+        member.orders.attendant or ("waits" if status.wants_attention else ""),
+    ]
+
+
+def _learner_line(fleet: "Fleet") -> str:
+    learner = fleet.learner
+    if learner is None:
+        return "[yellow]no learner has reported yet"
+    state = "parked" if learner.parked else f"at step {learner.step}"
+    silent = f", silent for {fleet.learner_silent_s:.0f} s" if fleet.learner_silent_s > 10 else ""
+    return f"learner: run {learner.run}, {state}, release {learner.release}, {learner.lag_s:.1f} s behind{silent}"

@@ -1,0 +1,21 @@
+"""Tables as the commands print them."""
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+UNBOUNDED = 160  # columns, where the output is no terminal and nobody has to fold it
+
+
+def table(*heads: str, title: str | None = None) -> Table:
+    """An empty table; its first column is never cut."""
+    made = Table(*heads, title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    made.columns[0].no_wrap = True
+    made.columns[0].overflow = "ignore"
+    return made
+
+
+def show(what: RenderableType) -> None:
+    """Print it on stdout."""
+    console = Console()
+    (console if console.is_terminal else Console(width=UNBOUNDED)).print(what)

@@ -1,0 +1,143 @@
+"""The whole loop as a user runs it: four processes, killed one after the other. The fleet carries on.
+
+The tests share one fleet and run in the order in which they stand; each leaves it complete.
+"""
+
+import json
+
+import pytest
+from fleet_world import ROBOT, FleetProcesses, until
+from typer.testing import CliRunner
+
+from fleetloop.cli.main import app
+from fleetloop.core.episode import Episode
+
+pytestmark = pytest.mark.xdist_group("loop")
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """A fleet in which a first release drives the robot."""
+    directory = tmp_path_factory.mktemp("fleet")
+    world = FleetProcesses(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        for command in ("demos record --episodes 3 --noise 0.003 -j 1", "pretrain"):
+            result = CliRunner().invoke(app, command.split())
+            assert result.exit_code == 0, result.output
+    try:
+        world.start("hub")
+        until(lambda: "serves" in world.said("hub"), "the hub serves")
+        for name in ("actor", "courier", "learner"):
+            world.start(name)
+        yield world
+    finally:
+        world.clean_up()
+
+
+def test_an_episode_reaches_the_learner_and_a_release_the_actor(fleet):
+    first = until(lambda: (status := fleet.robot()) and status.release, "the actor runs a release")
+    until(lambda: fleet.hub.episodes(outcome="success") or fleet.hub.episodes(outcome="timeout"), "an episode arrives")
+    until(lambda: fleet.view().learner.cursor >= 1, "the learner has taken it in")
+    until(lambda: fleet.robot().release > first, "a newer release reaches the actor")
+    until(lambda: any(release.covers for release in fleet.hub.releases()), "a release covers the corrections")
+    assert sum(row["frames_human"] for row in fleet.hub.episodes()) > 0
+
+
+def test_a_killed_learner_goes_on_from_its_checkpoint(fleet):
+    until(lambda: list((fleet.directory / "learner" / "checkpoints").glob("step-*")), "a checkpoint is there")
+    fleet.kill("learner")
+    before, newest = fleet.episodes(), fleet.view().edge
+    until(lambda: set(fleet.episodes()) - set(before), "robots go on without a learner")
+
+    fleet.start("learner")
+    until(lambda: "going on from step" in fleet.said("learner"), "the learner goes on")
+    release = until(lambda: (edge := fleet.view().edge) > newest and fleet.hub.release(edge), "it publishes again")
+    assert release.parent >= 1
+    until(lambda: fleet.view().learner.cursor >= len(before), "what came meanwhile is taken in")
+    rows = map(json.loads, (fleet.directory / "learner" / "metrics.jsonl").open())
+    steps = [row["step"] for row in rows if row["kind"] == "step"]
+    assert steps == sorted(set(steps)), "the curve goes on where it was"
+
+
+def test_an_actor_killed_mid_episode_leaves_it_aborted_and_goes_on(fleet):
+    def running():
+        status = fleet.robot()
+        return status.phase == "running" and status.episode
+
+    under_way = until(running, "an episode is under way")
+    partial = fleet.directory / "host" / "spool" / f"{under_way}.partial"
+    until(lambda: partial.exists() and partial.stat().st_size > 0 or under_way in fleet.episodes(), "it is on the disk")
+    fleet.kill("actor")
+    outcome = until(lambda: fleet.episodes().get(under_way), "what there is of it arrives")
+    if outcome != "aborted":
+        pytest.skip("the episode ended in the instant before the actor was killed")
+    before = fleet.episodes()
+
+    fleet.start("actor")
+    until(lambda: {id: end for id, end in fleet.episodes().items() if id not in before}, "the robot goes on")
+
+
+def test_a_killed_courier_loses_nothing_of_the_spool(fleet):
+    before = fleet.episodes()
+    fleet.kill("courier")
+    waiting = until(lambda: list((fleet.directory / "host" / "spool").glob("*.partial")), "the robot records on")
+    ids = {path.stem for path in waiting}
+
+    fleet.start("courier")
+    until(lambda: ids <= set(fleet.episodes()), "what waited arrives")
+    assert set(before) <= set(fleet.episodes())
+
+
+def test_a_killed_hub_comes_back_with_all_that_it_acknowledged(fleet):
+    acknowledged, release = fleet.episodes(), fleet.view().stable
+    fleet.kill("hub")
+    mail = fleet.directory / "host" / "mail" / f"{ROBOT}.status.json"
+
+    def count() -> int:
+        return json.loads(mail.read_text())["episodes"]
+
+    so_far = count()
+    until(lambda: count() > so_far, "the robot drives on without a hub")
+
+    fleet.start("hub")
+    until(lambda: fleet.said("hub").count("serves") == 2, "the hub serves again")
+    known = fleet.episodes()
+    assert {id: known[id] for id in acknowledged} == acknowledged
+    assert fleet.view().stable >= release
+    until(lambda: len(set(fleet.episodes()) - set(acknowledged)) >= 2, "what was recorded meanwhile arrives")
+    until(lambda: fleet.view().stable > release, "releases come out again")
+    until(lambda: fleet.robot().release > release, "and reach the robot")
+
+
+def test_people_can_look_into_it_and_say_something(fleet, monkeypatch):
+    monkeypatch.chdir(fleet.directory)
+
+    def told(command: str) -> str:
+        result = CliRunner().invoke(app, command.split())
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert ROBOT in told("status --once")
+    episode = fleet.hub.episodes()[0]["id"]
+    assert episode in told("episodes ls")
+    told(f"episodes annotate {episode} --outcome failure --author ada")
+    assert "outcome failure (ada, person" in told(f"episodes show {episode}")
+    assert episode in told("episodes ls --outcome failure")
+    version = fleet.view().stable
+    assert str(version) in told("releases ls")
+    assert "right.grip" in told(f"replay {episode} --release {version}")
+    assert "restock/shelf" in told(f"eval --release {version} --episodes 1 -j 1 --report figures.json")
+    figures = json.loads((fleet.directory / "figures.json").read_text())
+    assert figures["tasks"]["restock/shelf"]["episodes"] == 1
+
+
+def test_all_end_in_order_when_they_are_told_to(fleet):
+    running = fleet.robot().episode
+    for name in ("actor", "courier", "learner", "hub"):
+        assert fleet.end(name) == 0, fleet.said(name)
+    assert not fleet.spooled(), "the courier has uploaded everything"
+    kept = {path.stem for path in (fleet.directory / "hub").rglob("*.arrow")}
+    assert not running or running in kept or not kept
+    for path in (fleet.directory / "hub").rglob("*.arrow"):
+        assert Episode.open(path).meta.run == "run"

@@ -1,0 +1,391 @@
+"""A person at a real (pseudo-)terminal: what the keys mean, what the robot is sent, how the terminal is left."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetloop.core.errors import SpecMismatch, SystemMissing
+from fleetloop.core.frame import Observation
+from fleetloop.core.operator import Drive, HandBack, Mark, View
+from fleetloop.core.outcome import Outcome
+from fleetloop.core.spec import FeatureSpec, RobotSpec
+from fleetloop.operators.keyboard import KeyboardOperator, KeyboardOptions
+from fleetloop.operators.keys import KEYS, decode
+from fleetloop.operators.terminal import Terminal
+
+PATIENCE_S = 30.0
+HANDS = FeatureSpec("hands", (2, 7), fields=("opening", "x", "y", "z", "sin_yaw", "cos_yaw", "grip"))
+ROBOT = RobotSpec("grippers", (HANDS,), FeatureSpec("action", (10,)), 20.0)
+MEASURED = np.array([[0.1, 0.2, 0.3, 0.5, -1], [-0.1, 0.0, 0.4, -0.2, 1]], np.float32)
+ARROWS = {"up": b"\x1b[A", "down": b"\x1b[B", "right": b"\x1bOC", "left": b"\x1bOD"}
+BYTES = {"space": b" ", "tab": b"\t", **ARROWS}
+
+
+def view(
+    *, attention: bool = True, driving: bool = False, measured: np.ndarray = MEASURED, elapsed: float = 0.1
+) -> View:
+    x, y, z, yaw, grip = measured.T
+    hands = np.stack([np.full(2, 0.05), x, y, z, np.sin(yaw), np.cos(yaw), grip], 1).astype(np.float32)
+    return View(7, Observation({"hands": hands}, 0.0), None, attention, driving, elapsed)
+
+
+class Person:
+    """Somebody at a terminal of their own. `far` is where they type and read."""
+
+    def __init__(self) -> None:
+        self.far, self.near = pty.openpty()
+        self.terminal = Terminal(os.ttyname(self.near))
+        self.operator = KeyboardOperator(KeyboardOptions(), ROBOT, self.terminal)
+
+    def type(self, *keys: str) -> None:
+        """The terminal hands them over in its own time: wait until they can be read."""
+        os.write(self.far, b"".join(BYTES.get(key, key.encode()) for key in keys))
+        assert select.select([self.near], [], [], PATIENCE_S)[0]
+
+    def driving(self, *keys: str, measured: np.ndarray = MEASURED) -> np.ndarray:
+        """The set-points, (2, 5), after these keys at the wheel."""
+        self.type("t")
+        assert isinstance(self.operator.watch(view(measured=measured)), Drive)
+        if keys:
+            self.type(*keys)
+        said = self.operator.watch(view(driving=True, measured=measured))
+        assert isinstance(said, Drive)
+        assert said.action.dtype == np.float32
+        return said.action.reshape(2, 5)
+
+    def sees(self) -> str:
+        return read_all(self.far).decode()
+
+
+@pytest.fixture
+def person() -> Iterator[Person]:
+    person = Person()
+    yield person
+    person.operator.close()
+    for file in (person.far, person.near):
+        os.close(file)
+
+
+@pytest.fixture
+def far_and_near() -> Iterator[tuple[int, int]]:
+    files = pty.openpty()
+    yield files
+    for file in files:
+        os.close(file)
+
+
+# ---------------------------------------------------------------------- keys
+
+
+@given(
+    typed=st.lists(st.sampled_from([*b"wasd rfqe\ttbynX?", *b"\x1b[OA1;~"])).map(bytes),
+    cuts=st.sets(st.integers(0, 40)),
+)
+def test_keys_are_the_same_however_they_arrive(typed, cuts):
+    whole, _ = decode(typed)
+    names, unfinished, edges = [], b"", sorted({0, len(typed), *(cut for cut in cuts if cut < len(typed))})
+    for start, stop in pairwise(edges):
+        more, unfinished = decode(unfinished + typed[start:stop])
+        names += more
+    assert names == whole
+
+
+def test_every_key_of_the_table_can_be_typed():
+    typed = b"".join(BYTES.get(key, key.encode()) for key in KEYS)
+    assert decode(typed) == (list(KEYS), b"")
+
+
+def test_capitals_count_and_strange_keys_do_not():
+    assert decode(b"W\x1b[3~5\x1b[15;2R\xc3\xa9\x00\x1bd") == (["w", "d"], b"")
+
+
+# ---------------------------------------------------------------------- driving
+
+STEPS = {
+    "d": (0, 0.01), "a": (0, -0.01), "w": (1, 0.01), "s": (1, -0.01), "r": (2, 0.01), "f": (2, -0.01),
+    "q": (3, 0.1), "e": (3, -0.1), "right": (0, 0.01), "left": (0, -0.01), "up": (1, 0.01), "down": (1, -0.01),
+    "space": (4, 2.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", STEPS)
+def test_a_key_moves_one_gripper_along_one_axis(person, key):
+    axis, step = STEPS[key]
+    wanted = MEASURED.copy()
+    wanted[0, axis] += step
+    assert person.driving(key) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_tab_turns_to_the_other_gripper_and_back(person):
+    wanted = MEASURED.copy()
+    wanted[1] += [0, 0, 0.02, 0, -2]
+    wanted[0, 0] -= 0.01
+    assert person.driving("tab", "r", "r", "space", "tab", "a") == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_takeover_leaves_the_grippers_as_they_are(person):
+    assert person.driving() == pytest.approx(MEASURED, abs=1e-6)
+
+
+def test_a_set_point_stays_while_the_gripper_follows_or_sags(person):
+    first = person.driving("d", "w")
+    sagged = MEASURED - np.array([0.02, 0, 0.01, 0, 0], np.float32)
+    assert person.operator.watch(view(driving=True, measured=sagged)).action.reshape(2, 5) == pytest.approx(first)
+
+
+def test_a_blocked_gripper_is_not_pushed_ever_harder(person):
+    keys = ["d"] * 50 + ["q"] * 50
+    wanted = MEASURED.copy()
+    wanted[0] += [0.05, 0, 0, 0.3, 0]
+    assert person.driving(*keys) == pytest.approx(wanted, abs=1e-6)
+    person.type("a")
+    answer = person.operator.watch(view(driving=True)).action
+    assert answer[0] == pytest.approx(MEASURED[0, 0] + 0.04)
+
+
+def test_a_gripper_turns_across_half_a_turn(person):
+    turned = MEASURED.copy()
+    turned[0, 3] = np.pi - 0.05
+    yaw = person.driving("q", measured=turned)[0, 3]
+    assert yaw == pytest.approx(np.pi + 0.05, abs=1e-5)
+    turned[0, 3] = -np.pi + 0.03
+    assert person.operator.watch(view(driving=True, measured=turned)).action[3] == pytest.approx(
+        -np.pi + 0.05, abs=1e-5
+    )
+
+
+def test_nothing_is_said_before_a_takeover(person):
+    person.type("d", "w", "space", "b")
+    assert person.operator.watch(view()) is None
+    assert not person.operator.wants_attention
+    assert person.driving() == pytest.approx(MEASURED, abs=1e-6)
+
+
+def test_without_attention_the_person_waits(person):
+    person.type("t")
+    assert person.operator.watch(view(attention=False)) is None
+    assert person.operator.wants_attention
+    person.type("d", "d")
+    assert person.operator.watch(view(attention=False)) is None
+    assert person.operator.watch(view()).action == pytest.approx(MEASURED.flatten(), abs=1e-6)
+
+
+def test_after_lost_attention_driving_goes_on_from_where_the_robot_is(person):
+    person.driving("d", "d")
+    assert person.operator.watch(view(attention=False, driving=True)) is None
+    moved = MEASURED + np.array([0, 0.2, 0, 0, 0], np.float32)
+    assert person.operator.watch(view(attention=False, measured=moved)) is None
+    assert person.operator.watch(view(measured=moved)).action == pytest.approx(moved.flatten(), abs=1e-6)
+
+
+def test_b_hands_back(person):
+    person.driving("d")
+    person.type("b")
+    assert person.operator.watch(view(driving=True)) == HandBack()
+    assert not person.operator.wants_attention
+    assert person.operator.watch(view()) is None
+
+
+@pytest.mark.parametrize(("key", "outcome"), [("y", Outcome.SUCCESS), ("n", Outcome.FAILURE)])
+def test_y_and_n_end_the_episode_once_there_is_attention(person, key, outcome):
+    person.type(key)
+    assert person.operator.watch(view(attention=False)) is None
+    assert person.operator.wants_attention
+    assert person.operator.watch(view()) == Mark(outcome)
+
+
+def test_a_mark_can_be_taken_back_until_then(person):
+    person.type("y")
+    person.operator.watch(view(attention=False))
+    person.type("b")
+    assert person.operator.watch(view()) is None
+
+
+def test_what_was_typed_for_the_last_episode_does_not_end_the_next(person):
+    person.driving("tab")
+    person.type("y", "y")
+    person.operator.start("the next")
+    assert not person.operator.wants_attention
+    assert person.operator.watch(view()) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (replace(ROBOT, state=()), "the robot offers none"),
+        (replace(ROBOT, state=(replace(HANDS, fields=("x", "y", "z")),)), "sin_yaw.*the robot offers x, y, z"),
+        (replace(ROBOT, action=FeatureSpec("joints", (7,))), r"joints: the keyboard sends \[10\].*takes \[7\]"),
+    ],
+)
+def test_another_kind_of_robot_is_refused(person, spec, says):
+    with pytest.raises(SpecMismatch, match=says):
+        KeyboardOperator(KeyboardOptions(), spec, person.terminal)
+
+
+# ---------------------------------------------------------------------- the terminal
+
+
+def test_the_screen_says_who_drives_and_which_keys_there_are(person):
+    person.operator.start("fold the towel")
+    person.operator.watch(view(elapsed=0.42))
+    seen = person.sees()
+    assert "t take over" in seen
+    assert "42% · the policy drives; t takes over · fold the towel" in seen
+    person.type("t", "tab")
+    person.operator.watch(view(attention=False))
+    assert "waits for attention" in person.sees()
+    person.operator.watch(view())
+    assert "you drive gripper 2, closed" in person.sees()
+
+
+def test_a_line_is_cut_to_the_window(person):
+    termios.tcsetwinsize(person.near, (24, 30))
+    person.operator.start("a very long instruction indeed")
+    person.operator.watch(view())
+    last = person.sees().split("\r\x1b[K")[-1]
+    assert len(last) == 29
+
+
+def test_keys_are_neither_echoed_nor_held_back_and_all_is_restored(far_and_near):
+    far, near = far_and_near
+    before = termios.tcgetattr(near)
+    with Terminal(os.ttyname(near)) as terminal:
+        during = termios.tcgetattr(near)
+        os.write(far, b"x")
+        eventually(lambda: terminal.read() == b"x")
+        assert not during[3] & (termios.ECHO | termios.ICANON)
+        assert during[3] & termios.ISIG
+        assert read_all(far) == b""
+    assert termios.tcgetattr(near) == before
+    terminal.close()
+
+
+def test_a_screen_that_nobody_reads_holds_nothing_up(person):
+    for index in range(2_000):
+        person.operator.watch(view(elapsed=index / 100))
+
+
+def test_a_terminal_that_goes_away_is_told():
+    far, near = pty.openpty()
+    with Terminal(os.ttyname(near)) as terminal:
+        os.close(far)
+        with pytest.raises(SystemMissing, match="the terminal is gone") as raised:
+            eventually(lambda: terminal.read() != b"")
+    assert "\n" not in str(raised.value)
+    os.close(near)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/no/such/terminal"])
+def test_what_is_no_terminal_is_told(path):
+    with pytest.raises(SystemMissing, match="terminal") as raised:
+        Terminal(path)
+    assert "\n" not in str(raised.value)
+
+
+# ---------------------------------------------------------------------- processes
+
+DRIVE = Path(__file__).with_name("drive_by_keyboard.py")
+OPEN = "from fleetloop.operators.terminal import Terminal; Terminal().say('ready'); "
+
+
+def at_terminal(near: int, *arguments: str) -> subprocess.Popen[bytes]:
+    """Python in a session of its own at the terminal `near`, as after a login; its output comes through a pipe."""
+    open_terminal = f"import os; os.close(os.open({os.ttyname(near)!r}, os.O_RDWR)); "
+    run = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    code = open_terminal + (run if arguments[0].endswith(".py") else arguments[0])
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdin=near, stdout=subprocess.PIPE, stderr=near, start_new_session=True)
+
+
+def test_a_person_drives_a_simulated_robot_and_marks_the_end(far_and_near):
+    far, near = far_and_near
+    before = termios.tcgetattr(near)
+    child = at_terminal(near, str(DRIVE))
+    assert child.stdout
+    wait_for(far, "t takes over")
+    os.write(far, b"t")
+    wait_for(far, "you drive gripper 1, open")
+    for _ in range(5):
+        os.write(far, b"d")
+    driven = json.loads(child.stdout.readline())
+    assert (driven["outcome"], driven["judge"]) == ("success", "simulator")
+    assert driven["driven"] > 1
+    wait_for(far, "t takes over")
+    os.write(far, b"n")
+    assert json.loads(child.stdout.readline()) == {"outcome": "failure", "judge": "person", "driven": 0}
+    assert child.wait(PATIENCE_S) == 0
+    child.stdout.close()
+    assert termios.tcgetattr(near) == before
+
+
+@pytest.mark.parametrize("end", ["", "raise RuntimeError", "import sys; sys.exit(3)", "import time; time.sleep(60)"])
+def test_the_terminal_is_restored_however_the_process_ends(far_and_near, end):
+    far, near = far_and_near
+    before = termios.tcgetattr(near)
+    child = at_terminal(near, OPEN + end)
+    wait_for(far, "ready")
+    if "sleep" in end:
+        os.write(far, b"\x03")  # Ctrl-C
+    code = child.wait(PATIENCE_S)
+    assert code == {"": 0, "import sys; sys.exit(3)": 3}.get(end, -signal.SIGINT if "sleep" in end else 1)
+    assert termios.tcgetattr(near) == before
+
+
+def test_a_process_without_a_terminal_is_told_so_in_one_line():
+    show = "try: Terminal()\nexcept Exception as error: print(error)"
+    code = f"from fleetloop.operators.terminal import Terminal\n{show}"
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=True
+    )
+    assert said.stdout.startswith("keyboard: there is no terminal")
+    assert said.stdout.count("\n") == 1
+
+
+def test_in_the_background_of_a_terminal_it_refuses(far_and_near):
+    _, near = far_and_near
+    # A new process group that the terminal does not belong to: what `&` makes in a shell.
+    code = "os.setpgid(0, 0) if os.fork() == 0 else os._exit(os.waitstatus_to_exitcode(os.wait()[1])); " + OPEN
+    child = at_terminal(near, code)
+    assert child.wait(PATIENCE_S) == 1
+    wait_for(far_and_near[0], "in the background of its terminal")
+
+
+# ---------------------------------------------------------------------- waiting
+
+
+def read_all(file: int) -> bytes:
+    """What can be read now."""
+    seen = b""
+    while select.select([file], [], [], 0.05)[0]:
+        seen += os.read(file, 65536)
+    return seen
+
+
+def wait_for(file: int, text: str) -> None:
+    seen, deadline = "", time.monotonic() + PATIENCE_S
+    while text not in seen:
+        assert time.monotonic() < deadline, f"{text!r} never came; this did: {seen!r}"
+        seen += read_all(file).decode(errors="ignore")
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
