@@ -52,10 +52,18 @@ def until(found: Callable[[], Found], what: str) -> Found:
 
 
 class FleetProcesses:
-    """hub, learner, courier and one actor in a directory of their own."""
+    """hub, learner, courier and one actor in a directory of their own.
+
+    Attributes:
+        acknowledged: id -> first outcome, of every episode that the hub ever said it has.
+        annotated: the one whose outcome a person has changed.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.spool = directory / "host" / "spool"
+        self.acknowledged: dict[str, str] = {}
+        self.annotated = ""
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -95,11 +103,10 @@ class FleetProcesses:
         return members[0].status if members else None
 
     def episodes(self) -> dict[str, str]:
-        """id -> outcome, of all that the hub has acknowledged."""
-        return {row["id"]: row["outcome"] for row in self.hub.episodes()}
-
-    def spooled(self) -> list[Path]:
-        return sorted((self.directory / "host" / "spool").glob("*.arrow"))
+        """id -> outcome, of all that the hub has. What it ever said is kept in `acknowledged`."""
+        known = {row["id"]: row["outcome"] for row in self.hub.episodes()}
+        self.acknowledged = known | self.acknowledged
+        return known
 
     def _nobody_died(self) -> None:
         for name, process in self.running.items():
@@ -111,5 +118,3 @@ class FleetProcesses:
         for process in self.running.values():
             process.wait()
         self.hub.close()
-
-

@@ -267,7 +267,7 @@ def test_it_takes_its_steps_per_clock_second_and_forgives_itself_long_delays(tmp
     assert learner.figures()["steps_lost"] == pytest.approx(392, abs=2)
 
 
-def test_it_parks_when_every_online_frame_is_used_up_and_goes_on_with_the_next(tmp_path):
+def test_online_frames_that_are_used_up_are_drawn_no_more_and_training_goes_on_with_demonstrations(tmp_path):
     hub = MemoryHub()
     hub.add(write_episode(tmp_path, 1, "hhhh"))
     learner = learner_at(
@@ -275,22 +275,15 @@ def test_it_parks_when_every_online_frame_is_used_up_and_goes_on_with_the_next(t
         hub,
         demos=demonstrations(tmp_path / "demos", 2),
         sampler=SamplerOptions(max_replay=10),
-        publish_every_steps=2,
     )
-    for _ in range(50):
-        beat(learner)
-    steps, releases = learner.steps, len(hub.published)
-    assert learner.parked
-    assert learner.status().parked
-    online = learner.parts.buffer.draws(np.arange(24, 28, dtype=np.int32))
-    assert online.tolist() == [10, 10, 10, 10]
-    for _ in range(50):
-        beat(learner)
-    assert (learner.steps, len(hub.published)) == (steps, releases)
-    hub.add(write_episode(tmp_path, 2, "hhhh"))
-    advance(learner, 3)
-    assert learner.steps == steps + 3
+    advance(learner, 50)
+    online = np.arange(24, 28, dtype=np.int32)
+    assert learner.parts.buffer.draws(online).tolist() == [10, 10, 10, 10]
+    steps = learner.steps
+    advance(learner, 10)
+    assert learner.steps == steps + 10
     assert not learner.parked
+    assert learner.parts.buffer.draws(online).tolist() == [10, 10, 10, 10]
 
 
 def test_it_parks_when_nothing_has_come_for_long(tmp_path):

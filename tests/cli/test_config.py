@@ -1,0 +1,140 @@
+"""The configuration: what is in force, and what a wrong one is told."""
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from fleetloop.cli.config import FleetConfig, load_config
+from fleetloop.cli.config_text import to_yaml, with_plugin_options
+from fleetloop.cli.main import app
+from fleetloop.core.errors import ConfigInvalid, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_flags_override_sets_and_sets_the_file_and_the_file_the_defaults(tmp_path):
+    (tmp_path / "fleet.yaml").write_text("run: kitchen\nlearner: {batch: 8, seed: 7}\nhub: {port: 9000}\n")
+    config = load_config(None, ["learner.batch=16", "hub.port=9001"], {"hub.port": 9002, "seed": None})
+    assert (config.run, config.learner.seed, config.learner.batch) == ("kitchen", 7, 16)
+    assert config.url == "http://127.0.0.1:9002"
+    assert config.courier == FleetConfig().courier
+
+
+def test_without_a_file_the_defaults_are_a_fleet_that_could_start():
+    config = load_config()
+    assert len(config.robots) == 4
+    assert len(config.tasks) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("learner: {bach: 3}", "learner.bach: is unknown; did you mean learner.batch?"),
+        ("learnr: {batch: 3}", "learnr: is unknown; did you mean learner?"),
+        ("learner: {sampler: {windw: 3}}", "learner.sampler.windw: is unknown; did you mean learner.sampler.window?"),
+        ("robots: [{name: a, site: 1, taks: []}]", "robots.0.taks: is unknown; did you mean robots.0.tasks?"),
+        ("hub: {attention: {xyz: 1}}", "hub.attention.xyz: is unknown; known here: operators, robots_per_operator"),
+        ("learner: {held_out: 2}", "learner.held_out: is 2; allowed: at least 0 and below 1 (share of the demonstr"),
+        ("learner: {batch: many}", "learner.batch: is 'many'; allowed: at least 1 (samples per optimizer step)"),
+        ("learner: {sampler: {across_tasks: all}}", "learner.sampler.across_tasks: is 'all'; it must be 'uniform', "),
+        ("learner: {sampler: {least_online: 0.9}}", "learner.sampler: least_online is above most_online"),
+        ("robots: [{name: a, site: 1}, {name: a, site: 2}]", "robots: two are called 'a'"),
+        ("robots: [{name: a}]", "robots.0.site: is missing"),
+        ("tasks: []", "tasks: is []"),
+        ("- a\n- b", "fleet.yaml: is no mapping"),
+        ("a: [", "fleet.yaml: is no YAML"),
+    ],
+)
+def test_a_wrong_entry_is_named_with_what_would_be_right(tmp_path, text, told):
+    (tmp_path / "fleet.yaml").write_text(text)
+    with pytest.raises(ConfigInvalid) as caught:
+        load_config()
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_mistakes_are_counted(tmp_path):
+    (tmp_path / "fleet.yaml").write_text("learner: {batch: 0}\nhub: {prt: 1}\n")
+    with pytest.raises(ConfigInvalid, match=r"hub.prt: .*did you mean hub.port\? \(1 more to mend"):
+        load_config()
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        ("learner.batch", "is no assignment"),
+        ("run.name=x", "run: is a value and has no keys"),
+        ("robots.3.site=x", "is no index of this list; use 0 to 0"),
+        ("learner.batch=[", "--set learner.batch: is no YAML"),
+    ],
+)
+def test_a_wrong_override_is_told_so(tmp_path, sets, told):
+    (tmp_path / "fleet.yaml").write_text("run: r\nrobots: [{name: a, site: 1}]\n")
+    with pytest.raises(ConfigInvalid) as caught:
+        load_config(None, [sets])
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sets", "known"),
+    [("policy.name=flo", "flow"), ("algorithm.name=dagger", "hg_dagger"), ("operator.name=robot", "scripted")],
+)
+def test_an_unknown_plug_in_lists_the_known_ones(sets, known):
+    with pytest.raises(UnknownName, match=known):
+        load_config(None, [sets])
+
+
+def test_the_options_of_a_plug_in_are_checked_too():
+    with pytest.raises(ConfigInvalid, match="operator.options.patiense: is unknown; did you mean operator.options.pat"):
+        with_plugin_options(load_config(None, ["operator.options.patiense=3"]))
+    with pytest.raises(ConfigInvalid, match="operator.options: 'none' takes none"):
+        with_plugin_options(load_config(None, ["operator.name=none", "operator.options.patience=3"]))
+
+
+def test_a_robot_is_found_by_name_or_placed_by_site():
+    config = load_config()
+    assert config.robot("robot-2").site == 2
+    assert config.robot("robot-2", new_at=9).site == 9
+    assert config.robot("new", new_at=9).tasks is None
+    with pytest.raises(UnknownName, match="known: robot-1, robot-2"):
+        config.robot("new")
+    with pytest.raises(ConfigInvalid, match="robot.name: is 'a/b'"):
+        config.robot("a/b", new_at=1)
+
+
+@pytest.mark.parametrize("docs", [True, False])
+def test_what_is_shown_reads_back_to_the_same(tmp_path, docs):
+    config = with_plugin_options(load_config(None, ["learner.batch=3", "algorithm.options.intervention_weight=2"]))
+    (tmp_path / "shown.yaml").write_text(to_yaml(config, docs))
+    assert to_yaml(with_plugin_options(load_config(tmp_path / "shown.yaml")), docs) == to_yaml(config, docs)
+    assert load_config(tmp_path / "shown.yaml").algorithm.options["intervention_weight"] == 2
+
+
+def test_config_show_prints_what_is_in_force_with_its_meaning():
+    result = CliRunner().invoke(app, ["config", "show", "--docs", "--set", "learner.batch=3"])
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout)["learner"]["batch"] == 3
+    assert "# samples per optimizer step (at least 1)" in result.stdout
+
+
+def test_config_show_knows_the_tasks():
+    result = CliRunner().invoke(app, ["config", "show", "--set", "tasks=[restock/shel]"])
+    assert result.exit_code == 1
+    assert "restock/shelf" in result.stderr
+
+
+def test_every_field_says_what_it_means():
+    def fields(model: type[BaseModel], path: str):
+        for name, field in model.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from fields(inner, f"{path}{name}.")
+            else:
+                yield f"{path}{name}", field.description
+
+    silent = [path for path, description in fields(FleetConfig, "") if not description]
+    assert not silent

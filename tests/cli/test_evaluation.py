@@ -1,0 +1,200 @@
+"""Measuring policies and experts, recording demonstrations, replaying: on the real simulator, few episodes."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from fleetloop.cli.base import make_base
+from fleetloop.cli.candidate import from_base, from_checkpoint
+from fleetloop.cli.config import load_config
+from fleetloop.cli.demonstrations import record_demonstrations
+from fleetloop.cli.evaluation import evaluate, report, scores, wilson
+from fleetloop.cli.main import app
+from fleetloop.cli.replaying import open_loop_errors
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import ConfigInvalid, UnknownName
+from fleetloop.core.frame import Source
+from fleetloop.core.outcome import Outcome
+from fleetloop.learner.assemble import open_demonstrations
+from fleetloop.learner.base import load_base
+from fleetloop.learner.checkpoint import Checkpoint, save
+from fleetloop.learner.export import config_hash, exact_weights
+from fleetloop.sim.scene import CALM, DISTURBED
+
+SHELF = "restock/shelf"
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Two demonstrations, and a base made of them."""
+    directory = tmp_path_factory.mktemp("room")
+    record_demonstrations(directory / "demonstrations", {SHELF: 2}, disturbance=CALM, processes=1)
+    config = load_config(
+        None,
+        ["policy.options.width=16", "policy.options.depth=1", "pretrain.steps=3", "pretrain.batch=8"],
+        {"directories.base": str(directory / "base")},
+    )
+    make_base(config, open_demonstrations(directory / "demonstrations"))
+    return directory
+
+
+# ---------------------------------------------------------------------- demonstrations
+
+
+def test_demonstrations_are_sealed_successes_driven_by_the_expert(room):
+    episodes = open_demonstrations(room / "demonstrations")
+    assert len(episodes) == 2
+    for episode in episodes:
+        assert episode.meta.purpose == "demonstration"
+        assert episode.meta.outcome is Outcome.SUCCESS
+        assert (episode.source == Source.HUMAN).all()
+        assert episode.meta.instruction.startswith("put the ")
+    assert episodes[0].meta.seed != episodes[1].meta.seed
+
+
+def test_the_same_seed_records_the_same_in_any_number_of_processes(room, tmp_path):
+    record_demonstrations(tmp_path, {SHELF: 2}, disturbance=CALM, processes=2)
+    first, second = sorted((room / "demonstrations").iterdir()), sorted(tmp_path.iterdir())
+    assert [path.name for path in first] == [path.name for path in second]
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(Episode.open(one).action, Episode.open(other).action)
+
+
+def test_another_disturbance_records_under_other_ids(room, tmp_path):
+    record_demonstrations(tmp_path, {SHELF: 1}, disturbance=DISTURBED, processes=1)
+    assert not {path.name for path in tmp_path.iterdir()} & {path.name for path in (room / "demonstrations").iterdir()}
+
+
+# ---------------------------------------------------------------------- evaluation
+
+
+def test_the_expert_succeeds_and_candidates_meet_the_same_scenes(room):
+    expert = evaluate(None, [SHELF], [0, 1], 4, seed=3, disturbance=CALM, processes=1)
+    assert all(item.success for item in expert)
+    assert [item.site for item in expert] == [0, 1, 0, 1]
+    policy = evaluate(from_base(room / "base"), [SHELF], [0, 1], 4, seed=3, disturbance=CALM, processes=1)
+    assert [(item.seed, item.instruction) for item in policy] == [(item.seed, item.instruction) for item in expert]
+    assert not any(item.success for item in policy), "three steps of training do not make a policy"
+
+
+def test_the_result_does_not_depend_on_the_number_of_processes(room):
+    candidate = from_base(room / "base")
+    one, two = (
+        evaluate(candidate, [SHELF], [0, 1], 4, disturbance=CALM, processes=count, options=None) for count in (1, 2)
+    )
+    assert [(item.seed, item.success, item.ticks) for item in one] == [
+        (item.seed, item.success, item.ticks) for item in two
+    ]
+
+
+def test_shuffled_instructions_are_other_instructions_in_the_same_scenes():
+    own = evaluate(None, [SHELF], [1], 3, disturbance=CALM, processes=1)
+    shuffled = evaluate(None, [SHELF], [1], 3, disturbance=CALM, processes=1, shuffle_instructions=True)
+    for one, other in zip(own, shuffled, strict=True):
+        assert one.seed == other.seed
+        assert one.instruction != other.instruction
+        assert other.success, "the expert reads the scene, not the words"
+
+
+def test_an_unknown_task_lists_the_known_ones():
+    with pytest.raises(UnknownName, match="restock/shelf"):
+        evaluate(None, ["restock/shop"], [0], 1)
+
+
+def test_the_report_counts():
+    results = evaluate(None, [SHELF], [0], 2, disturbance=CALM, processes=1)
+    figures = report(scores(results))
+    assert figures["average"] == figures["tasks"][SHELF]["rate"] == 1
+    assert figures["tasks"][SHELF]["ticks_mean"] == np.mean([item.ticks for item in results])
+    json.dumps(figures)
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_wilson_interval_holds_the_rate(successes, episodes):
+    successes = min(successes, episodes)
+    low, high = wilson(successes, episodes)
+    assert 0 <= low <= successes / episodes <= high <= 1
+    wider = wilson(successes, episodes)[1] - wilson(successes, episodes)[0]
+    assert wilson(4 * successes, 4 * episodes)[1] - wilson(4 * successes, 4 * episodes)[0] < wider
+
+
+def test_wilson_interval_is_the_published_one():
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)  # Agresti and Coull 1998's formula by hand
+    assert wilson(0, 0) == (0, 1)
+
+
+# ---------------------------------------------------------------------- candidates
+
+
+def test_a_checkpoints_average_is_what_is_measured(room, tmp_path):
+    base = load_base(room / "base")
+    arrays = {f"trainer.average.{name}": value + 1 for name, value in exact_weights(base.policy.state_dict()).items()}
+    checkpoint = Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {})
+    path = save(RealDisk(), tmp_path, checkpoint, keep=1)
+    candidate = from_checkpoint(path, room / "base")
+    weights = candidate.acting().state_dict()
+    for name, value in base.policy.state_dict().items():
+        np.testing.assert_allclose(weights[name], value + 1)
+
+
+def test_a_checkpoint_of_another_policy_is_refused(room, tmp_path):
+    path = save(RealDisk(), tmp_path, Checkpoint("run", 7, 0, 0, "another", {"a": np.zeros(1)}, (), {}), keep=1)
+    with pytest.raises(ConfigInvalid, match="--base"):
+        from_checkpoint(path, room / "base")
+
+
+# ---------------------------------------------------------------------- replay
+
+
+class Parrot:
+    """A policy that knows an episode by heart, and errs by a constant on one field."""
+
+    def __init__(self, episode, spec, error):
+        self.spec, self._episode, self._error = spec, episode, error
+
+    def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        row = int(np.flatnonzero(self._episode.column("clock_s") == observation.taken)[0])
+        rows = np.minimum(row + np.arange(self.spec.horizon), len(self._episode) - 1)
+        actions = self._episode.action[rows].copy()
+        actions[:, 2] += self._error
+        return actions
+
+
+def test_open_loop_errors_are_those_of_the_same_tick(room):
+    episode = open_demonstrations(room / "demonstrations")[0]
+    spec = load_base(room / "base").policy.spec
+    found = open_loop_errors(Parrot(episode, spec, 0.25), episode)
+    assert found.fields[2] == "left.z"
+    assert found.frames == {"human": len(episode)}
+    errors = found.by_driver["human"]
+    assert errors[2] == pytest.approx(0.25, abs=1e-6)
+    assert np.delete(errors, 2).max() == 0
+
+
+def test_replay_of_a_sealed_file(room):
+    path = min((room / "demonstrations").iterdir())
+    result = CliRunner().invoke(app, ["replay", str(path), "--base", str(room / "base")])
+    assert result.exit_code == 0, result.output
+    assert "right.grip" in result.stdout
+
+
+def test_sim_experts_prints_the_bar_beside_the_figure():
+    result = CliRunner().invoke(app, "sim experts --tasks restock/shelf --episodes 2 -j 1".split())
+    assert result.exit_code == 0, result.output
+    assert "0.97" in result.stdout
+
+
+@pytest.mark.gl
+def test_sim_view_films_the_expert_and_a_policy(room, tmp_path):
+    for who in ([], ["--base", str(room / "base")]):
+        film = tmp_path / f"{len(who)}.gif"
+        command = ["sim", "view", SHELF, "--out", str(film), "--px", "64", *who]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert film.stat().st_size > 1000
+        assert ("no success" in result.stdout) == bool(who)
