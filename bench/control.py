@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -53,6 +54,9 @@ from fleetloop.sim.robot import SimRobot, sim_spec
 from fleetloop.sim.tasks import sim_task
 from fleetloop.weights.codec import encode
 from shared.report import arguments, show, write
+
+Ticks = npt.NDArray[np.float64]
+"""(n, 2): when each tick began and how late that was, in seconds."""
 
 RUN, TASK, HOST, NEIGHBOUR = "bench", "restock/shelf", "host-1", "neighbour"
 EPISODE_S, RESET_S = 3.0, 0.5  # short, so that there are many swaps
@@ -313,17 +317,17 @@ def _stop(processes: Any) -> None:
             process.join(30)
 
 
-def _within(path: Path, began: float, ended: float) -> FloatArray:
-    """(n, 2): when each tick of the measured time began and how late that was, in seconds."""
+def _within(path: Path, began: float, ended: float) -> Ticks:
+    """Those of the measured time."""
     ticks = np.array(json.loads(path.read_text()), np.float64).reshape(-1, 2)
     return ticks[(ticks[:, 0] >= began) & (ticks[:, 0] < ended)]
 
 
-def _missed(ticks: FloatArray, hz: float) -> Any:
+def _missed(ticks: Ticks, hz: float) -> Any:
     return (ticks[:, 1] * hz + 1e-6).astype(int)
 
 
-def _summary(ticks: FloatArray, hz: float) -> dict[str, Any]:
+def _summary(ticks: Ticks, hz: float) -> dict[str, Any]:
     p50, p99, p999 = np.percentile(ticks[:, 1] * 1e3, [50, 99, 99.9])
     worst = float(ticks[:, 1].max() * 1e3)
     missed = int(_missed(ticks, hz).sum())
@@ -337,7 +341,7 @@ def _summary(ticks: FloatArray, hz: float) -> dict[str, Any]:
     }
 
 
-def _alone(actor: FloatArray, empty: FloatArray, hz: float) -> int:
+def _alone(actor: Ticks, empty: Ticks, hz: float) -> int:
     """Ticks that the actor missed while the empty loop, within one tick of it, missed none."""
     excuses = empty[_missed(empty, hz) > 0, 0]
     misses = _missed(actor, hz)

@@ -1,6 +1,5 @@
 """A real fleet for the tests: processes started by the `fleetloop` command, on a scaled clock, over loopback HTTP."""
 
-import os
 import signal
 import socket
 import subprocess

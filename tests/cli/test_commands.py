@@ -59,6 +59,19 @@ def test_help_imports_nothing_heavy():
     assert json.loads(result.stdout.splitlines()[-1]) == []
 
 
+def test_a_couriers_host_needs_neither_torch_nor_a_simulator():
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'mujoco', 'sqlalchemy', 'starlette', 'uvicorn'): sys.modules[name] = None\n"
+        "from fleetloop.cli.main import main\n"
+        "import fleetloop.courier.run\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, "courier", "--home", "host", "--set", "courier.drain_wall_s=-1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "courier.drain_wall_s: is -1" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -89,9 +89,9 @@ def test_an_unknown_plug_in_lists_the_known_ones(sets, known):
 
 
 def test_the_options_of_a_plug_in_are_checked_too():
-    with pytest.raises(ConfigInvalid, match="operator.options.patiense: is unknown; did you mean operator.options.pat"):
+    with pytest.raises(ConfigInvalid, match="patiense: is unknown; did you mean"):
         with_plugin_options(load_config(None, ["operator.options.patiense=3"]))
-    with pytest.raises(ConfigInvalid, match="operator.options: 'none' takes none"):
+    with pytest.raises(ConfigInvalid, match="'none' takes none"):
         with_plugin_options(load_config(None, ["operator.name=none", "operator.options.patience=3"]))
 
 
@@ -102,7 +102,7 @@ def test_a_robot_is_found_by_name_or_placed_by_site():
     assert config.robot("new", new_at=9).tasks is None
     with pytest.raises(UnknownName, match="known: robot-1, robot-2"):
         config.robot("new")
-    with pytest.raises(ConfigInvalid, match="robot.name: is 'a/b'"):
+    with pytest.raises(ConfigInvalid, match="is 'a/b'"):
         config.robot("a/b", new_at=1)
 
 

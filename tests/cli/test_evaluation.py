@@ -70,6 +70,13 @@ def test_another_disturbance_records_under_other_ids(room, tmp_path):
     assert not {path.name for path in tmp_path.iterdir()} & {path.name for path in (room / "demonstrations").iterdir()}
 
 
+def test_a_learner_does_not_start_from_a_base_that_the_configuration_contradicts(room):
+    result = CliRunner().invoke(app, ["learner", "--base", str(room / "base"), "--set", "policy.options.width=64"])
+    assert result.exit_code == 1
+    assert "policy.options.width: is 64, but" in result.stderr
+    assert "was made with 16" in result.stderr
+
+
 # ---------------------------------------------------------------------- evaluation
 
 
@@ -184,7 +191,7 @@ def test_replay_of_a_sealed_file(room):
 
 
 def test_sim_experts_prints_the_bar_beside_the_figure():
-    result = CliRunner().invoke(app, "sim experts --tasks restock/shelf --episodes 2 -j 1".split())
+    result = CliRunner().invoke(app, ["sim", "experts", "--tasks", SHELF, "--episodes", "2", "-j", "1"])
     assert result.exit_code == 0, result.output
     assert "0.97" in result.stdout
 

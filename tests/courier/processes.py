@@ -21,7 +21,9 @@ def main() -> None:
     else:
         disk = RealDisk()
         options = CourierOptions(retry_longest_wall_s=0.5, poll_wall_s=5.0)
-        run_courier(HostDirectory(Path(sys.argv[2]), disk), HttpHub(sys.argv[3]), disk=disk, clock=Wall(), options=options)
+        run_courier(
+            HostDirectory(Path(sys.argv[2]), disk), HttpHub(sys.argv[3]), disk=disk, clock=Wall(), options=options
+        )
 
 
 if __name__ == "__main__":

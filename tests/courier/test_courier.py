@@ -37,7 +37,9 @@ class Courier:
         backoff = Backoff(OPTIONS, np.random.default_rng(0))
         self.spool = Spool(self.host.spool, disk or RealDisk(), self.alarms)
         self.uploader = Uploader(self.spool, self.hub, OPTIONS, backoff, self.alarms)
-        self.fetcher = Fetcher(self.host, self.hub, OPTIONS, backoff, self.alarms, Virtual())
+        self.fetcher = Fetcher(
+            self.host, self.hub, options=OPTIONS, backoff=backoff, alarms=self.alarms, clock=Virtual()
+        )
         self.herald = Herald(self.host, self.hub, OPTIONS, backoff, self.alarms)
 
     def drain(self):

@@ -62,7 +62,7 @@ class Actor:
         self._lock = threading.Lock()
         self._orders = Orders(assignment.robot)
         self._loaded: Loaded | None = None
-        self._wants_release = True
+        self._wants_release, self._told_of_waiting = True, False
         self._phase = "waiting"
         self._index = 0
         self._total = Tally()
@@ -96,8 +96,10 @@ class Actor:
         self._phase = "stopped"
 
     def _wait(self, now: float) -> None:
-        if not self.wants_release:
+        if not self._told_of_waiting:
             log.info("%s waits for a first release", self._assignment.robot)
+            self._told_of_waiting = True
+        if not self.wants_release:
             self._ask_release()
         self.due = now + self._options.wait_s
 

@@ -11,6 +11,8 @@ from fleetloop.core.errors import ConfigInvalid
 from fleetloop.learner.base import Base, write_base
 from fleetloop.learner.pretrain import pretrain
 
+REMEDY = "make another base with `fleetloop pretrain`, or set it back"
+
 
 def make_base(
     config: FleetConfig, episodes: Sequence[Episode], progress: Callable[[int, float], None] = lambda step, loss: None
@@ -28,3 +30,16 @@ def make_base(
     made = pretrain(policy, build_algorithm(AlgorithmChoice(name="bc")), episodes, config.pretrain, progress=progress)
     write_base(RealDisk(), config.directories.base, Base(made.policy, config.policy.name, robot, made.facts))
     return made.facts
+
+
+def check_base(config: FleetConfig, base: Base) -> None:
+    """Raise ConfigInvalid where the configuration says something else of the policy than what the base is."""
+    where = config.directories.base
+    if config.policy.name != base.name:
+        raise ConfigInvalid("policy.name", f"is {config.policy.name!r}, but {where} holds {base.name!r}", REMEDY)
+    for name, value in config.policy.options.items():
+        made_with = base.policy.config.get(name)
+        if made_with != value:
+            raise ConfigInvalid(
+                f"policy.options.{name}", f"is {value!r}, but {where} was made with {made_with!r}", REMEDY
+            )

@@ -45,6 +45,7 @@ def record(
     from fleetloop.sim.scene import Disturbance
 
     counts = _counts(chosen.tasks, episodes)
+    wiring.tasks_named(counts)
     disturbance = Disturbance(noise=noise) if disturb else Disturbance(initial_ticks=0, events=0, noise=noise)
     with counting("recording", sum(counts.values())) as progress:
         frames = record_demonstrations(

@@ -149,7 +149,7 @@ def wilson(successes: int, episodes: int) -> tuple[float, float]:
     rate, z2 = successes / episodes, Z95**2
     centre = (rate + z2 / (2 * episodes)) / (1 + z2 / episodes)
     half = Z95 / (1 + z2 / episodes) * math.sqrt(rate * (1 - rate) / episodes + z2 / (4 * episodes**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return min(max(centre - half, 0.0), rate), max(min(centre + half, 1.0), rate)  # rounding must not cross the rate
 
 
 def report(results: Mapping[str, Score]) -> dict[str, Any]:

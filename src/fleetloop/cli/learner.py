@@ -41,17 +41,20 @@ def learner(
     chosen = load_config(config, sets or (), given)
     if chosen.learner.threads == 1:
         wiring.one_thread()
+    from fleetloop.cli.base import check_base
     from fleetloop.core.disk import RealDisk
     from fleetloop.learner.assemble import Surroundings, open_demonstrations
     from fleetloop.learner.base import load_base
     from fleetloop.learner.run import run
 
     places = chosen.directories
+    start = load_base(places.base)
+    check_base(chosen, start)
     around = Surroundings(wiring.open_hub(chosen.url), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
     run(
         chosen.run,
         chosen.learner,
-        load_base(places.base),
+        start,
         wiring.build_algorithm(chosen.algorithm),
         around,
         demonstrations=open_demonstrations(places.demonstrations),

@@ -39,6 +39,7 @@ def experts(
     from fleetloop.sim.tasks import SIM_TASKS
 
     chosen = flags.split(tasks) or tuple(SIM_TASKS)
+    wiring.tasks_named(chosen)
     with counting("measuring experts", episodes * len(chosen)) as progress:
         results = evaluate(
             None, chosen, flags.numbers(sites, "--sites"), episodes, seed=seed, processes=processes, progress=progress

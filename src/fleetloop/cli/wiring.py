@@ -1,10 +1,13 @@
-"""The rooms' parts, built from the configuration. The commands and the demo share it."""
+"""The rooms' parts, built from the configuration. The commands and the demo share it.
+
+Simulation and torch are imported where they are needed: a courier's host may have neither.
+"""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleetloop.actor.loader import LoadPolicy
 from fleetloop.actor.plan import Assignment
@@ -22,10 +25,11 @@ from fleetloop.core.task import Site, Task
 from fleetloop.hub.client import HttpHub
 from fleetloop.judges.simulator import SimulatorJudge
 from fleetloop.operators.keyboard import KeyboardOperator
-from fleetloop.sim.robot import SimRobot
-from fleetloop.sim.scene import CALM, Disturbance
-from fleetloop.sim.tasks import sim_task
 from fleetloop.weights.codec import Weights
+
+if TYPE_CHECKING:
+    from fleetloop.sim.robot import SimRobot
+    from fleetloop.sim.scene import Disturbance
 
 
 def one_thread() -> None:
@@ -60,19 +64,23 @@ def clock_from(file: Path | None, *, create_factor: float | None = None) -> Cloc
         ) from error
 
 
-def build_robot(simulation: SimulationOptions, site: int, clock: Clock) -> SimRobot:
+def build_robot(simulation: SimulationOptions, site: int, clock: Clock) -> "SimRobot":
     """A simulated robot at a site."""
+    from fleetloop.sim.robot import SimRobot
+
     return SimRobot(
         clock, site, disturbance=disturbance(simulation), image_px=simulation.image_px, reset_s=simulation.reset_s
     )
 
 
-def disturbance(simulation: SimulationOptions) -> Disturbance:
+def disturbance(simulation: SimulationOptions) -> "Disturbance":
     """What happens to a simulated robot."""
+    from fleetloop.sim.scene import CALM, Disturbance
+
     return Disturbance(noise=simulation.noise_m) if simulation.disturbed else CALM
 
 
-def build_operator(choice: OperatorChoice, robot: SimRobot) -> Operator:
+def build_operator(choice: OperatorChoice, robot: "SimRobot") -> Operator:
     """The operator that the configuration names; the scripted one gets the robot's own expert (privileged)."""
     options, kind = options_of("operators", choice), plugin("operators", choice.name)
     if choice.name == "scripted":
@@ -83,7 +91,7 @@ def build_operator(choice: OperatorChoice, robot: SimRobot) -> Operator:
 
 
 @contextmanager
-def operator_at(choice: OperatorChoice, robot: SimRobot) -> Iterator[Operator]:
+def operator_at(choice: OperatorChoice, robot: "SimRobot") -> Iterator[Operator]:
     """The same, and its terminal is given back at the end, if it has taken one."""
     operator = build_operator(choice, robot)
     try:
@@ -93,7 +101,7 @@ def operator_at(choice: OperatorChoice, robot: SimRobot) -> Iterator[Operator]:
             operator.close()
 
 
-def build_judge(robot: SimRobot) -> SimulatorJudge:
+def build_judge(robot: "SimRobot") -> SimulatorJudge:
     return SimulatorJudge(robot.success)
 
 
@@ -135,6 +143,8 @@ def assignment(config: FleetConfig, robot: str, site: int, tasks: Iterable[str])
 
 def tasks_named(ids: Iterable[str]) -> tuple[Task, ...]:
     """Raises UnknownName naming the simulated tasks, ConfigInvalid if none is given."""
+    from fleetloop.sim.tasks import sim_task
+
     tasks = tuple(sim_task(id).task for id in ids)
     if not tasks:
         raise ConfigInvalid("tasks", "is empty", "name at least one task")

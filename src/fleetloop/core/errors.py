@@ -1,5 +1,7 @@
 """The errors that FleetLoop raises on purpose. Each names what is at fault and says what to do."""
 
+from typing import Any
+
 
 class FleetLoopError(Exception):
     """Base of every typed error. Its text is one line, fit to be shown to a person.
@@ -13,6 +15,16 @@ class FleetLoopError(Exception):
     def __init__(self, field: str, problem: str, remedy: str = "") -> None:
         self.field, self.problem, self.remedy = field, problem, remedy
         super().__init__(f"{field}: {problem}" + (f"; {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that an error raised in a worker process arrives as it was, whatever its class's constructor asks for."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[FleetLoopError], args: tuple[Any, ...], state: dict[str, Any]) -> FleetLoopError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class EpisodeInvalid(FleetLoopError):

@@ -24,6 +24,7 @@ class Fetcher:
         self,
         host: HostDirectory,
         hub: Hub,
+        *,
         options: CourierOptions,
         backoff: Backoff,
         alarms: Alarms,

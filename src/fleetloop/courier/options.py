@@ -17,7 +17,8 @@ class CourierOptions(BaseModel):
     look_wall_s: float = Field(
         default=0.02,
         gt=0,
-        description="real seconds between two looks for a robot that begins or ceases to want attention; the hub hears that at once",
+        description="real seconds between two looks for a robot that begins or ceases to want attention; the hub hears "
+        "of it at once",
     )
     silent_wall_s: float = Field(
         default=5.0,

@@ -45,7 +45,7 @@ def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: Cou
     alarms, rng = Alarms(), np.random.default_rng()
     spool = Spool(host.spool, disk, alarms)
     uploader = Uploader(spool, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
-    fetcher = Fetcher(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms, clock)
+    fetcher = Fetcher(host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms, clock=clock)
     herald = Herald(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

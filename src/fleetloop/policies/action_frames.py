@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from fleetloop.core.spec import FeatureSpec
+from fleetloop.policies.flow_options import POSITION_SCALE, YAW_SCALE
 from fleetloop.policies.statistics import Statistics
 
-POSITION_SCALE, YAW_SCALE = 0.1, 0.5  # metres and radians that count as 1 in a chunk
 AXES = ("x", "y", "z", "yaw", "grip")
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.grounding import Grounding
-from fleetloop.policies.scene_features import SceneFeatures, has_scene
+from fleetloop.policies.scene_features import SceneFeatures
+from fleetloop.policies.scene_fields import has_scene
 from fleetloop.policies.statistics import Statistics
 from fleetloop.policies.words import Words
 
@@ -62,7 +63,7 @@ class Encoder(nn.Module):
         if scene:
             self.stats["slots"] = Statistics(slots * scene_width)
             self.stats["entity"] = Statistics(scene_width)
-            self.grounding = Grounding(self.words, words, pointers, by_name["names"].categories)
+            self.grounding = Grounding(words, pointers, by_name["names"].categories)
             self.measured_width += slots * scene_width
             self.learned_width += pointers * scene_width
         self.anchors = pointers + slots if scene else 0
@@ -88,7 +89,7 @@ class Encoder(nn.Module):
         pointers = anchors = anchor_mask = None
         if self.scene:
             rows = self.scene(state["hands"], state["entities"], state["mask"])
-            pointers = self.grounding(sentence, instruction, state["names"], state["mask"])
+            pointers = self.grounding(self.words, sentence, instruction, state["names"], state["mask"])
             measured.append(self.stats["slots"](rows.flatten(1)))
             found = pointers.exp()
             learned.append(torch.bmm(found, self.stats["entity"](rows)).flatten(1))
@@ -106,7 +107,7 @@ class Encoder(nn.Module):
             image: npt.NDArray[Any] = images[camera.name]
             if image.shape[:2] != (camera.height, camera.width):
                 image = np.asarray(Image.fromarray(image).resize((camera.width, camera.height), Image.Resampling.BOX))
-            prepared[camera.name] = torch.from_numpy(np.ascontiguousarray(image))[None]
+            prepared[camera.name] = torch.from_numpy(np.array(image))[None]
         return prepared
 
     def _plain_row(self, state: Mapping[str, Tensor]) -> Tensor:

@@ -11,49 +11,25 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.policy import Batch
 from fleetloop.core.spec import CameraSpec, PolicySpec, RobotSpec
-from fleetloop.policies.action_frames import POSITION_SCALE, action_frame
+from fleetloop.policies.action_frames import action_frame
 from fleetloop.policies.encoder import Encoded, Encoder
+from fleetloop.policies.flow_options import CONDITIONS, FREQUENCIES, POSITION_SCALE, TIME_FREQUENCIES, FlowOptions
 from fleetloop.policies.grounding import grounding_loss
 from fleetloop.policies.weights import load_weights
 from fleetloop.policies.words import padded_ids
-
-TIME_FREQUENCIES = 8
-CONDITIONS = {"negative": 0, "positive": 1}
-
-
-class FlowOptions(BaseModel):
-    """Configuration of the built-in policy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    horizon: int = Field(8, ge=1, le=64, description="actions in a chunk")
-    execute: int = Field(4, ge=1, description="actions played before the next chunk takes over")
-    width: int = Field(256, ge=8, description="width of the hidden layers")
-    depth: int = Field(3, ge=1, description="hidden layers")
-    words: int = Field(32, ge=4, description="width of a word's embedding")
-    pointers: int = Field(2, ge=1, description="attention heads from the instruction to the entities")
-    flow_steps: int = Field(5, ge=1, description="Euler steps from noise to a chunk")
-    grounding_weight: float = Field(
-        0.1, ge=0, description="weight of the auxiliary loss that the attention finds what the instruction names"
-    )
-    observe: str = Field(
-        "state", pattern="^(state|images)$", description="what the policy sees: the privileged state, or the cameras"
-    )
-    image_px: int = Field(64, ge=16, description="edge of the images that the policy sees, in pixels")
 
 
 class Trunk(nn.Module):
     """An MLP whose first layer is a sum of three: no gradient flows into what was measured, and what stays the same
     between Euler steps is projected once."""
 
-    def __init__(self, measured: int, learned: int, flow: int, outputs: int, width: int, depth: int) -> None:
+    def __init__(self, *, measured: int, learned: int, flow: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
         self.measured = nn.Linear(measured, width)
         self.learned = nn.Linear(learned, width, bias=False)
@@ -94,12 +70,15 @@ class FlowPolicy(nn.Module):
         size = options.horizon * spec.action.shape[0]
         hands_count = hands.shape[0] if hands else 0
         self._gates = hands_count * (self.encoder.anchors + 1) if self.encoder.anchors else 0
-        flow_inputs = size + 2 * TIME_FREQUENCIES
-        measured = self.encoder.measured_width + len(CONDITIONS)
         self.trunk = Trunk(
-            measured, self.encoder.learned_width, flow_inputs, size + self._gates, options.width, options.depth
+            measured=self.encoder.measured_width + len(CONDITIONS),
+            learned=self.encoder.learned_width,
+            flow=size + 2 * TIME_FREQUENCIES,
+            outputs=size + self._gates,
+            width=options.width,
+            depth=options.depth,
         )
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0, 4, TIME_FREQUENCIES)), persistent=False)
+        self.register_buffer("frequencies", torch.tensor(FREQUENCIES), persistent=False)
 
     frequencies: Tensor
 
@@ -168,7 +147,7 @@ class FlowPolicy(nn.Module):
         """The network's estimate of the clean chunk, (B, H, A)."""
         phases = time[:, None] * self.frequencies
         flow = torch.cat([mixed.flatten(1), torch.sin(phases), torch.cos(phases)], 1)
-        out = self.trunk(projected, flow)
+        out: Tensor = self.trunk(projected, flow)
         clean = out[:, : mixed[0].numel()].view(mixed.shape)
         if encoded.anchors is None or encoded.anchor_mask is None:
             return clean

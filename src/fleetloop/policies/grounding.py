@@ -18,17 +18,16 @@ class Grounding(nn.Module):
         categories: the words that the values of the `names` feature stand for.
     """
 
-    def __init__(self, words: Words, width: int, heads: int, categories: tuple[str, ...]) -> None:
+    def __init__(self, width: int, heads: int, categories: tuple[str, ...]) -> None:
         super().__init__()
         self.heads = heads
-        self._words = words
         self.query = nn.Linear(width, heads * width, bias=False)
         self.key = nn.Linear(width, heads * width, bias=False)
         self.register_buffer("category_ids", padded_ids(categories), persistent=False)
 
-    def forward(self, sentence: Tensor, instruction: Tensor, names: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, words: Words, sentence: Tensor, instruction: Tensor, names: Tensor, mask: Tensor) -> Tensor:
         """(I, width) sentences, (B,) their index, (B, E, 2) names, (B, E) mask -> (B, heads, E) log-probabilities."""
-        keys = self.key(self._words(self.category_ids)).view(-1, self.heads, sentence.shape[-1])
+        keys = self.key(words(self.category_ids)).view(-1, self.heads, sentence.shape[-1])
         queries = self.query(sentence).view(-1, self.heads, sentence.shape[-1])
         scores = torch.einsum("ihd,chd->ihc", queries, keys)[instruction]  # (B, heads, C)
         batch, entities, parts = names.shape

@@ -7,13 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetloop.core.spec import FeatureSpec
-
-POSITION = ("x", "y", "z")
-X_AXIS = ("x_axis_x", "x_axis_y", "x_axis_z")
-Z_AXIS = ("z_axis_x", "z_axis_y", "z_axis_z")
-YAW = ("sin_yaw", "cos_yaw")
-NEAR = 0.03  # metres: within about this distance a gripper must be exact, so tanh(offset / NEAR) spreads it
-PER_HAND = 11
+from fleetloop.policies.scene_fields import NEAR, PER_HAND, POSITION, X_AXIS, YAW, Z_AXIS, columns
 
 
 class SceneFeatures(nn.Module):
@@ -25,12 +19,9 @@ class SceneFeatures(nn.Module):
 
     def __init__(self, hands: FeatureSpec, entities: FeatureSpec) -> None:
         super().__init__()
-        hand, entity = hands.fields.index, entities.fields.index
-        self._hand_position = [hand(field) for field in POSITION]
-        self._hand_yaw = [hand(field) for field in YAW]
-        self._position, self._x_axis, self._z_axis = (
-            [entity(field) for field in axis] for axis in (POSITION, X_AXIS, Z_AXIS)
-        )
+        self._hand_position, self._hand_yaw = columns(hands, POSITION), columns(hands, YAW)
+        self._position = columns(entities, POSITION)
+        self._x_axis, self._z_axis = columns(entities, X_AXIS), columns(entities, Z_AXIS)
         self.width = len(entities.fields) + PER_HAND * hands.shape[0]
 
     def positions(self, entities: Tensor) -> Tensor:
@@ -56,11 +47,3 @@ class SceneFeatures(nn.Module):
             turn = torch.stack([2 * across * along, along**2 - across**2], dim=-1)
             parts += [offset, seen_by_entity, torch.tanh(offset / NEAR), turn]
         return torch.cat(parts, dim=-1) * mask[..., None]
-
-
-def has_scene(features: tuple[FeatureSpec, ...]) -> bool:
-    """Whether these state features carry what `SceneFeatures` needs."""
-    by_name = {feature.name: set(feature.fields) for feature in features}
-    return {*POSITION, *YAW} <= by_name.get("hands", set()) and {*POSITION, *X_AXIS, *Z_AXIS} <= by_name.get(
-        "entities", set()
-    )

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-CLAMP = 6.0  # standard deviations beyond which an input says no more
+from fleetloop.policies.flow_options import CLAMP
+
 LEAST_DEVIATION = 0.05
 
 

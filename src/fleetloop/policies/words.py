@@ -4,23 +4,10 @@ An instruction's words and the names of the things in the scene share one embedd
 "milk" in a sentence and a thing called "milk" can be learned from a few examples; nothing matches them by rule.
 """
 
-import re
-import zlib
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 
-VOCABULARY = 1024  # hashed: a word that was never seen still gets an embedding of its own
-MAX_WORDS = 16
-_WORD = re.compile(r"[a-z0-9]+")
-
-
-@lru_cache(maxsize=4096)
-def word_ids(text: str) -> tuple[int, ...]:
-    """The hashed ids (1 … VOCABULARY-1) of at most MAX_WORDS words; 0 is padding."""
-    words = _WORD.findall(text.lower())[:MAX_WORDS]
-    return tuple(1 + zlib.crc32(word.encode()) % (VOCABULARY - 1) for word in words)
+from fleetloop.policies.vocabulary import VOCABULARY, word_ids
 
 
 def padded_ids(texts: tuple[str, ...]) -> Tensor:

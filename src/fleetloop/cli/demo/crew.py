@@ -45,10 +45,9 @@ class Crew:
     ) -> None:
         """Leave no worker behind; after an error, whatever they are at is cut off."""
         if error is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.terminate()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
 
 def gather(futures: Sequence["Future[Result]"]) -> list[Result]:

@@ -53,8 +53,12 @@ def _panel(
     times = [(row["last_clock_s"] - began_s) / 60 for row in rows]
     values = rolling(rows)
     axis.set_title(task, fontsize=10)
-    axis.plot(times[LEAST_SHOWN:], values[LEAST_SHOWN:], color=FLEET, label="fleet at work, policy alone")
-    for name, label, colour in (("expert", "expert", EXPERT), ("control_after", "demonstrations alone", CONTROL)):
+    shown = slice(LEAST_SHOWN - 1, None)
+    axis.plot(times[shown], values[shown], color=FLEET, label="fleet at work, without help")
+    for name, label, colour in (
+        ("expert", "expert", EXPERT),
+        ("control_after", "control: demonstrations alone", CONTROL),
+    ):
         axis.axhline(measured[name][task].rate, color=colour, linestyle="--", linewidth=1, label=label)
     for name, place, face in (("before", 0.0, "white"), ("after", minutes, FLEET)):
         score = measured[name][task]

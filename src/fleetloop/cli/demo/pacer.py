@@ -29,8 +29,9 @@ class Pacer:
     """
 
     strained_lag_s, strained_missed = 1.0, 0.02
+    hopeless_lag_s, hopeless_missed = 4.0, 0.10
     easy_lag_s, easy_missed = 0.5, 0.005
-    slower, faster = 0.9, 1.05
+    slower, much_slower, faster = 0.9, 0.7, 1.05
     slower_pause_s, faster_pause_s = 1.0, 4.0  # real seconds for a change to show before the next
 
     def __init__(self, factor: float, wall_s: float) -> None:
@@ -45,7 +46,8 @@ class Pacer:
         if not easy:
             self._strained_s = reading.wall_s
         if strained and reading.wall_s - self._changed_s >= self.slower_pause_s:
-            self._change(self.factor * self.slower, reading.wall_s)
+            hopeless = reading.lag_s > self.hopeless_lag_s or reading.missed_share > self.hopeless_missed
+            self._change(self.factor * (self.much_slower if hopeless else self.slower), reading.wall_s)
         elif easy and reading.wall_s - max(self._strained_s, self._changed_s) >= self.faster_pause_s:
             self._change(self.factor * self.faster, reading.wall_s)
         return self.factor

@@ -23,9 +23,9 @@ def summary(report: Report, directory: Path) -> RenderableType:
         _care(report),
         "",
         f"Everything is in {directory}: curve.png (look at it first), report.json, fleet.yaml, logs/.",
-        "Next: `fleetloop demo --minutes 30` learns more, `--tasks all` takes on all seven tasks, `--real-time` runs at "
-        f"a robot's own pace. `fleetloop hub -c {directory / 'fleet.yaml'}` opens this fleet's hub again: look into it "
-        "with `fleetloop episodes ls`, `releases ls` and `replay`, and the same -c.",
+        "Next: `fleetloop demo --minutes 30` learns more, `--tasks all` takes on all seven tasks, `--real-time` runs "
+        f"at a robot's own pace. `fleetloop hub -c {directory / 'fleet.yaml'}` opens this fleet's hub again: look into "
+        "it with `fleetloop episodes ls`, `releases ls` and `replay`, and the same -c.",
     )
 
 
@@ -42,7 +42,7 @@ def _work(report: Report) -> str:
 
 
 def _tasks(report: Report) -> RenderableType:
-    table = Table("success without an operator, unseen seeds", "before", "after", "demonstrations alone", "expert")
+    table = Table("task", "before", "after", "control", "expert", title="success on its own, on unseen seeds")
     for task, measured in report["tasks"].items():
         table.add_row(task, *map(_rate, (measured[name] for name in ("before", "after", "control_after", "expert"))))
     average = report["average"]
@@ -53,15 +53,15 @@ def _tasks(report: Report) -> RenderableType:
 
 
 def _rate(measured: Mapping[str, Any]) -> str:
-    return f"{measured['rate']:.2f}  ({measured['successes']} of {measured['episodes']})"
+    return f"{measured['rate']:.2f} ({measured['successes']} of {measured['episodes']})"
 
 
 def _progress(average: Mapping[str, Any], steps: int) -> list[str]:
     closed = average["gap_closed"]
     share = f", {closed:.0%} of the way from the base to the expert" if closed is not None else ""
     return [
-        f"Success went from {average['before']:.2f} to {average['after']:.2f}{share}. The same {steps} steps on the "
-        f"demonstrations alone bring the same base to {average['control_after']:.2f}.",
+        f"Success went from {average['before']:.2f} to {average['after']:.2f}{share}. The control, which took the "
+        f"same {steps:,} steps on the demonstrations alone, got to {average['control_after']:.2f}.",
     ]
 
 

@@ -1,0 +1,138 @@
+"""The built-in policy as a robot runs it: the same network in plain numpy, for observations without images.
+
+A robot then needs no torch, and a chunk costs a fraction of a millisecond: at a batch of one, most of torch's time is
+its own overhead. `flow.py` is the reference; a test holds the two against each other.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.spec import PolicySpec
+from fleetloop.policies.flow_options import (
+    CLAMP,
+    CONDITIONS,
+    FREQUENCIES,
+    POSITION_SCALE,
+    YAW_SCALE,
+    FlowOptions,
+)
+from fleetloop.policies.scene_fields import has_scene
+from fleetloop.policies.scene_on_robot import SceneOnRobot
+from fleetloop.policies.vocabulary import word_ids
+
+LAYER_NORM_EPSILON = 1e-5
+Weights = Mapping[str, npt.NDArray[Any]]
+
+
+class FlowOnRobot:
+    """Acts as `FlowPolicy` does.
+
+    Attributes:
+        spec: what it consumes and emits.
+    """
+
+    def __init__(self, config: Mapping[str, Any], spec: PolicySpec, weights: Weights) -> None:
+        """Raises ReleaseInvalid naming a tensor that is missing or does not fit."""
+        self.spec, self.options = spec, FlowOptions(**config)
+        self._weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+        by_name = {feature.name: feature for feature in spec.inputs}
+        self._scene = SceneOnRobot(by_name, self._tensor, self.options.pointers) if has_scene(spec.inputs) else None
+        apart = {"entities", "mask", "names"} if self._scene else set()
+        self._plain = [feature.name for feature in spec.inputs if feature.name not in apart]
+        self._embedding = self._tensor("encoder.words.embedding.weight")
+        self._layers = [self._layer(index) for index in range(self.options.depth)]
+        steps = self.options.flow_steps
+        times = np.linspace(0, 1, steps, endpoint=False, dtype=np.float32)
+        phases = times[:, None] * FREQUENCIES
+        self._shares = [1 / (steps - step) for step in range(steps)]  # of the way to the clean chunk
+        size = self.options.horizon * spec.action.shape[0]
+        flow = self._tensor("trunk.flow.weight")
+        self._flow = np.ascontiguousarray(flow[:, :size].T)
+        self._time_bias = np.concatenate([np.sin(phases), np.cos(phases)], 1) @ flow[:, size:].T
+        self._out = self._linear(f"trunk.rest.{3 * self.options.depth - 1}")
+        self._measured, self._learned = self._linear("trunk.measured"), self._tensor("trunk.learned.weight").T
+
+    def chunk(
+        self,
+        observation: Observation,
+        instruction: str,
+        condition: str | None = None,
+        *,
+        rng: np.random.Generator,
+        prefix: FloatArray | None = None,
+        delay: int = 0,
+    ) -> FloatArray:
+        """(H, A) float32 in the robot's units; `condition` is `positive`, `negative` or None."""
+        state = observation.state
+        sentence = self._embedding[list(word_ids(instruction))].sum(axis=0)
+        measured = [self._normalised("plain", np.concatenate([state[name].ravel() for name in self._plain]))]
+        learned, anchors = [sentence], None
+        if self._scene:
+            seen = self._scene.see(state, sentence)
+            measured.append(self._normalised("slots", seen.rows.ravel()))
+            learned.append((seen.pointers @ self._normalised("entity", seen.rows)).ravel())
+            anchors = seen.anchors
+        chosen = np.zeros(len(CONDITIONS), np.float32)
+        if condition is not None:
+            chosen[CONDITIONS[condition]] = 1
+        weight, bias = self._measured
+        projected = np.concatenate([*measured, chosen]) @ weight + bias + np.concatenate(learned) @ self._learned
+        mixed: FloatArray = rng.standard_normal((self.options.horizon, *self.spec.action.shape), dtype=np.float32)
+        for share, time_bias in zip(self._shares, self._time_bias, strict=True):
+            clean = self._clean(projected, mixed, time_bias, anchors)
+            mixed = mixed + share * (clean - mixed)
+        return self._in_robot_units(mixed, state)
+
+    def _clean(
+        self, projected: FloatArray, mixed: FloatArray, time_bias: FloatArray, anchors: FloatArray | None
+    ) -> FloatArray:
+        hidden = projected + mixed.ravel() @ self._flow + time_bias
+        for linear, scale, shift in self._layers:
+            if linear is not None:
+                hidden = hidden @ linear[0] + linear[1]
+            centred = hidden - hidden.mean()
+            hidden = centred / np.sqrt(np.mean(centred * centred) + LAYER_NORM_EPSILON) * scale + shift
+            hidden = hidden / (1 + np.exp(-hidden))
+        out = hidden @ self._out[0] + self._out[1]
+        clean = out[: mixed.size].reshape(mixed.shape)
+        if anchors is None or self._scene is None:
+            return clean
+        return clean + self._scene.shift(out[mixed.size :], anchors)
+
+    def _in_robot_units(self, mixed: FloatArray, state: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        if "frame.stats.mean" in self._weights:
+            return mixed * self._tensor("frame.stats.deviation") + self._tensor("frame.stats.mean")
+        hands, field = state["hands"], self._hand_field
+        origin = np.zeros((len(hands), 5), np.float32)
+        origin[:, :3] = hands[:, [field("x"), field("y"), field("z")]]
+        origin[:, 3] = np.arctan2(hands[:, field("sin_yaw")], hands[:, field("cos_yaw")])
+        scale = np.tile(np.array([POSITION_SCALE] * 3 + [YAW_SCALE, 1], np.float32), len(hands))
+        return mixed * scale + origin.ravel()
+
+    def _hand_field(self, name: str) -> int:
+        return next(item.fields.index(name) for item in self.spec.inputs if item.name == "hands")
+
+    def _normalised(self, name: str, values: FloatArray) -> FloatArray:
+        mean, deviation = (self._tensor(f"encoder.stats.{name}.{part}") for part in ("mean", "deviation"))
+        normalised: FloatArray = np.clip((values - mean) / deviation, -CLAMP, CLAMP)
+        return normalised
+
+    def _layer(self, index: int) -> tuple[tuple[FloatArray, FloatArray] | None, FloatArray, FloatArray]:
+        """The linear map (none before the first), and the layer norm's scale and shift."""
+        norm = f"trunk.rest.{3 * index}"
+        linear = self._linear(f"trunk.rest.{3 * index - 1}") if index else None
+        return linear, self._tensor(f"{norm}.weight"), self._tensor(f"{norm}.bias")
+
+    def _linear(self, name: str) -> tuple[FloatArray, FloatArray]:
+        return np.ascontiguousarray(self._tensor(f"{name}.weight").T), self._tensor(f"{name}.bias")
+
+    def _tensor(self, name: str) -> FloatArray:
+        try:
+            return self._weights[name]
+        except KeyError:
+            raise ReleaseInvalid(f"tensor {name}", "is missing") from None

@@ -1,0 +1,23 @@
+"""Which fields of `hands` and `entities` the relative features are made of, found by name in the spec."""
+
+from fleetloop.core.spec import FeatureSpec
+
+POSITION = ("x", "y", "z")
+X_AXIS = ("x_axis_x", "x_axis_y", "x_axis_z")
+Z_AXIS = ("z_axis_x", "z_axis_y", "z_axis_z")
+YAW = ("sin_yaw", "cos_yaw")
+NEAR = 0.03  # metres: within about this distance a gripper must be exact, so tanh(offset / NEAR) spreads it
+PER_HAND = 11
+
+
+def has_scene(features: tuple[FeatureSpec, ...]) -> bool:
+    """Whether these state features carry grippers and entities."""
+    by_name = {feature.name: set(feature.fields) for feature in features}
+    return {*POSITION, *YAW} <= by_name.get("hands", set()) and {*POSITION, *X_AXIS, *Z_AXIS} <= by_name.get(
+        "entities", set()
+    )
+
+
+def columns(feature: FeatureSpec, names: tuple[str, ...]) -> list[int]:
+    """Where these fields stand along the feature's last axis."""
+    return [feature.fields.index(name) for name in names]

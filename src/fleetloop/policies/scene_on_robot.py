@@ -1,0 +1,83 @@
+"""Relative features, grounding and anchors in plain numpy; `scene_features.py` and `grounding.py` are the reference."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetloop.core.frame import FloatArray
+from fleetloop.core.spec import FeatureSpec
+from fleetloop.policies.flow_options import POSITION_SCALE
+from fleetloop.policies.scene_fields import NEAR, POSITION, X_AXIS, YAW, Z_AXIS, columns
+from fleetloop.policies.vocabulary import word_ids
+
+UNUSED = -1e4
+
+
+@dataclass(frozen=True)
+class Seen:
+    """rows (E, F): an entity each; pointers (heads, E): probabilities; anchors (hands, places, 3): metres."""
+
+    rows: FloatArray
+    pointers: FloatArray
+    anchors: FloatArray
+
+
+class SceneOnRobot:
+    """One observation's grippers and entities, as the network takes them."""
+
+    def __init__(self, features: Mapping[str, FeatureSpec], tensor: Callable[[str], FloatArray], heads: int) -> None:
+        hands, entities, names = features["hands"], features["entities"], features["names"]
+        self._hand_position, self._yaw = columns(hands, POSITION), columns(hands, YAW)
+        self._position = columns(entities, POSITION)
+        self._x_axis, self._z_axis = columns(entities, X_AXIS), columns(entities, Z_AXIS)
+        self._heads = heads
+        embedding = tensor("encoder.words.embedding.weight")
+        called = np.stack([embedding[list(word_ids(name))].sum(axis=0) for name in names.categories])
+        width = embedding.shape[1]
+        self._keys = (called @ tensor("encoder.grounding.key.weight").T).reshape(-1, heads, width)
+        self._query = tensor("encoder.grounding.query.weight").T
+        self._usable = np.ones(heads + entities.shape[0] + 1, bool)
+
+    def see(self, state: Mapping[str, npt.NDArray[Any]], sentence: FloatArray) -> Seen:
+        """Everything that does not change while a chunk takes shape."""
+        entities, mask = state["entities"], state["mask"]
+        rows = self._rows(state["hands"], entities) * mask[:, None]
+        query = (sentence @ self._query).reshape(self._heads, -1)
+        scores = np.einsum("hd,chd->hc", query, self._keys)
+        logits = scores[:, state["names"]].sum(axis=-1)
+        pointers = _softmax(np.where(mask < 0.5, UNUSED, logits))
+        positions = entities[:, self._position]
+        places = np.concatenate([pointers @ positions, positions])
+        self._usable[self._heads : -1] = mask > 0.5
+        return Seen(rows, pointers, places[None] - state["hands"][:, None, self._hand_position])
+
+    def shift(self, logits: FloatArray, anchors: FloatArray) -> FloatArray:
+        """(A,): the set-points' shift towards the places that the gates choose."""
+        hands, places, _ = anchors.shape
+        gates = _softmax(np.where(self._usable, logits.reshape(hands, places + 1), UNUSED))[:, :places]
+        shift = np.zeros((hands, 5), np.float32)
+        shift[:, :3] = (gates[:, None] @ anchors)[:, 0] / POSITION_SCALE
+        return shift.ravel()
+
+    def _rows(self, hands: FloatArray, entities: FloatArray) -> FloatArray:
+        x_axis, z_axis = entities[:, self._x_axis], entities[:, self._z_axis]
+        axes = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
+        parts = [entities]
+        for hand in hands:
+            offset = entities[:, self._position] - hand[self._hand_position]
+            sin, cos = hand[self._yaw]
+            along = cos * x_axis[:, 0] + sin * x_axis[:, 1]
+            across = sin * x_axis[:, 0] - cos * x_axis[:, 1]
+            turn = np.stack([2 * across * along, along**2 - across**2], axis=-1)
+            seen_by_entity = (axes @ offset[:, :, None])[:, :, 0]
+            parts += [offset, seen_by_entity, np.tanh(offset / NEAR), turn]
+        return np.concatenate(parts, axis=1)
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    softmax: FloatArray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return softmax

@@ -1,0 +1,66 @@
+"""The numpy policy that robots run is the torch policy that learns."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from fleetloop.core.clock import Virtual
+from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.frame import Observation
+from fleetloop.core.spec import FeatureSpec, RobotSpec
+from fleetloop.policies.flow import FlowPolicy
+from fleetloop.policies.flow_on_robot import FlowOnRobot
+from fleetloop.sim.robot import SimRobot
+from fleetloop.sim.tasks import SIM_TASKS
+
+VECTOR = RobotSpec("arm", (FeatureSpec("joints", (4,)),), FeatureSpec("action", (3,)), 20.0)
+
+
+def weights_of(policy: FlowPolicy) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy().copy() for name, tensor in policy.state_dict().items()}
+
+
+def both(policy: FlowPolicy) -> tuple[FlowPolicy, FlowOnRobot]:
+    with torch.no_grad():
+        for tensor in policy.state_dict().values():
+            tensor.copy_(tensor + 0.1 * torch.randn(tensor.shape).abs())  # statistics and biases must matter too
+    return policy, FlowOnRobot(policy.config, policy.spec, weights_of(policy))
+
+
+@pytest.mark.parametrize("task", SIM_TASKS)
+@pytest.mark.parametrize("condition", [None, "positive", "negative"])
+def test_it_chooses_the_same_actions_in_every_task(task, condition):
+    torch.manual_seed(0)
+    robot = SimRobot(Virtual(), 1)
+    start = robot.reset(SIM_TASKS[task].task, 3)
+    reference, acting = both(FlowPolicy.build({"depth": 2, "pointers": 3}, robot.spec))
+    for _ in range(3):
+        observation = robot.observe()
+        expected = reference.chunk(observation, start.instruction, condition, rng=np.random.default_rng(1))
+        chosen = acting.chunk(observation, start.instruction, condition, rng=np.random.default_rng(1))
+        np.testing.assert_allclose(chosen, expected, atol=2e-4)
+        assert chosen.dtype == np.float32
+        robot.act(robot.action())
+
+
+def test_it_drives_a_robot_without_grippers():
+    reference, acting = both(FlowPolicy.build({}, VECTOR))
+    observation = Observation({"joints": np.array([0.1, -0.4, 2.0, 0.7], np.float32)}, 0.0)
+    expected = reference.chunk(observation, "wave", rng=np.random.default_rng(1))
+    np.testing.assert_allclose(acting.chunk(observation, "wave", rng=np.random.default_rng(1)), expected, atol=2e-4)
+
+
+def test_a_missing_tensor_is_named():
+    policy = FlowPolicy.build({}, VECTOR)
+    weights = weights_of(policy)
+    del weights["trunk.flow.weight"]
+    with pytest.raises(ReleaseInvalid, match=r"trunk\.flow\.weight"):
+        FlowOnRobot(policy.config, policy.spec, weights)
+
+
+def test_a_robot_that_acts_imports_no_torch():
+    code = "import sys, fleetloop.policies.plugin; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
