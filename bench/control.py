@@ -20,26 +20,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
 
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.plan import Assignment
-from fleetloop.actor.recorder import encode_jpeg
 from fleetloop.actor.run import run_actor
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Ending, EpisodeMeta
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.core.frame import FloatArray, Frame, Observation, Source
+from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.hub import LearnerLease
-from fleetloop.core.ids import new_id
-from fleetloop.core.outcome import Judge, Outcome
-from fleetloop.core.recording import Recording
-from fleetloop.core.release import Release
 from fleetloop.core.robot import EpisodeStart, Robot
-from fleetloop.core.spec import CameraSpec, RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.courier.options import CourierOptions
 from fleetloop.courier.run import run_courier
@@ -47,20 +37,18 @@ from fleetloop.hub.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 from fleetloop.judges.simulator import SimulatorJudge
-from fleetloop.learner.export import config_hash, release_weights, statistics_hash
 from fleetloop.operators.absent import AbsentOperator
 from fleetloop.policies.flow import FlowPolicy
-from fleetloop.sim.robot import SimRobot, sim_spec
+from fleetloop.sim.robot import SimRobot
 from fleetloop.sim.tasks import sim_task
-from fleetloop.weights.codec import encode
 from shared.report import arguments, show, write
+from shared.traffic import Traffic
 
 Ticks = npt.NDArray[np.float64]
 """(n, 2): when each tick began and how late that was, in seconds."""
 
-RUN, TASK, HOST, NEIGHBOUR = "bench", "restock/shelf", "host-1", "neighbour"
+RUN, TASK, HOST = "bench", "restock/shelf", "host-1"
 EPISODE_S, RESET_S = 3.0, 0.5  # short, so that there are many swaps
-NEIGHBOUR_FRAMES, NEIGHBOUR_PX = 200, 224
 START_LIMIT_S = 60.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -173,88 +161,6 @@ def idle(plan: Plan) -> None:
     (plan.root / "empty.json").write_text(json.dumps(ticks))
 
 
-# ---------------------------------------------------------------------- what happens meanwhile
-
-
-class Traffic:
-    """Publishes releases as a learner would, and records large episodes as another robot of the host would."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._rng = plan, np.random.default_rng(0)
-        self._hub, self._disk = HttpHub(plan.url), RealDisk()
-        self._spool = HostDirectory(plan.root / "host", self._disk).spool
-        self._policy = FlowPolicy.build({}, replace(sim_spec(), control_hz=plan.hz))
-        self._spec = replace(sim_spec(), cameras=(CameraSpec("top", NEIGHBOUR_PX, NEIGHBOUR_PX),))
-        self._jpeg = _noise_jpeg(self._rng)
-        self._lease: LearnerLease | None = None
-        self.published = self.recorded = 0
-
-    def run(self, until: float) -> None:
-        """Until the given time of the monotonic clock."""
-        next_publish = next_upload = 0.0
-        while (now := time.monotonic()) < until:
-            if now >= next_publish:
-                next_publish = now + self._plan.publish_every
-                self.publish()
-            if now >= next_upload:
-                next_upload = now + self._plan.upload_every
-                self.record()
-            time.sleep(max(0.0, min(next_publish, next_upload, until) - time.monotonic()))
-
-    def publish(self) -> None:
-
-        with torch.no_grad():
-            for weight in self._policy.parameters():
-                weight.add_(torch.randn_like(weight), alpha=1e-3)
-        self._lease = self._hub.renew_lease(self._lease) if self._lease else self._hub.claim_lease("bench")
-        encoded = encode(release_weights(self._policy.state_dict()))
-        for hash, data in encoded.blobs.items():
-            self._hub.put_blob(hash, data)
-        spec = self._policy.spec
-        manifest = Release(
-            run=RUN,
-            step=25 * self.published,
-            parent=self.published,
-            trained_through=0,
-            policy={"name": "flow", "config": self._policy.config},
-            spec=spec.to_json(),
-            spec_hash=spec.hash(),
-            config_hash=config_hash(self._policy.config),
-            statistics_hash=statistics_hash(self._policy.state_dict()),
-            conditions=(),
-            codec=encoded.codec,
-            tensors=encoded.tensors,
-            blobs=encoded.entries,
-            result_hash=encoded.result_hash,
-            clock_s=time.monotonic(),
-        )
-        self._hub.publish(manifest, self._lease)
-        self.published += 1
-
-    def record(self) -> None:
-        recording = Recording(self._disk, self._spool, self._meta())
-        for tick in range(NEIGHBOUR_FRAMES):
-            recording.add(_frame(self._spec, tick, self._rng), {"top": self._jpeg})
-        recording.finish(Ending(Outcome.TIMEOUT, Judge.NOBODY))
-        self.recorded += 1
-
-    def _meta(self) -> EpisodeMeta:
-        id = new_id(time.time(), self._rng)
-        return EpisodeMeta(id, RUN, NEIGHBOUR, "site-2", TASK, "", "online", self._spec)
-
-
-def _noise_jpeg(rng: np.random.Generator) -> bytes:
-    coarse = rng.integers(0, 255, (NEIGHBOUR_PX // 2, NEIGHBOUR_PX // 2, 3), np.uint8)
-    return encode_jpeg(np.asarray(Image.fromarray(coarse).resize((NEIGHBOUR_PX, NEIGHBOUR_PX))), 90)
-
-
-def _frame(spec: RobotSpec, tick: int, rng: np.random.Generator) -> Frame:
-    state = {item.name: rng.integers(0, 9, item.shape).astype(item.dtype) for item in spec.state}
-    observation = Observation(state, 0.0, {}, {"top": 0.0})
-    action = np.zeros(spec.action.shape, np.float32)
-    return Frame(tick, 0.0, 0.0, observation, action, action, Source.POLICY, 0, -1, -1)
-
-
 # ---------------------------------------------------------------------- the bench
 
 
@@ -268,12 +174,12 @@ def measure(plan: Plan) -> dict[str, Any]:
     _until("the hub", lambda: _answers(reached))
     for process in others:
         process.start()
-    traffic = Traffic(plan)
+    traffic = Traffic(plan.url, plan.root / "host", RUN, TASK, plan.hz)
     traffic.publish()
     try:
         _until("the first episode", lambda: any(row["robot"] == "robot-1" for row in reached.episodes()))
         began = time.monotonic()
-        traffic.run(began + plan.seconds)
+        traffic.run(began + plan.seconds, plan.publish_every, plan.upload_every)
         ended = time.monotonic()
         _stop(reversed(others))  # actor, empty loop, then the courier, which uploads what is left
         rows = reached.episodes()

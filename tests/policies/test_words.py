@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetloop.policies.words import MAX_WORDS, VOCABULARY, Words, padded_ids, word_ids
+from fleetloop.policies.vocabulary import MAX_WORDS, VOCABULARY, word_ids
+from fleetloop.policies.words import Words, padded_ids
 
 
 def test_every_process_hashes_alike():

@@ -49,7 +49,7 @@ class FlowOnRobot:
         steps = self.options.flow_steps
         times = np.linspace(0, 1, steps, endpoint=False, dtype=np.float32)
         phases = times[:, None] * FREQUENCIES
-        self._shares = [1 / (steps - step) for step in range(steps)]  # of the way to the clean chunk
+        self._shares = [np.float32(1 / (steps - step)) for step in range(steps)]  # of the way to the clean chunk
         size = self.options.horizon * spec.action.shape[0]
         flow = self._tensor("trunk.flow.weight")
         self._flow = np.ascontiguousarray(flow[:, :size].T)
