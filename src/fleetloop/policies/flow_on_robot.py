@@ -81,7 +81,9 @@ class FlowOnRobot:
         if condition is not None:
             chosen[CONDITIONS[condition]] = 1
         weight, bias = self._measured
-        projected = np.concatenate([*measured, chosen]) @ weight + bias + np.concatenate(learned) @ self._learned
+        row: FloatArray = np.concatenate([*measured, chosen], dtype=np.float32)
+        found: FloatArray = np.concatenate(learned, dtype=np.float32)
+        projected = row @ weight + bias + found @ self._learned
         mixed: FloatArray = rng.standard_normal((self.options.horizon, *self.spec.action.shape), dtype=np.float32)
         for share, time_bias in zip(self._shares, self._time_bias, strict=True):
             clean = self._clean(projected, mixed, time_bias, anchors)

@@ -25,7 +25,7 @@ def demo(
     seed: flags.Seed = 0,
     speed: Annotated[
         float, typer.Option(min=1.0, help="How much faster than real time to begin with; adapted to the machine.")
-    ] = 8.0,
+    ] = 6.0,
     real_time: Annotated[bool, typer.Option("--real-time", help="Run the fleet at a robot's own pace.")] = False,
     observe: Annotated[
         str, typer.Option(help="What the policy sees: state (privileged, quick) or images (needs GL, slow).")

@@ -24,7 +24,7 @@ DEMONSTRATED = Disturbance(initial_ticks=14, events=0, noise=0.010)
 NOMINAL_SITE = 0
 SITES = (1, 2, 3, 4)
 EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor the fleet ever sees; the same for every demo
-ROBOTS_PER_OPERATOR = 4
+ROBOTS_WATCHED = 4  # by one operator, who drives one of them at a time
 IMAGE_PX = 64
 STEPS_PER_S = 5.0
 ANNEAL_FROM = 0.6
@@ -47,7 +47,7 @@ class DemoPlan:
     robots: int = 4
     minutes: float = 10.0
     seed: int = 0
-    speed: float = 8.0
+    speed: float = 6.0
     real_time: bool = False
     observe: str = "state"
     pretrain_steps: int = 800
@@ -92,10 +92,7 @@ def fleet_config(plan: DemoPlan, port: int) -> FleetConfig:
         "hub": {
             "directory": plan.directory / "hub",
             "port": port,
-            "attention": {
-                "operators": -(-plan.robots // ROBOTS_PER_OPERATOR),
-                "robots_per_operator": ROBOTS_PER_OPERATOR,
-            },
+            "attention": {"operators": -(-plan.robots // ROBOTS_WATCHED), "robots_per_operator": 1},
         },
         "learner": {
             "seed": plan.seed,
