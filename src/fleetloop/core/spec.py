@@ -1,6 +1,7 @@
 """What robots offer and policies need, and whether the two fit."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
@@ -75,11 +76,17 @@ class RobotSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RobotSpec":
+        """Raises KeyError, TypeError or ValueError for what is no spec."""
+        embodiment, control_hz = data["embodiment"], data["control_hz"]
+        if not isinstance(embodiment, str):
+            raise ValueError(f"embodiment is {embodiment!r}, not a text")
+        if isinstance(control_hz, bool) or not isinstance(control_hz, int | float) or not 0 < control_hz < math.inf:
+            raise ValueError(f"control_hz is {control_hz!r}, not a positive number")
         return cls(
-            embodiment=data["embodiment"],
+            embodiment=embodiment,
             state=tuple(_feature(item) for item in data["state"]),
             action=_feature(data["action"]),
-            control_hz=data["control_hz"],
+            control_hz=control_hz,
             cameras=tuple(CameraSpec(**item) for item in data["cameras"]),
         )
 
