@@ -27,6 +27,7 @@ EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor the fleet 
 ROBOTS_WATCHED = 4  # by one operator, who drives one of them at a time
 IMAGE_PX = 64
 STEPS_PER_S = 5.0
+BATCH = 192
 ANNEAL_FROM = 0.6
 
 
@@ -96,12 +97,12 @@ def fleet_config(plan: DemoPlan, port: int) -> FleetConfig:
         },
         "learner": {
             "seed": plan.seed,
-            "batch": 256,
+            "batch": BATCH,
             "steps_per_s": STEPS_PER_S,
             "publish_every_steps": 25,
             "optimizer": {"rate": 1.5e-3, "total_steps": plan.steps, "anneal_from": ANNEAL_FROM},
         },
-        "pretrain": {"seed": plan.seed, "steps": plan.pretrain_steps, "batch": 256, "optimizer": {"rate": 3e-3}},
+        "pretrain": {"seed": plan.seed, "steps": plan.pretrain_steps, "batch": BATCH, "optimizer": {"rate": 3e-3}},
     }
     if plan.observe == "images":
         values["simulation"] = {"image_px": IMAGE_PX}
