@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.errors import FleetLoopError, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.policy import ActingPolicy
+from fleetloop.core.policy import ActingPolicy, under_robot_names
 from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec, check_fit
 from fleetloop.weights.codec import Weights, from_safetensors, verify
@@ -63,4 +63,4 @@ class Loader:
         if self._condition and self._condition not in release.conditions:
             known = ", ".join(release.conditions) or "none"
             raise ReleaseInvalid("conditions", f"lack {self._condition!r}", f"its policy knows: {known}")
-        return Loaded(release, self._load_policy(release, weights))
+        return Loaded(release, under_robot_names(self._load_policy(release, weights)))

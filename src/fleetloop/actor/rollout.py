@@ -16,7 +16,7 @@ from fleetloop.core.judge import Judge
 from fleetloop.core.operator import Operator
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.policy import ActingPolicy
+from fleetloop.core.policy import ActingPolicy, under_robot_names
 from fleetloop.core.robot import EpisodeStart, Robot
 from fleetloop.core.task import Task
 
@@ -64,7 +64,7 @@ def rollout(
     start = robot.reset(task, seed)
     pilot = None
     if policy is not None:
-        pilot = Pilot(policy, release, np.random.default_rng(seed), options.condition or None)
+        pilot = Pilot(under_robot_names(policy), release, np.random.default_rng(seed), options.condition or None)
     executor = ChunkExecutor(ImmediateInference(inference_delay_ticks), options.lead)
     handover = Handover(operator or Nobody(), round(options.lost_hold_s * hz))
     attempt = Attempt(

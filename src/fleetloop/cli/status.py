@@ -63,7 +63,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
         "release",
         "behind",
         "episodes",
-        "success",
+        "team success",
         "takeovers",
         "human",
         "missed",

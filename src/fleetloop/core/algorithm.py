@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,8 @@ class Algorithm(Protocol):
         conditions: what a robot's policy may be conditioned on; named in every manifest.
     """
 
-    name: str
-    conditions: frozenset[str]
+    name: ClassVar[str]
+    conditions: ClassVar[frozenset[str]]
 
     def label(self, episode: Episode) -> FrameLabels:
         """Which frames of a demonstration or of an online episode train, and how. Pure."""

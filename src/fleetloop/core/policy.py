@@ -1,7 +1,7 @@
 """The seams to a policy: one that acts (numpy, on a robot) and one that trains (a torch module in practice)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,6 +63,35 @@ class ActingPolicy(Protocol):
         `prefix` (K, A) are actions already under way, of which the first `delay` can no longer be changed.
         """
         ...
+
+
+class Renamed:
+    """A policy whose names for features or cameras are not the robot's: `spec.rename` says which are which."""
+
+    def __init__(self, policy: ActingPolicy) -> None:
+        self.spec, self._policy = policy.spec, policy
+
+    def chunk(
+        self,
+        observation: Observation,
+        instruction: str,
+        condition: str | None,
+        *,
+        rng: np.random.Generator,
+        prefix: FloatArray | None = None,
+        delay: int = 0,
+    ) -> FloatArray:
+        """As the policy's own, for an observation under the robot's names."""
+        own = self.spec.rename
+        state = {item.name: observation.state[own.get(item.name, item.name)] for item in self.spec.inputs}
+        images = {item.name: observation.images[own.get(item.name, item.name)] for item in self.spec.cameras}
+        seen = replace(observation, state=state, images=images)
+        return self._policy.chunk(seen, instruction, condition, rng=rng, prefix=prefix, delay=delay)
+
+
+def under_robot_names(policy: ActingPolicy) -> ActingPolicy:
+    """The policy as the robot calls it."""
+    return Renamed(policy) if policy.spec.rename else policy
 
 
 class TrainablePolicy(ActingPolicy, Protocol):

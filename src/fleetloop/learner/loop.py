@@ -62,6 +62,7 @@ class Learner:
         self._pace = Pace(options.steps_per_s, options.most_debt_s, now)
         self._tally, self._journey = Tally(), Journey(parts.clock)
         self._last_news = self._last_release = self._last_checkpoint = now
+        self._checkpointed = False
         self._last_report = -np.inf
         self._published_step = -1
         self._online_frames = self._online_draws = 0
@@ -245,8 +246,10 @@ class Learner:
     # ------------------------------------------------------------------ restart
 
     def _checkpoint_if_due(self, now: float) -> None:
-        if now - self._last_checkpoint >= self.options.checkpoint_every_s:
-            self._last_checkpoint = now
+        # The first one as soon as robots run a release: a learner without any starts over from the base.
+        first = not self._checkpointed and self.release > 0
+        if first or now - self._last_checkpoint >= self.options.checkpoint_every_s:
+            self._last_checkpoint, self._checkpointed = now, True
             self.parts.checkpoints.offer(self.checkpoint())
 
     def checkpoint(self) -> Checkpoint:
