@@ -133,6 +133,9 @@ def _facts(reports: list[dict[str, Any]]) -> str:
     row(f"publish to verified, p50 / p99 s ({clocks} clock)", latency("publish_to_verified"))
     row(f"correction to fleet, p50 / p99 s ({clocks} clock)", latency("correction_to_fleet"))
     row("… beyond the end of the corrected episode", latency("correction_to_fleet_beyond_episode"))
+    row(
+        "… not yet on every robot at the end", lambda report: str(report["latency_s"]["correction_to_fleet"]["pending"])
+    )
     return "\n".join(rows)
 
 

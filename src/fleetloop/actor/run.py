@@ -15,6 +15,7 @@ from fleetloop.actor.recorder import Recorder
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock, Wall
 from fleetloop.core.disk import Disk
+from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Registration
 from fleetloop.core.judge import Judge
@@ -46,8 +47,40 @@ def run_actor(
 ) -> None:
     """Drive one robot until SIGTERM or SIGINT, which end the running episode as aborted.
 
-    To be called in the main thread. Raises what any of the actor's parts raised, after the running episode was ended.
+    To be called in the main thread. Raises what any of the actor's parts raised, after the running episode was ended,
+    and DiskTrouble if another actor on this host drives a robot of this name.
     """
+    lock = host.mail / f"{assignment.robot}.lock"
+    if disk.in_use(lock):
+        raise DiskTrouble(
+            f"robot {assignment.robot}", "another actor on this host drives it", "stop that one, or choose another name"
+        )
+    with disk.create(lock):
+        _drive(
+            assignment,
+            robot,
+            operator,
+            judge,
+            host=host,
+            disk=disk,
+            clock=clock,
+            load_policy=load_policy,
+            options=options,
+        )
+
+
+def _drive(
+    assignment: Assignment,
+    robot: Robot,
+    operator: Operator,
+    judge: Judge,
+    *,
+    host: HostDirectory,
+    disk: Disk,
+    clock: Clock,
+    load_policy: LoadPolicy,
+    options: ActorOptions,
+) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     alarms, inference = Alarms(), ThreadInference()
     recorder = Recorder(disk, host.spool, options.recorder, alarms)

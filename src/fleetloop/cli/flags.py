@@ -55,8 +55,15 @@ def examples(*lines: str) -> str:
 
 
 def split(text: str | None) -> tuple[str, ...] | None:
-    """The parts of a comma-separated flag; None if it was not given."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    """The parts of a comma-separated flag; None if it was not given. Raises ConfigInvalid if it names nothing."""
+    if text is None:
+        return None
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise ConfigInvalid(
+            "flag", f"{text!r} names nothing", "leave it away, or name one or more, separated by commas"
+        )
+    return parts
 
 
 def numbers(text: str, flag: str) -> tuple[int, ...]:

@@ -40,6 +40,15 @@ class OneLineErrors(TyperGroup):
                 raise
             typer.secho(f"fleetloop: {error}", fg="red", err=True)
             raise typer.Exit(1) from None
+        except RuntimeError as error:
+            if "MUJOCO_GL" not in str(error):
+                raise
+            # mujoco refuses to be imported under a value that it does not know.
+            remedy = "unset it, or choose egl, osmesa or glfw"
+            typer.secho(
+                f"fleetloop: MUJOCO_GL: {os.environ.get('MUJOCO_GL')!r} is unknown; {remedy}", fg="red", err=True
+            )
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(

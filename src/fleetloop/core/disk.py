@@ -109,7 +109,10 @@ def disk_trouble(path: Path, error: OSError) -> DiskTrouble:
         return DiskTrouble(str(path), "the disk is full", "free some space or choose another directory")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return DiskTrouble(str(path), "can't be written", "choose a directory that you may write to")
-    return DiskTrouble(str(path), error.strerror or str(error))
+    remedy = "check the path: each part of it but the last must be a directory, and the name must be free"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return DiskTrouble(str(path), f"can't be made ({error.strerror})", remedy)
+    return DiskTrouble(str(path), error.strerror or str(error), "check the disk and the path")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import FleetLoopError, HubUnavailable
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubUnavailable
 from fleetloop.core.hub import Hub
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
@@ -26,6 +26,7 @@ from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.restart import catch_up, restore
 
 POLL_S = 0.5  # real seconds that a thread waits before it looks whether it is to stop
+LOCK = "learner.lock"
 PAUSE_S = 0.5  # real seconds between two tries while the hub is away
 Say = Callable[[str], None]
 
@@ -47,10 +48,42 @@ def run(
 
     Raises:
         LeaseLost: another learner has taken over.
+        DiskTrouble: another learner works in this directory, or it can't be written.
         FleetLoopError: whatever else stopped it; the hub is told as an alarm if it can be reached.
     """
     torch.set_num_threads(options.threads)
-    stop = stop or threading.Event()
+    lock = around.directory / LOCK
+    around.disk.make(around.directory)
+    if around.disk.in_use(lock):
+        raise DiskTrouble(
+            str(around.directory),
+            "another learner works in this directory",
+            "stop that one, or choose another directory",
+        )
+    with around.disk.create(lock):
+        return _learn(
+            name,
+            options,
+            base,
+            algorithm,
+            around,
+            demonstrations=demonstrations,
+            stop=stop or threading.Event(),
+            say=say,
+        )
+
+
+def _learn(
+    name: str,
+    options: LearnerOptions,
+    base: Base,
+    algorithm: Algorithm,
+    around: Surroundings,
+    *,
+    demonstrations: Sequence[Episode],
+    stop: threading.Event,
+    say: Say,
+) -> Learner:
     checkpoint = latest(around.checkpoints)
     learner = assemble(
         name,

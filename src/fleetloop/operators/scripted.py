@@ -26,9 +26,7 @@ class ScriptedOptions(BaseModel):
     reaction: int = Field(4, ge=0, description="ticks between seeing a reason and asking for the robot")
     patience: int = Field(6, ge=0, description="ticks that the policy gets after a start or a hand-back")
     stall_ticks: int = Field(30, ge=2, description="no gripper moved for so long: lack of progress")
-    stall_metres: float = Field(
-        0.04, ge=0, description="less motion than this is none (metres); hands that dither in place move 2 to 3 cm"
-    )
+    stall_metres: float = Field(0.02, ge=0, description="less motion than this is none (metres)")
     late: float = Field(0.7, ge=0, description="share of the time limit after which it takes over and finishes itself")
     least_ticks: int = Field(16, ge=1, description="a takeover lasts at least so long")
     most_ticks: int = Field(100, ge=1, description="a takeover hands back after so long, agreed or not")

@@ -141,8 +141,10 @@ def _drawing(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
 def _backend() -> str:
     """`egl`, `osmesa`, `glfw`, or "" for what mujoco chooses."""
     wanted = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if wanted and wanted not in (*LIBRARIES, "glfw"):
+        raise NoGL(f"no OpenGL to draw with: MUJOCO_GL is {wanted!r}; unset it, or choose egl, osmesa or glfw")
     if wanted or sys.platform != "linux":
-        return wanted if wanted in (*LIBRARIES, "glfw") else ""
+        return wanted
     for backend, library in LIBRARIES.items():
         try:
             ctypes.CDLL(library)

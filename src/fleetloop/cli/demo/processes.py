@@ -26,7 +26,8 @@ class Child:
     log: Path
 
     def ended_badly(self, problem: str) -> ProcessDied:
-        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        written = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = written.splitlines()[-TAIL_LINES:]
         said = " | ".join(line.strip() for line in lines if line.strip()) or "nothing"
         return ProcessDied(self.name, f"{problem}; the last that it said: {said}", f"see {self.log}")
 
