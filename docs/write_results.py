@@ -24,12 +24,12 @@ gradient steps, with the same settings, from the same base, on the demonstration
 
 OPEN = """## Not reached: an hour with the box assembled
 
-`fleetloop demo --tasks restock/shelf,laundry/fold,box/assemble --minutes 60` is meant to reach 0.80. Two runs were stopped
-early on a busy machine, so there is no report: after 28 simulated minutes the policy alone finished 0.53 / 0.73 / 0.00 of
-the last 15 episodes, and with a stricter rule for "no progress" (4 cm instead of 2 cm in 1.5 s) 0.60 / 0.73 / 0.00 after
-18 minutes. On `box/assemble` the policy does everything but one flap, over which a gripper dithers by 2 to 3 cm; the
-scripted operator's gate takes that neither for an error nor for a stall, steps in only when 0.7 of the time limit has
-passed, and finishes in about 12 ticks, so that the fleet gathers almost no corrections where they are needed.
+`fleetloop demo --tasks restock/shelf,laundry/fold,box/assemble --minutes 60` is meant to reach 0.80. Two runs were
+stopped early on a busy machine, so there is no report: after 28 simulated minutes the policy alone finished 0.53 / 0.73
+/ 0.00 of the last 15 episodes, and with a stricter rule for "no progress" (4 cm instead of 2 cm in 1.5 s) 0.60 / 0.73 /
+0.00 after 18 minutes. On `box/assemble` the policy does everything but one flap, over which a gripper dithers by 2 to
+3 cm; the scripted operator's gate takes that neither for an error nor for a stall, steps in only when 0.7 of the time
+limit has passed, and finishes in about 12 ticks, so that the fleet gathers few corrections where they are needed.
 """
 
 
@@ -99,7 +99,7 @@ def _standard(reports: list[dict[str, Any]]) -> str:
     by_seed = "\n\n".join(f"Seed {report['seed']}:\n\n{_tasks(report)}" for report in reports)
     return (
         "## Ten minutes, three tasks\n\n"
-        "`fleetloop demo --seed N --report FILE.json` for N = 0, again 0 (from a fresh clone: processes meet at other moments, "
+        "`fleetloop demo --seed N --report FILE.json` for N = 0 twice (processes meet at other moments, "
         "so a seed does not repeat a run), 1, 2. Average over the tasks:\n\n"
         + "\n".join(rows)
         + f"\n\n![Success over time, seed 0](demo-curve.png)\n\n{by_seed}\n\n{_facts(reports)}"
