@@ -283,3 +283,16 @@ def test_a_frame_of_another_shape_is_refused_when_it_is_written(tmp_path: Path) 
     ((frame, jpegs),) = frames_of(SPEC, 1, 0)
     with pytest.raises(EpisodeInvalid, match="action"):
         record(tmp_path, META, [(replace(frame, sent=np.zeros(5, np.float32)), jpegs)], WON)
+
+
+def test_a_bit_that_flips_after_sealing_is_noticed_whatever_hash_is_claimed_for_the_file(
+    whole: Path, tmp_path: Path
+) -> None:
+    data = bytearray(whole.read_bytes())
+    action = data.find(Episode.from_bytes(bytes(data)).action.tobytes())
+    assert action > 0
+    data[action] ^= 1
+    flipped = tmp_path / whole.name
+    flipped.write_bytes(data)
+    with pytest.raises(EpisodeInvalid, match="changed since it was sealed"):
+        open_sealed(flipped)

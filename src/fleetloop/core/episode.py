@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from blake3 import blake3
 
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Array, Source
@@ -24,6 +25,7 @@ from fleetloop.core.spec import RobotSpec
 
 FORMAT = 1
 META_KEY = b"fleetloop.meta"
+CONTENT_KEY = b"fleetloop.content"
 PURPOSES = ("online", "demonstration", "evaluation")
 MAX_FRAMES = 200_000
 COUNTERS = {
@@ -230,6 +232,11 @@ def read_meta(schema: pa.Schema) -> EpisodeMeta:
     return EpisodeMeta.from_json(data)
 
 
+def content_hash(batch: pa.RecordBatch, meta: bytes) -> bytes:
+    """blake3 over the metadata and every column: a sealed file carries it as `fleetloop.content`."""
+    return blake3(meta + batch.serialize()).hexdigest().encode()
+
+
 def validate(episode: Episode) -> None:
     """Read every value and raise EpisodeInvalid naming the first column that can't be right."""
     batch = episode._batch
@@ -237,6 +244,9 @@ def validate(episode: Episode) -> None:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
         raise EpisodeInvalid("file", f"holds inconsistent data ({_first_line(error)})") from error
+    said = batch.schema.metadata.get(CONTENT_KEY)  # other writers need not give one
+    if said is not None and said != content_hash(batch, batch.schema.metadata[META_KEY]):
+        raise EpisodeInvalid("file", "has changed since it was sealed", "its disk or memory is failing; look at it")
     if len(episode) > MAX_FRAMES:
         raise EpisodeInvalid("tick", f"has {len(episode)} frames", f"the limit is {MAX_FRAMES}")
     for name in batch.schema.names:

@@ -15,7 +15,18 @@ import pyarrow as pa
 from blake3 import blake3
 
 from fleetloop.core.disk import Disk, disk_trouble
-from fleetloop.core.episode import COUNTERS, Ending, Episode, EpisodeMeta, read_meta, schema_of, validate
+from fleetloop.core.episode import (
+    CONTENT_KEY,
+    COUNTERS,
+    META_KEY,
+    Ending,
+    Episode,
+    EpisodeMeta,
+    content_hash,
+    read_meta,
+    schema_of,
+    validate,
+)
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Frame
 from fleetloop.core.outcome import Judge, Outcome
@@ -108,7 +119,9 @@ def seal(disk: Disk, partial: Path) -> Sealed:
 def open_sealed(path: Path) -> Sealed:
     """A file that `seal` wrote earlier. Raises EpisodeInvalid."""
     data = path.read_bytes()
-    return Sealed(Episode.from_bytes(data).meta, path, blake3(data).hexdigest(), len(data))
+    episode = Episode.from_bytes(data)
+    validate(episode)
+    return Sealed(episode.meta, path, blake3(data).hexdigest(), len(data))
 
 
 def seal_bytes(batches: list[pa.RecordBatch], meta: EpisodeMeta) -> bytes:
@@ -116,9 +129,11 @@ def seal_bytes(batches: list[pa.RecordBatch], meta: EpisodeMeta) -> bytes:
     schema = schema_of(meta)
     table = pa.Table.from_batches([batch.cast(schema) for batch in batches], schema=schema).combine_chunks()
     rows = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=schema)]
+    content = content_hash(rows[0], schema.metadata[META_KEY])
+    schema = schema.with_metadata({**schema.metadata, CONTENT_KEY: content})
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(rows[0])
+        writer.write_batch(rows[0].replace_schema_metadata(schema.metadata))
     data = sink.getvalue()
     validate(Episode.from_bytes(data))
     return data
