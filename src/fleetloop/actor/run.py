@@ -14,8 +14,7 @@ from fleetloop.actor.plan import Assignment
 from fleetloop.actor.recorder import Recorder
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock, Wall
-from fleetloop.core.disk import Disk
-from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.disk import Disk, alone
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Registration
 from fleetloop.core.judge import Judge
@@ -50,12 +49,8 @@ def run_actor(
     To be called in the main thread. Raises what any of the actor's parts raised, after the running episode was ended,
     and DiskTrouble if another actor on this host drives a robot of this name.
     """
-    lock = host.mail / f"{assignment.robot}.lock"
-    if disk.in_use(lock):
-        raise DiskTrouble(
-            f"robot {assignment.robot}", "another actor on this host drives it", "stop that one, or choose another name"
-        )
-    with disk.create(lock):
+    name, remedy = assignment.robot, "stop that one, or choose another name"
+    with alone(host.mail / f"{name}.lock", f"robot {name}", "another actor on this host drives it", remedy):
         _drive(
             assignment,
             robot,

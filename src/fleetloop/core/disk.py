@@ -3,6 +3,8 @@
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -101,6 +103,27 @@ class RealDisk:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise disk_trouble(directory, error) from error
+
+
+@contextmanager
+def alone(lock: Path, field: str, problem: str, remedy: str) -> Iterator[None]:
+    """Hold `lock` for as long as the block runs; kill -9 frees it too.
+
+    Raises:
+        DiskTrouble: (field, problem, remedy) if another process holds it, or that the file can't be opened.
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise disk_trouble(lock, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DiskTrouble(field, problem, remedy) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def disk_trouble(path: Path, error: OSError) -> DiskTrouble:

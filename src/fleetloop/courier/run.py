@@ -9,8 +9,7 @@ import numpy as np
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock, Wall
-from fleetloop.core.disk import Disk
-from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.disk import Disk, alone
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Hub
 from fleetloop.core.thread import LoudThread
@@ -34,10 +33,8 @@ def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, opti
     To be called in the main thread. Raises what any of its parts raised, and DiskTrouble if another courier serves
     this host's directory.
     """
-    lock = host.root / LOCK
-    if disk.in_use(lock):
-        raise DiskTrouble(str(host.root), "another courier serves this directory", "one courier is enough for a host")
-    with disk.create(lock):
+    remedy = "one courier is enough for a host"
+    with alone(host.root / LOCK, str(host.root), "another courier serves this directory", remedy):
         _serve(host, hub, disk, clock, options)
 
 

@@ -1,19 +1,16 @@
 """The hub as a process: one directory, one port, until it is told to stop."""
 
-import fcntl
-import os
 import signal
 import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from fleetloop.core.clock import Clock
-from fleetloop.core.disk import Disk, RealDisk, disk_trouble
-from fleetloop.core.errors import ConfigInvalid, DiskTrouble, SystemMissing
+from fleetloop.core.disk import Disk, RealDisk, alone
+from fleetloop.core.errors import ConfigInvalid, SystemMissing
 from fleetloop.hub.http import Face
 from fleetloop.hub.options import HubOptions, is_loopback
 from fleetloop.hub.service import HubService
@@ -42,7 +39,15 @@ def serve(
     check_binding(options)
     disk = disk or RealDisk()
     disk.make(options.directory)
-    with _alone_in(options.directory), _listening(options) as listener:
+    with (
+        alone(
+            options.directory / "lock",
+            str(options.directory),
+            "belongs to another running hub",
+            "stop it or choose another",
+        ),
+        _listening(options) as listener,
+    ):
         service = HubService.open(options, clock, disk, tasks)
         try:
             _run(Face(service, options), listener, ready)
@@ -114,21 +119,3 @@ def _listening(options: HubOptions) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Hold the directory's lock: two hubs on one directory would each think themselves the only writer."""
-    path = directory / "lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise disk_trouble(path, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DiskTrouble(str(directory), "belongs to another running hub", "stop it or choose another") from error
-        yield
-    finally:
-        os.close(descriptor)

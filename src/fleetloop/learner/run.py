@@ -15,8 +15,9 @@ import torch
 
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock
+from fleetloop.core.disk import alone
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubUnavailable
+from fleetloop.core.errors import FleetLoopError, HubUnavailable
 from fleetloop.core.hub import Hub
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
@@ -52,15 +53,10 @@ def run(
         FleetLoopError: whatever else stopped it; the hub is told as an alarm if it can be reached.
     """
     torch.set_num_threads(options.threads)
-    lock = around.directory / LOCK
-    around.disk.make(around.directory)
-    if around.disk.in_use(lock):
-        raise DiskTrouble(
-            str(around.directory),
-            "another learner works in this directory",
-            "stop that one, or choose another directory",
-        )
-    with around.disk.create(lock):
+    directory = around.directory
+    around.disk.make(directory)
+    remedy = "stop that one, or choose another directory"
+    with alone(directory / LOCK, str(directory), "another learner works in this directory", remedy):
         return _learn(
             name,
             options,
