@@ -101,7 +101,7 @@ def test_a_killed_hub_comes_back_with_all_that_it_acknowledged(fleet):
     assert fleet.view().stable >= release
     until(lambda: len(set(fleet.episodes()) - set(acknowledged)) >= 2, "what was recorded meanwhile arrives")
     until(lambda: fleet.view().stable > release, "releases come out again")
-    until(lambda: fleet.robot().release > release, "and reach the robot")
+    until(lambda: (robot := fleet.robot()) and robot.release > release, "and reach the robot")
 
 
 def test_people_can_look_into_it_and_say_something(fleet, monkeypatch):

@@ -69,3 +69,7 @@ class Expert(Protocol):
     def action(self) -> FloatArray:
         """(A,) the action for this tick."""
         ...
+
+    def progress(self) -> float:
+        """A number that grows by at least 0.05 whenever the task has come closer to its end."""
+        ...

@@ -4,11 +4,9 @@ It stands in for a person in simulation. It is privileged: its expert reads the 
 gate. Say so wherever its figures stand.
 """
 
-from collections import deque
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleetloop.core.frame import FloatArray
@@ -25,8 +23,7 @@ class ScriptedOptions(BaseModel):
     smoothing: float = Field(0.85, ge=0, lt=1, description="share of the old disagreement kept at each tick")
     reaction: int = Field(4, ge=0, description="ticks between seeing a reason and asking for the robot")
     patience: int = Field(6, ge=0, description="ticks that the policy gets after a start or a hand-back")
-    stall_ticks: int = Field(30, ge=2, description="no gripper moved for so long: lack of progress")
-    stall_metres: float = Field(0.02, ge=0, description="less motion than this is none (metres)")
+    stall_ticks: int = Field(30, ge=2, description="the task came no closer to its end for so long: it takes over")
     late: float = Field(0.7, ge=0, description="share of the time limit after which it takes over and finishes itself")
     least_ticks: int = Field(16, ge=1, description="a takeover lasts at least so long")
     most_ticks: int = Field(100, ge=1, description="a takeover hands back after so long, agreed or not")
@@ -36,6 +33,7 @@ class ScriptedOptions(BaseModel):
 # What counts as full disagreement, per axis of a gripper: 3 cm of position, 0.15 rad of yaw, the other grip.
 FULL_DISAGREEMENT = np.array([0.03, 0.03, 0.03, 0.15, 2.0], np.float32)
 CALM = 0.1  # where the smoothed disagreement starts
+CLOSER = 0.05  # growth of the expert's `progress` that counts as the task having come closer to its end
 
 
 class ScriptedOperator:
@@ -53,32 +51,34 @@ class ScriptedOperator:
         self.wants_attention = False
         self._disagreement = CALM
         self._reasoned = self._since_change = self._driven = self._takeovers = 0
-        self._trail: deque[npt.NDArray[np.float32]] = deque(maxlen=self.options.stall_ticks)
+        self._watch_progress_anew()
 
     def watch(self, view: View) -> Drive | HandBack | None:
         action = self._expert.action()
         self._since_change += 1
+        self._notice_progress()
         if view.proposed is not None:
             keep = self.options.smoothing
             self._disagreement = keep * self._disagreement + (1 - keep) * disagreement(view.proposed, action)
         return self._drive(view, action) if view.driving else self._look_on(view, action)
 
     def _look_on(self, view: View, action: FloatArray) -> Drive | None:
-        self._trail.append(np.asarray(view.observation.state["hands"])[:, :3].copy())
         self._reasoned = self._reasoned + 1 if self._has_reason(view) else 0
         self.wants_attention = self._reasoned > self.options.reaction
         if not (self.wants_attention and view.attention):
             return None
         self._takeovers += 1
         self._driven = self._since_change = 0
+        self._watch_progress_anew()
         return Drive(action)
 
     def _drive(self, view: View, action: FloatArray) -> Drive | HandBack:
         self._driven += 1
         if self._driven < self.options.least_ticks or self._finishes(view):
             return Drive(action)
-        if self._disagreement < self.options.hand_back_below or self._driven >= self.options.most_ticks:
-            self._trail.clear()
+        safe = self._disagreement < self.options.hand_back_below and self._closer
+        if safe or self._driven >= self.options.most_ticks:
+            self._watch_progress_anew()
             self._disagreement, self._since_change, self._reasoned = CALM, 0, 0
             self.wants_attention = False
             return HandBack()
@@ -91,10 +91,19 @@ class ScriptedOperator:
         return errs or self._stalled() or view.elapsed > self.options.late
 
     def _stalled(self) -> bool:
-        if len(self._trail) < self.options.stall_ticks:
-            return False
-        trail = np.array(self._trail)
-        return bool(np.ptp(trail, axis=0).max() < self.options.stall_metres)
+        return self._idle > self.options.stall_ticks
+
+    def _watch_progress_anew(self) -> None:
+        self._best: float | None = None
+        self._idle, self._closer = 0, False
+
+    def _notice_progress(self) -> None:
+        progress = self._expert.progress()
+        if self._best is None:
+            self._best = progress
+        self._idle += 1
+        if progress > self._best + CLOSER:
+            self._best, self._idle, self._closer = progress, 0, True
 
     def _finishes(self, view: View) -> bool:
         return self._takeovers >= self.options.takeovers or view.elapsed > self.options.late

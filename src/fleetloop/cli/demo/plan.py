@@ -17,7 +17,7 @@ DEMONSTRATIONS: Mapping[str, int] = {
     "restock/cooler": 50,
     "laundry/fold": 12,
     "box/walls": 15,
-    "box/assemble": 25,
+    "box/assemble": 60,
 }
 # The demonstrator starts anywhere and has an unsteady hand, but nothing is nudged: the base never sees a recovery.
 DEMONSTRATED = Disturbance(initial_ticks=14, events=0, noise=0.010)
