@@ -8,6 +8,7 @@ import threading
 from fleetloop.actor.actor import Actor
 from fleetloop.actor.clerk import Clerk
 from fleetloop.actor.inference import ThreadInference
+from fleetloop.actor.journal import Journal
 from fleetloop.actor.loader import Loader, LoadPolicy
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.plan import Assignment
@@ -139,7 +140,7 @@ def _keep(
     ended: threading.Event,
     bell: threading.Event,
 ) -> None:
-    wall = Wall()
+    wall, journal = Wall(), Journal()
     mail_due = wall.now()
     while not ended.is_set():
         recorder.step(clock.now())
@@ -148,6 +149,7 @@ def _keep(
         if clerk.urgent or wall.now() >= mail_due:
             clerk.exchange_mail()
             mail_due = wall.now() + options.mail_wall_s
+            journal.note(actor.status(), wall.now())
         bell.wait(options.record_wall_s)
         bell.clear()
     while actor.status().phase != "stopped":

@@ -68,6 +68,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
         "human",
         "missed",
         "operator",
+        "heard",
         title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · edge {fleet.edge} · stable {fleet.stable}",
     )
     alarms = []
@@ -83,7 +84,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
 def _row(member: "Member", fleet: "Fleet") -> list[str]:
     name, site, status = member.registration.robot, member.registration.site, member.status
     if status is None:
-        return [name, site, "[red]silent"]
+        return [name, site, "[red]never heard"]
     colour = {"running": "green", "offline": "red", "stopped": "dim"}.get(status.phase, "yellow")
     return [
         name,
@@ -98,6 +99,7 @@ def _row(member: "Member", fleet: "Fleet") -> list[str]:
         f"{status.frames_human / status.frames:.0%}" if status.frames else "–",
         str(status.ticks_missed),
         member.orders.attendant or ("waits" if status.wants_attention else ""),
+        f"{member.silent_s:.0f} s ago",
     ]
 
 
@@ -106,5 +108,5 @@ def _learner_line(fleet: "Fleet") -> str:
     if learner is None:
         return "[yellow]no learner has reported yet"
     state = "parked" if learner.parked else f"at step {learner.step}"
-    silent = f", silent for {fleet.learner_silent_s:.0f} s" if fleet.learner_silent_s > 10 else ""
-    return f"learner: run {learner.run}, {state}, release {learner.release}, {learner.lag_s:.1f} s behind{silent}"
+    how = f"{learner.lag_s:.1f} s behind, heard {fleet.learner_silent_s:.0f} s ago"
+    return f"learner: run {learner.run}, {state}, release {learner.release}, {how}"

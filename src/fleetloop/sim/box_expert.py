@@ -37,7 +37,9 @@ FLAP_STANDOFF = 0.05  # metres from the crease
 LANE = 0.032  # metres that a push may be off the panel's middle
 FUNNEL_RADIUS, FUNNEL_SLOPE = 0.03, 2.0
 PUSH_SPEED = 0.8
-SAGGING = 0.012  # metres below the wanted height at which a gripper rises before it goes on
+SAG, SAG_LIMIT = 0.01, 0.04  # metres below the wanted height at which a gripper slows down, and stands, to rise
+AHEAD = 0.08  # metres that a gripper looks ahead at full speed
+LEANING = 0.5  # radians: a flap that leans in so far is closed from above
 
 
 class BoxExpert(Expert[BoxScene]):
@@ -104,11 +106,12 @@ class BoxExpert(Expert[BoxScene]):
         out, along, height = self._offset(hand, flap, outward)
         end = -0.65 * SIDES[side].flap
         outside = out > -max(height - WALL_HEIGHT, 0.0) * np.tan(np.clip(self._angles[flap], 0, 1.3)) - 0.01
-        inside_lane = abs(along) < LANE and outside and height < FLAP_PUSH + 0.025
-        if inside_lane and self._may_close(side):
+        low = height < FLAP_PUSH + 0.025 or self._angles[flap] > LEANING
+        if abs(along) < LANE and outside and low and self._may_close(side):
             share = np.clip((out - end) / (0.02 - end), 0, 1)
             level = FLAP_PRESS + (FLAP_PUSH - FLAP_PRESS) * share
-            return self._go(hand, crease + outward * end, level, PUSH_SPEED)
+            beyond = FUNNEL_SLOPE * max(end - FUNNEL_RADIUS - out, 0.0)  # past the flap's edge: back over it first
+            return self._go(hand, crease + outward * end, level + beyond, PUSH_SPEED)
         return self._approach(hand, crease + outward * FLAP_STANDOFF, FLAP_PUSH)
 
     def _may_close(self, side: int) -> bool:
@@ -120,9 +123,10 @@ class BoxExpert(Expert[BoxScene]):
         distance = float(np.hypot(*(target - self._hands[hand, :2])))
         over = height + FUNNEL_SLOPE * max(distance - FUNNEL_RADIUS, 0.0)
         over = min(over, max(self._travel, height))
-        if self._hands[hand, 2] - self.scene.board < over - SAGGING:
-            return self._go(hand, self._hands[hand, :2], over + 0.02, 1.0)
-        return self._go(hand, target, over, 1.0)
+        sag = over - (self._hands[hand, 2] - self.scene.board)
+        share = np.clip((SAG_LIMIT - sag) / (SAG_LIMIT - SAG), 0, 1)  # no step in it: a policy can't learn where it is
+        ahead = (target - self._hands[hand, :2]) * min(1.0, AHEAD * share / (distance + 1e-6))
+        return self._go(hand, self._hands[hand, :2] + ahead, over, 1.0)
 
     def _go(self, hand: int, target: Array, height: float, speed: float) -> Array:
         return self.go(hand, [*target, self.scene.board + height], yaw=self._yaw, grip=CLOSE, speed=speed)

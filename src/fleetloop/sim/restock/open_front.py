@@ -14,6 +14,7 @@ Array = npt.NDArray[np.float64]
 
 HOVER = 0.02  # metres between an item's bottom and the board while it goes in or out
 OVER_TRAY = 0.13  # an item's bottom clears the other items there
+OFF_SIDE, OFF_LOW, OFF_HIGH = 0.025, 0.016, 0.03  # metres off the slot's middle and level at which an item goes in
 STANDOFF = 0.09  # metres before the furniture's front where items and hands line up
 
 S = TypeVar("S", bound=RestockScene)
@@ -50,12 +51,21 @@ class OpenFrontExpert(RestockExpert[S]):
         if self.item[1] < TRAY_BACK + 0.02 and self.bottom < OVER_TRAY - 0.03:
             return self.go(hand, (x, y, OVER_TRAY + grip_z), yaw=0.0, grip=CLOSE)
         goal_x = self.slot.x + grip_x
-        if not inside and (off_x > 0.02 or off_z > 0.018):
+        aligned = self.aligned(off_x, self.bottom - level)
+        if not inside and aligned < 1:
             low = OVER_TRAY if self.item[1] < TRAY_BACK + 0.02 else 0.0
-            return self.go(hand, (goal_x, self.gate - 0.01 + grip_y, max(level, low) + grip_z), yaw=0.0, grip=CLOSE)
+            before = self.gate - 0.01
+            goal_y = before + aligned * (self.slot.y - before)
+            return self.go(hand, (goal_x, goal_y + grip_y, max(level, low) + grip_z), yaw=0.0, grip=CLOSE)
         arrived = abs(self.item[1] - self.slot.y) < 0.035
         bottom = self.slot.floor - 0.004 if arrived else level
         return self.go(hand, (goal_x, self.slot.y + grip_y, bottom + grip_z), yaw=0.0, grip=CLOSE)
+
+    def aligned(self, off_x: float, too_high: float) -> float:
+        """1 before the slot: straight in; 0: stay before it. In between it grows without a step, which a policy that
+        is a little off could not tell from its other side."""
+        worst = max(off_x / OFF_SIDE, -too_high / OFF_LOW, too_high / OFF_HIGH)
+        return min(max(2 - worst, 0.0), 1.0)
 
     def reach(self, hand: int) -> Array:
         x, y, z, _ = self.pose[hand]
