@@ -64,6 +64,11 @@ class Expert(ABC, Generic[S]):
             return np.stack([self.back_off(hand) for hand in (0, 1)])
         return self.decide()
 
+    def overruled(self) -> None:
+        """Somebody else drove this tick: whoever is stuck, it is not this expert. What it advises stays a matter of
+        the scene alone, so that corrections of the same scene agree."""
+        self._best, self._idle, self._backing_off = -np.inf, 0, 0
+
     def unstick(self) -> None:
         """Clear the family's own counters and modes; called when nothing has improved for long."""
 

@@ -1,11 +1,12 @@
 """A simulated robot: any of the scenes behind core's Robot seam, with its expert and its success rule at hand."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import EpisodeStart
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
 from fleetloop.core.task import Task
@@ -68,6 +69,7 @@ class SimRobot:
         self._scenes: dict[str, tuple[Scene, Expert[Any]]] = {}
         self._cameras: dict[str, Cameras] = {}
         self._task = ""
+        self._advice: FloatArray | None = None
 
     @property
     def scene(self) -> Scene:
@@ -85,6 +87,7 @@ class SimRobot:
         scene, expert = self._scenes[task.id]
         scene.reset(seed, self._disturbance)
         expert.reset()
+        self._advice = None
         self._clock.sleep_until(started + self._reset_s)
         return EpisodeStart(scene.instruction, self._reset_s)
 
@@ -105,11 +108,14 @@ class SimRobot:
         return Observation(state, now, images, dict.fromkeys(CAMERAS, now))
 
     def act(self, action: FloatArray) -> FloatArray:
+        if self._advice is not None and not np.array_equal(action, self._advice):
+            self._scenes[self._task][1].overruled()
         return self.scene.step(np.asarray(action, float).reshape(2, 5)).reshape(10).astype(np.float32)
 
     def action(self) -> FloatArray:
         """(10,) what the scripted expert of the running task would do now: privileged, it reads the true state."""
-        return self._scenes[self._task][1].action().reshape(10).astype(np.float32)
+        self._advice = self._scenes[self._task][1].action().reshape(10).astype(np.float32)
+        return self._advice
 
     def progress(self) -> float:
         """Grows by at least 0.05 whenever the running task has come closer to its end: privileged."""
@@ -118,6 +124,14 @@ class SimRobot:
     def success(self) -> bool:
         """Whether the running task is done: privileged, the simulator's own rule."""
         return self.scene.success()
+
+    def expert(self) -> Self:
+        """Itself: see `action` and `progress`."""
+        return self
+
+    def outcome(self) -> Outcome | None:
+        """`success` as soon as the scene's own rule says so: privileged."""
+        return Outcome.SUCCESS if self.success() else None
 
     def close(self) -> None:
         for cameras in self._cameras.values():
