@@ -39,6 +39,7 @@ FUNNEL_RADIUS, FUNNEL_SLOPE = 0.03, 2.0
 PUSH_SPEED = 0.8
 SAG, SAG_LIMIT = 0.01, 0.04  # metres below the wanted height at which a gripper slows down, and stands, to rise
 AHEAD = 0.08  # metres that a gripper looks ahead at full speed
+RAISED = 1.0  # radians: a wall that a gripper can't pass through
 LEANING = 0.5  # radians: a flap that leans in so far is closed from above
 
 
@@ -67,7 +68,7 @@ class BoxExpert(Expert[BoxScene]):
             if self._angles[hinge] < PUSHED:
                 return self._push_wall(hand, hinge) if hinge < 4 else self._push_flap(hand, hinge)
         home = self.scene.hands.home[hand]
-        return self._approach(hand, home[:2], home[2] - self.scene.board)
+        return self._approach(hand, home[:2], home[2] - self.scene.board, over_panel=False)
 
     def _order(self, hand: int) -> list[int]:
         """The hinges that this gripper closes, in order."""
@@ -90,7 +91,10 @@ class BoxExpert(Expert[BoxScene]):
         under_the_tip = WALL_HEIGHT * np.sin(self._angles[wall]) + PAD_REACH
         if abs(along) < LANE and out > 0 and height < min(WALL_PUSH + 0.03, under_the_tip):
             return self._go(hand, crease, WALL_PUSH, PUSH_SPEED)
-        return self._approach(hand, crease + outward * (self._reach(wall) + WALL_STANDOFF), WALL_PUSH)
+        reach = self._reach(wall)
+        edge = reach if height > WALL_HEIGHT - PAD_REACH else 0.0  # above the wall its flap is in the way
+        behind = self._angles[wall] > RAISED and out < edge + 0.01
+        return self._approach(hand, crease + outward * (reach + WALL_STANDOFF), WALL_PUSH, over_panel=behind)
 
     def _reach(self, wall: int) -> float:
         """How far the wall, with its flap, sticks out from its crease, in metres."""
@@ -112,17 +116,20 @@ class BoxExpert(Expert[BoxScene]):
             level = FLAP_PRESS + (FLAP_PUSH - FLAP_PRESS) * share
             beyond = FUNNEL_SLOPE * max(end - FUNNEL_RADIUS - out, 0.0)  # past the flap's edge: back over it first
             return self._go(hand, crease + outward * end, level + beyond, PUSH_SPEED)
-        return self._approach(hand, crease + outward * FLAP_STANDOFF, FLAP_PUSH)
+        return self._approach(hand, crease + outward * FLAP_STANDOFF, FLAP_PUSH, over_panel=not outside)
 
     def _may_close(self, side: int) -> bool:
         minors = self._angles[[4 + LEFT_SIDE, 4 + RIGHT_SIDE]]
         return SIDES[side].minor or bool((minors > FLAP_CLOSED).all())
 
-    def _approach(self, hand: int, target: Array, height: float) -> Array:
-        """Rise over what stands in between, go across, and come down as through a funnel."""
+    def _approach(self, hand: int, target: Array, height: float, *, over_panel: bool) -> Array:
+        """Rise over what stands in between, go across, and come down as through a funnel.
+
+        With `over_panel` the very panel that is to be pushed stands in between, and the funnel is no guide.
+        """
         distance = float(np.hypot(*(target - self._hands[hand, :2])))
         over = height + FUNNEL_SLOPE * max(distance - FUNNEL_RADIUS, 0.0)
-        over = min(over, max(self._travel, height))
+        over = self._travel if over_panel else min(over, max(self._travel, height))
         sag = over - (self._hands[hand, 2] - self.scene.board)
         share = np.clip((SAG_LIMIT - sag) / (SAG_LIMIT - SAG), 0, 1)  # no step in it: a policy can't learn where it is
         ahead = (target - self._hands[hand, :2]) * min(1.0, AHEAD * share / (distance + 1e-6))
