@@ -188,4 +188,4 @@ def test_the_entities_are_named_and_their_closeness_tells_ajar_from_closed(
     assert angles == pytest.approx(scene.angles()[:4], abs=1e-5)
     closed(scene).step(stay(scene))
     scene.write_entities()
-    assert (scene.table.values[:4, CLOSENESS] > 0.9).all()
+    assert (scene.table.values[:4, CLOSENESS] > 0.6).all()

@@ -199,7 +199,7 @@ class BoxScene(Scene):
         angles = self.angles()
         values[: len(angles), HINGE_SIN] = np.sin(angles)
         values[: len(angles), HINGE_COS] = np.cos(angles)
-        values[: len(angles), CLOSENESS] = np.tanh((angles - self.closed_angle) / CLOSENESS_SCALE)
+        values[: len(angles), CLOSENESS] = np.tanh((angles - LATCH_ANGLE) / CLOSENESS_SCALE)
 
     def angles(self) -> Array:
         """(hinges,): radians; a wall is flat at 0 and upright at pi/2, a flap lines up with its wall at 0."""

@@ -22,14 +22,16 @@ from fleetloop.sim.expert import CLOSE, Expert
 Array = npt.NDArray[np.float64]
 
 SIDES_OF_HAND = ((LEFT_SIDE, FRONT_SIDE), (RIGHT_SIDE, BACK_SIDE))
-PUSHED = 1.48  # radians: just past the latch
+# Radians by hinge: well past the latch, so that whoever lets go a moment too soon has closed it all the same. A major
+# flap lies on the minor ones and gets no further.
+PUSHED = np.array([1.54, 1.54, 1.54, 1.54, 1.54, 1.54, 1.505, 1.505])
 
 PAD_REACH = 0.01  # metres that the pads reach below a gripper's position
 # Metres above the board, for a gripper's position. A wall's tip is never lower than 0.028: pushed from above it, the
 # wall would only be pressed onto its stop.
 WALL_PUSH = 0.020
 FLAP_PUSH = WALL_HEIGHT + 0.034
-FLAP_PRESS = WALL_HEIGHT + 0.014
+FLAP_PRESS = WALL_HEIGHT - 0.016  # well below where the flap latches: whoever imitates this presses less deep
 TRAVEL_MARGIN = 0.03
 
 WALL_STANDOFF = 0.045  # metres from the panel's tip to where a push begins
@@ -47,7 +49,8 @@ class BoxExpert(Expert[BoxScene]):
     """Raises the walls, and closes the flaps where there are any."""
 
     def progress(self) -> float:
-        return float(np.minimum(self.scene.angles(), PUSHED).sum())
+        angles = self.scene.angles()
+        return float(np.minimum(angles, PUSHED[: len(angles)]).sum())
 
     def back_off(self, hand: int) -> Array:
         action = super().back_off(hand)
@@ -65,7 +68,7 @@ class BoxExpert(Expert[BoxScene]):
 
     def _act(self, hand: int) -> Array:
         for hinge in self._order(hand):
-            if self._angles[hinge] < PUSHED:
+            if self._angles[hinge] < PUSHED[hinge]:
                 return self._push_wall(hand, hinge) if hinge < 4 else self._push_flap(hand, hinge)
         home = self.scene.hands.home[hand]
         return self._approach(hand, home[:2], home[2] - self.scene.board, over_panel=False)

@@ -11,8 +11,9 @@ and never marks the one that is meant, so the instruction's words matter.
 | names    | (12, 2)  | indices into `NAMES`: what the entity is called, e.g. ("upper", "left") or ("milk", "") |
 | named    | (12,)    | a *label*, never a policy's input: 1 = the object, 2 = the goal that the instruction speaks of |
 
-`closeness` is tanh((angle - closed angle) / 0.08): a hinge that is nearly closed and one that is closed differ by a
-few hundredths of a radian, which normalised angles hide. It is 0 for what has no hinge.
+`closeness` is tanh((angle - latch angle) / 0.08), the latch angle being that at which it stays closed: a hinge that is
+nearly closed and one that is closed differ by a few hundredths of a radian, which normalised angles hide. It is 0 for
+what has no hinge.
 """
 
 from dataclasses import dataclass, field
