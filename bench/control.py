@@ -134,7 +134,7 @@ def drive(plan: Plan) -> None:
         Assignment(RUN, "robot-1", HOST, "site-1", (task,)),
         ProbedRobot(simulated, plan.hz, probe),
         AbsentOperator(),
-        SimulatorJudge(simulated.success),
+        SimulatorJudge(None, simulated),
         host=HostDirectory(plan.root / "host", disk),
         disk=disk,
         clock=probe,

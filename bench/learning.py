@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from fleetloop.algorithms.bc import BehaviourCloning, BehaviourCloningOptions
-from fleetloop.cli.demonstrations import record_demonstrations
 from fleetloop.core.clock import Virtual
+from fleetloop.core.robot import RobotKind
+from fleetloop.lab.demonstrations import record_demonstrations
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.buffer import ExperienceBuffer
@@ -23,6 +24,7 @@ from fleetloop.learner.pretrain import statistics_batch
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
 from fleetloop.policies.flow import FlowPolicy
+from fleetloop.sim.plugin import SimOptions
 from fleetloop.sim.robot import SimRobot, sim_spec
 from fleetloop.sim.scene import CALM
 from fleetloop.sim.tasks import sim_task
@@ -42,7 +44,8 @@ class Bench:
         self.policy = FlowPolicy.build({}, sim_spec())
         self._buffer = ExperienceBuffer(self.policy.spec, max_replay=1 << 30)
         with tempfile.TemporaryDirectory() as directory:
-            record_demonstrations(Path(directory), dict.fromkeys(TASKS, DEMONSTRATIONS), disturbance=CALM, processes=1)
+            counts = {sim_task(id).task: DEMONSTRATIONS for id in TASKS}
+            record_demonstrations(Path(directory), counts, RobotKind("sim", SimOptions.under(CALM)), processes=1)
             for episode in open_demonstrations(Path(directory)):
                 self._buffer.ingest(prepare(episode, self._algorithm, self.policy.spec))
         self.policy.fit_statistics(statistics_batch(self._buffer, 2048, 0))

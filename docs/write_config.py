@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from fleetloop.cli.config import FleetConfig
 from fleetloop.cli.config_errors import allowed
 from fleetloop.cli.config_text import to_yaml, with_plugin_options
+from fleetloop.core.plugins import KINDS
 
+ELSEWHERE = {"metaworld"}  # not to be imported without its extra; its own page says what it takes
 PAGE = Path(__file__).parent / "reference" / "config.md"
 HEAD = """\
 # The configuration
@@ -31,8 +33,9 @@ PLUGINS = """\
 
 ## Options of the plug-ins
 
-An option of the chosen policy, algorithm or operator stands under `policy.options`, `algorithm.options` or
-`operator.options`.
+An option of the chosen policy, algorithm, robot, operator or judge stands under `policy.options`, `algorithm.options`,
+`robot.options`, `operator.options` or `judge.options`; where one robot differs, under its own `robots[].options`. The
+robot `metaworld`: [gymnasium.md](../how-to/gymnasium.md).
 """
 
 
@@ -40,10 +43,11 @@ def page() -> str:
     """The text of the page as the code would have it."""
     config = with_plugin_options(FleetConfig(host="this-machine"))
     parts = [HEAD, to_yaml(config, docs=True), PLUGINS]
-    for kind in ("policies", "algorithms", "operators"):
+    for kind in KINDS:
         for point in sorted(entry_points(group=f"fleetloop.{kind}"), key=lambda item: item.name):
-            options = getattr(point.load(), "Options", None)
-            if point.value.startswith("fleetloop.") and options is not None:
+            if not point.value.startswith("fleetloop.") or point.name in ELSEWHERE:
+                continue
+            if (options := getattr(point.load(), "Options", None)) is not None:
                 parts.append(_table(f"{kind}: `{point.name}`", options))
     return "".join(parts)
 
@@ -53,7 +57,8 @@ def _table(title: str, options: type[BaseModel]) -> str:
     for name, field in options.model_fields.items():
         limits = allowed(field)
         what = (field.description or "") + (f" ({limits})" if limits else "")
-        lines.append(f"| `{name}` | `{field.default}` | {what} |")
+        default = "needed" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
+        lines.append(f"| `{name}` | {default} | {what} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,8 @@
 """A fake robot at the edge of the world: a point on a line that goes where the last action told it, and its policy."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +63,10 @@ def with_camera(spec: RobotSpec = ROBOT) -> RobotSpec:
     return RobotSpec(spec.embodiment, spec.state, spec.action, spec.control_hz, (CameraSpec("top", 16, 24),))
 
 
+asked: list[str | None] = []
+"""The condition of every chunk that a CountingPolicy was asked for."""
+
+
 class CountingPolicy:
     """Its action for a tick is (actions that the robot had got when it was asked + index, `mark`)."""
 
@@ -70,6 +76,7 @@ class CountingPolicy:
         self.mark, self.spec = mark, spec
 
     def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        asked.append(condition)
         first = observation.state["count"][0]
         ahead = np.arange(self.spec.horizon, dtype=np.float32)
         return np.stack([first + ahead, np.full_like(ahead, self.mark)], axis=1)
@@ -100,10 +107,10 @@ def weights(mark: float) -> Weights:
     return {"mark": np.array([mark], np.float32)}
 
 
-def release(version: int, mark: float, spec: PolicySpec = POLICY) -> Release:
+def release(version: int, mark: float, spec: PolicySpec = POLICY, **changes: Any) -> Release:
     """A manifest of `weights(mark)`."""
     encoded = encode(weights(mark))
-    return Release(
+    plain = Release(
         run="test",
         step=version * 25,
         parent=version - 1,
@@ -121,6 +128,7 @@ def release(version: int, mark: float, spec: PolicySpec = POLICY) -> Release:
         clock_s=0.0,
         version=version,
     )
+    return replace(plain, **changes)
 
 
 def load_policy(manifest: Release, tensors: Weights) -> ActingPolicy:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from slider import TASK, Never, Slider, load_policy, release, weights
 
@@ -60,8 +61,8 @@ class Stage:
         registration = Registration("robot-1", "host", "site-1", tuple(t.id for t in tasks), self.robot.spec)
         self.clerk = Clerk(self.actor, loader, self.host, registration, self.alarms)
 
-    def install(self, version: int, mark: float = 0.0) -> None:
-        self.host.install(release(version, mark), to_safetensors(weights(mark)))
+    def install(self, version: int, mark: float = 0.0, **changes: Any) -> None:
+        self.host.install(release(version, mark, **changes), to_safetensors(weights(mark)))
 
     def attend(self, until: float) -> None:
         self.host.post_orders(Orders("robot-1", attention_until=until))

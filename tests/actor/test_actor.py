@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from slider import HZ, TASK, Never, Slider, SucceedsAt, release, weights
+from slider import HZ, TASK, Never, Slider, SucceedsAt, asked, release, weights
 from stage import Script, Stage
 
 from fleetloop.actor.options import ActorOptions
@@ -184,6 +184,33 @@ def test_a_release_for_another_robot_is_refused_with_both_sides_shown(tmp_path):
         stage.step()
     assert stage.status.phase == "waiting"
     assert "the policy needs 20.0 Hz; the robot offers 30.0 Hz" in stage.status.alarm
+
+
+def test_a_robot_acts_on_the_condition_that_its_release_names(tmp_path):
+    stage = Stage(tmp_path)
+    stage.install(1, conditions=("negative", "positive"), condition="positive")
+    asked.clear()
+    stage.play(1)
+    assert set(asked) == {"positive"}
+
+
+@pytest.mark.parametrize(("said", "expected"), [("negative", "negative"), ("", None)])
+def test_the_robots_own_setting_stands_above_the_release(tmp_path, said, expected):
+    stage = Stage(tmp_path, options=ActorOptions(condition=said))
+    stage.install(1, conditions=("negative", "positive"), condition="positive")
+    asked.clear()
+    stage.play(1)
+    assert set(asked) == {expected}
+
+
+def test_a_release_whose_policy_lacks_the_condition_is_refused_and_the_old_one_kept(tmp_path):
+    stage = Stage(tmp_path, options=ActorOptions(condition="positive"))
+    stage.install(1, conditions=("negative", "positive"))
+    stage.play(1)
+    stage.install(2, mark=2.0, conditions=("fast",))
+    episode = stage.play(2)[-1]
+    assert (episode.column("release") == 1).all()
+    assert "release 2 is unusable, keeps 1: conditions: lack 'positive'; its policy knows: fast" in stage.status.alarm
 
 
 def test_missed_ticks_are_counted_and_leave_a_gap(tmp_path):

@@ -119,6 +119,19 @@ def test_an_answer_of_the_episode_before_is_not_taken_for_one_of_this():
     assert played[13] is not None
 
 
+def test_an_immediate_answer_of_the_episode_before_does_not_hold_up_the_next():
+    executor = ChunkExecutor(ImmediateInference(1), lead=2)
+    policy = TickPolicy(8, 4)
+    for _ in range(2):
+        executor.start(pilot(policy), "go")
+        waited = 0
+        while not executor.await_first(waited, seen(0, executor.epoch)):
+            waited += 1
+        assert waited <= 1
+        for tick in range(11):  # at tick 10 it asks, and is not answered any more
+            executor.advance(tick, seen(tick, executor.epoch))
+
+
 def test_a_chunk_that_comes_after_its_horizon_is_never_played():
     executor = ChunkExecutor(LateInference([9]), lead=2)
     executor.start(pilot(TickPolicy(horizon=8, execute=4)), "go")

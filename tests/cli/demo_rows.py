@@ -3,9 +3,9 @@
 from typing import Any
 
 from fleetloop.cli.demo.figures import MEASURED
-from fleetloop.cli.evaluation import Score, wilson
 from fleetloop.core.hub import RobotStatus
 from fleetloop.core.release import Release
+from fleetloop.lab.evaluation import Score, wilson
 
 
 def row(id: str, robot: str = "r1", *, release: int = 1, first: float = 0.0, last: float = 10.0, **more: Any) -> Any:

@@ -1,13 +1,14 @@
 """A real fleet for the tests: processes started by the `fleetloop` command, on a scaled clock, over loopback HTTP."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
@@ -23,7 +24,7 @@ Found = TypeVar("Found")
 SETTINGS = {
     "tasks": ["restock/shelf"],
     "robots": [{"name": ROBOT, "site": 1}],
-    "simulation": {"disturbed": False, "reset_s": 0.5},
+    "robot": {"options": {"initial_ticks": 0, "events": 0, "noise_m": 0, "reset_s": 0.5}},
     # Quick to disagree, so that there are corrections in the first episode.
     "operator": {"name": "scripted", "options": {"take_over_above": 0.05, "reaction": 0, "patience": 0}},
     "policy": {"name": "flow", "options": {"width": 32, "depth": 1, "words": 8}},
@@ -58,8 +59,11 @@ class FleetProcesses:
         annotated: the one whose outcome a person has changed.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, settings: Mapping[str, Any] = SETTINGS, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory
+        self._environment = {**os.environ, **(environment or {})}
         self.spool = directory / "host" / "spool"
         self.acknowledged: dict[str, str] = {}
         self.annotated = ""
@@ -67,14 +71,16 @@ class FleetProcesses:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
-        settings = {**SETTINGS, "hub": {"port": self.port}, "clock": {"file": "clock", "factor": 4.0}}
+        settings = {**settings, "hub": {"port": self.port}, "clock": {"file": "clock", "factor": 4.0}}
         (directory / "fleet.yaml").write_text(yaml.safe_dump(settings))
         self.hub = HttpHub(f"http://127.0.0.1:{self.port}")
 
     def start(self, name: str) -> None:
         arguments = [COMMAND, name, *(["--robot", ROBOT] if name == "actor" else [])]
         with (self.directory / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(arguments, cwd=self.directory, stdout=log, stderr=log)
+            self.running[name] = subprocess.Popen(
+                arguments, cwd=self.directory, stdout=log, stderr=log, env=self._environment
+            )
 
     def kill(self, name: str) -> None:
         """kill -9."""

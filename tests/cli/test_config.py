@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 from fleetloop.cli.config import FleetConfig, load_config
 from fleetloop.cli.config_text import to_yaml, with_plugin_options
 from fleetloop.cli.main import app
+from fleetloop.cli.wiring import disturbed, robot_kind, tasks_named
 from fleetloop.core.errors import ConfigInvalid, UnknownName
+from fleetloop.core.robot import RobotKind
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +99,13 @@ def test_the_options_of_a_plug_in_are_checked_too():
 
 def test_a_robot_is_found_by_name_or_placed_by_site():
     config = load_config()
-    assert config.robot("robot-2").site == 2
-    assert config.robot("robot-2", new_at=9).site == 9
-    assert config.robot("new", new_at=9).tasks is None
+    assert config.member("robot-2").site == 2
+    assert config.member("robot-2", new_at=9).site == 9
+    assert config.member("new", new_at=9).tasks is None
     with pytest.raises(UnknownName, match="known: robot-1, robot-2"):
-        config.robot("new")
+        config.member("new")
     with pytest.raises(ConfigInvalid, match="is 'a/b'"):
-        config.robot("a/b", new_at=1)
+        config.member("a/b", new_at=1)
 
 
 @pytest.mark.parametrize("docs", [True, False])
@@ -138,3 +140,49 @@ def test_every_field_says_what_it_means():
 
     silent = [path for path, description in fields(FleetConfig, "") if not description]
     assert not silent
+
+
+@pytest.mark.parametrize(("sets", "known"), [("robot.name=arm", "sim"), ("judge.name=jury", "simulator")])
+def test_robots_and_judges_are_chosen_by_name_too(sets, known):
+    with pytest.raises(UnknownName, match=known):
+        load_config(None, [sets])
+
+
+def test_a_robot_may_differ_in_its_options(tmp_path):
+    (tmp_path / "fleet.yaml").write_text(
+        "robot: {options: {events: 0, reset_s: 3}}\n"
+        "robots:\n  - {name: a, site: 1}\n  - {name: b, site: 2, options: {reset_s: 9}}\n"
+        "  - {name: c, site: 3, options: {rest_s: 1}}\n"
+    )
+    config = load_config()
+    plain, own = (robot_kind(config, config.member(name)).options for name in "ab")
+    assert (plain.reset_s, plain.events) == (3, 0)
+    assert (own.reset_s, own.events) == (9, 0)
+    with pytest.raises(
+        ConfigInvalid, match=r"robots.c.options.rest_s: is unknown; did you mean robots.c.options.reset_s\?"
+    ):
+        robot_kind(config, config.member("c"))
+    assert config.member("b", new_at=7).options == {"reset_s": 9}
+
+
+def test_tasks_are_the_robots_or_the_configurations_own(tmp_path):
+    (tmp_path / "fleet.yaml").write_text(
+        "own_tasks:\n"
+        "  kitchen/wipe: {instruction: wipe the table, time_limit_s: 40}\n"
+        "  box/walls: {instruction: set the walls up, time_limit_s: 9}\n"
+    )
+    wipe, walls, fold = tasks_named(load_config(), ["kitchen/wipe", "box/walls", "laundry/fold"])
+    assert (wipe.instruction, wipe.time_limit_s) == ("wipe the table", 40)
+    assert walls.instruction == "set the walls up", "what the configuration says of a task holds"
+    assert fold.success
+    with pytest.raises(UnknownName, match="kitchen/wash: is not known to the robot 'sim'; known: restock/shelf"):
+        tasks_named(load_config(), ["kitchen/wash"])
+
+
+def test_flags_of_the_simulation_are_for_simulated_robots():
+    kind = robot_kind(load_config())
+    assert disturbed(kind, None) == kind
+    calm = disturbed(kind, False, 0.01).options
+    assert (calm.initial_ticks, calm.events, calm.noise_m) == (0, 0, 0.01)
+    with pytest.raises(ConfigInvalid, match="are for simulated robots"):
+        disturbed(RobotKind("gymnasium"), True)

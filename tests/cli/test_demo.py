@@ -187,8 +187,8 @@ def until(condition: Any, patience_s: float = 120.0) -> None:
 def started(tmp_path: Path) -> Iterator[Any]:
     running: list[subprocess.Popen[str]] = []
 
-    def start(minutes: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(TINY_DEMO), str(tmp_path / "demo"), minutes]
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(TINY_DEMO), str(tmp_path / "demo"), *arguments]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return running[-1]
 
@@ -203,6 +203,20 @@ REPORT = {
     *("learner_steps", "replay_ratio", "data_wait", "lost", "duplicated", "ticks_missed", "bytes_up", "bytes_down"),
     *("wall_s", "cpu_s", "time_scale", "latency_s", "seed", "options", "versions", "operator", "stages_wall_s"),
 }
+
+
+@pytest.mark.long
+@pytest.mark.gl
+@pytest.mark.timeout(600)
+def test_a_tiny_demo_through_cameras(tmp_path: Path, started: Any) -> None:
+    process = started("0.5", "images")
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert "box/walls: " in said  # how far off the encoder is
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["options"]["observe"] == "images"
+    assert report["episodes"] > 0
+    assert report["learner_steps"] > 0
 
 
 @pytest.mark.long

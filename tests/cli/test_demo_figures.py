@@ -186,6 +186,10 @@ def test_the_configuration_that_a_demo_writes_reads_back_the_same(
     assert config.robots[1].tasks[0] == plan.tasks[1]
     assert config.learner.optimizer.total_steps == 3000
     assert config.hub.attention.operators == 2
+    assert (config.directories.encoder is not None) == (observe == "images")
+    if observe == "images":  # the robots' pictures, the policy's and the encoder's are of one size
+        sizes = {config.robot.options["image_px"], config.policy.options["image_px"], config.encoder.image_px}
+        assert len(sizes) == 1
 
 
 def test_every_simulated_task_has_a_number_of_demonstrations() -> None:

@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from fleetloop.cli.base import make_base
-from fleetloop.cli.candidate import from_base, from_checkpoint
 from fleetloop.cli.config import load_config
-from fleetloop.cli.demonstrations import record_demonstrations
-from fleetloop.cli.evaluation import evaluate, report, scores, wilson
 from fleetloop.cli.main import app
 from fleetloop.cli.replaying import open_loop_errors
 from fleetloop.core.disk import RealDisk
@@ -20,21 +17,29 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, UnknownName
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
+from fleetloop.core.robot import RobotKind
+from fleetloop.lab.candidate import from_base, from_checkpoint
+from fleetloop.lab.demonstrations import record_demonstrations
+from fleetloop.lab.evaluation import evaluate, report, scores, wilson
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import load_base
 from fleetloop.learner.checkpoint import Checkpoint, save
 from fleetloop.learner.export import config_hash, exact_weights
-from fleetloop.sim.scene import CALM, DISTURBED
+from fleetloop.sim import scene
+from fleetloop.sim.plugin import SimOptions
+from fleetloop.sim.tasks import sim_task
 from fleetloop.weights.codec import from_safetensors
 
-SHELF = "restock/shelf"
+SHELF = sim_task("restock/shelf").task
+CALM = RobotKind("sim", SimOptions.under(scene.CALM))
+DISTURBED = RobotKind("sim", SimOptions.under(scene.DISTURBED))
 
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
     """Two demonstrations, and a base made of them."""
     directory = tmp_path_factory.mktemp("room")
-    record_demonstrations(directory / "demonstrations", {SHELF: 2}, disturbance=CALM, processes=1)
+    record_demonstrations(directory / "demonstrations", {SHELF: 2}, CALM, processes=1)
     config = load_config(
         None,
         ["policy.options.width=16", "policy.options.depth=1", "pretrain.steps=3", "pretrain.batch=8"],
@@ -59,7 +64,7 @@ def test_demonstrations_are_sealed_successes_driven_by_the_expert(room):
 
 
 def test_the_same_seed_records_the_same_in_any_number_of_processes(room, tmp_path):
-    record_demonstrations(tmp_path, {SHELF: 2}, disturbance=CALM, processes=2)
+    record_demonstrations(tmp_path, {SHELF: 2}, CALM, processes=2)
     first, second = sorted((room / "demonstrations").iterdir()), sorted(tmp_path.iterdir())
     assert [path.name for path in first] == [path.name for path in second]
     for one, other in zip(first, second, strict=True):
@@ -67,7 +72,7 @@ def test_the_same_seed_records_the_same_in_any_number_of_processes(room, tmp_pat
 
 
 def test_another_disturbance_records_under_other_ids(room, tmp_path):
-    record_demonstrations(tmp_path, {SHELF: 1}, disturbance=DISTURBED, processes=1)
+    record_demonstrations(tmp_path, {SHELF: 1}, DISTURBED, processes=1)
     assert not {path.name for path in tmp_path.iterdir()} & {path.name for path in (room / "demonstrations").iterdir()}
 
 
@@ -78,31 +83,36 @@ def test_a_learner_does_not_start_from_a_base_that_the_configuration_contradicts
     assert "was made with 16" in result.stderr
 
 
+def test_a_sampler_that_names_an_unknown_task_is_refused(room):
+    command = ["learner", "--base", str(room / "base"), "--demonstrations", str(room / "demonstrations")]
+    result = CliRunner().invoke(app, [*command, "--set", "learner.sampler.task_weight={restock/shelv: 0.5}"])
+    assert result.exit_code == 1
+    assert "learner.sampler.task_weight: names 'restock/shelv', which is neither worked at nor" in result.stderr
+
+
 # ---------------------------------------------------------------------- evaluation
 
 
 def test_the_expert_succeeds_and_candidates_meet_the_same_scenes(room):
-    expert = evaluate(None, [SHELF], [0, 1], 4, seed=3, disturbance=CALM, processes=1)
+    expert = evaluate(None, [SHELF], [0, 1], 4, seed=3, robot=CALM, processes=1)
     assert all(item.success for item in expert)
     assert [item.site for item in expert] == [0, 1, 0, 1]
-    policy = evaluate(from_base(room / "base"), [SHELF], [0, 1], 4, seed=3, disturbance=CALM, processes=1)
+    policy = evaluate(from_base(room / "base"), [SHELF], [0, 1], 4, seed=3, robot=CALM, processes=1)
     assert [(item.seed, item.instruction) for item in policy] == [(item.seed, item.instruction) for item in expert]
     assert not any(item.success for item in policy), "three steps of training do not make a policy"
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(room):
     candidate = from_base(room / "base")
-    one, two = (
-        evaluate(candidate, [SHELF], [0, 1], 4, disturbance=CALM, processes=count, options=None) for count in (1, 2)
-    )
+    one, two = (evaluate(candidate, [SHELF], [0, 1], 4, robot=CALM, processes=count, options=None) for count in (1, 2))
     assert [(item.seed, item.success, item.ticks) for item in one] == [
         (item.seed, item.success, item.ticks) for item in two
     ]
 
 
 def test_shuffled_instructions_are_other_instructions_in_the_same_scenes():
-    own = evaluate(None, [SHELF], [1], 3, disturbance=CALM, processes=1)
-    shuffled = evaluate(None, [SHELF], [1], 3, disturbance=CALM, processes=1, shuffle_instructions=True)
+    own = evaluate(None, [SHELF], [1], 3, robot=CALM, processes=1)
+    shuffled = evaluate(None, [SHELF], [1], 3, robot=CALM, processes=1, shuffle_instructions=True)
     for one, other in zip(own, shuffled, strict=True):
         assert one.seed == other.seed
         assert one.instruction != other.instruction
@@ -111,14 +121,14 @@ def test_shuffled_instructions_are_other_instructions_in_the_same_scenes():
 
 def test_an_unknown_task_lists_the_known_ones():
     with pytest.raises(UnknownName, match="restock/shelf"):
-        evaluate(None, ["restock/shop"], [0], 1)
+        CALM.task("restock/shop")
 
 
 def test_the_report_counts():
-    results = evaluate(None, [SHELF], [0], 2, disturbance=CALM, processes=1)
+    results = evaluate(None, [SHELF], [0], 2, robot=CALM, processes=1)
     figures = report(scores(results))
-    assert figures["average"] == figures["tasks"][SHELF]["rate"] == 1
-    assert figures["tasks"][SHELF]["ticks_mean"] == np.mean([item.ticks for item in results])
+    assert figures["average"] == figures["tasks"][SHELF.id]["rate"] == 1
+    assert figures["tasks"][SHELF.id]["ticks_mean"] == np.mean([item.ticks for item in results])
     json.dumps(figures)
 
 
@@ -136,15 +146,36 @@ def test_wilson_interval_is_the_published_one():
     assert wilson(0, 0) == (0, 1)
 
 
+def test_retention_compares_with_the_base_on_tasks_that_nobody_worked_at(room, tmp_path):
+    base = load_base(room / "base")
+    arrays = {f"trainer.average.{name}": value for name, value in exact_weights(base.policy.state_dict()).items()}
+    kept = Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {}, "hg_dagger")
+    path, out = save(RealDisk(), tmp_path, kept, keep=1), tmp_path / "retention.json"
+    command = ["eval", "--retention", "--base", str(room / "base"), "--checkpoint", str(path), "--episodes", "3"]
+    command += ["--processes", "1", "--report", str(out)]
+    result = CliRunner().invoke(app, [*command, "--set", "tasks=[box/walls]"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    report = json.loads(out.read_text())
+    assert list(report["tasks"]) == [SHELF.id]
+    assert (report["together"]["episodes"], report["together"]["lost"], report["together"]["loss"]) == (3, 0, 0.0)
+    assert "Tango" in report["method"]
+    assert "checkpoint at step 7 against base" in result.stdout
+    result = CliRunner().invoke(app, command)
+    assert "--retention: the fleet works at every task that the base was made for" in result.stderr
+    result = CliRunner().invoke(app, ["eval", "--retention", "--base", str(room / "base")])
+    assert "--retention: compares the base with nothing" in result.stderr
+
+
 # ---------------------------------------------------------------------- candidates
 
 
 def test_a_checkpoints_average_is_what_is_measured(room, tmp_path):
     base = load_base(room / "base")
     arrays = {f"trainer.average.{name}": value + 1 for name, value in exact_weights(base.policy.state_dict()).items()}
-    checkpoint = Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {})
+    checkpoint = Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {}, "recap")
     path = save(RealDisk(), tmp_path, checkpoint, keep=1)
     candidate = from_checkpoint(path, room / "base")
+    assert candidate.condition == "positive"  # what robots of that run act on
     weights = from_safetensors(candidate.weights)
     assert set(weights) == set(base.policy.state_dict())
     for name, value in base.policy.state_dict().items():
@@ -193,7 +224,7 @@ def test_replay_of_a_sealed_file(room):
 
 
 def test_sim_experts_prints_the_bar_beside_the_figure():
-    result = CliRunner().invoke(app, ["sim", "experts", "--tasks", SHELF, "--episodes", "2", "-j", "1"])
+    result = CliRunner().invoke(app, ["sim", "experts", "--tasks", SHELF.id, "--episodes", "2", "-j", "1"])
     assert result.exit_code == 0, result.output
     assert "0.97" in result.stdout
 
@@ -202,7 +233,7 @@ def test_sim_experts_prints_the_bar_beside_the_figure():
 def test_sim_view_films_the_expert_and_a_policy(room, tmp_path):
     for who in ([], ["--base", str(room / "base")]):
         film = tmp_path / f"{len(who)}.gif"
-        command = ["sim", "view", SHELF, "--out", str(film), "--px", "64", *who]
+        command = ["sim", "view", SHELF.id, "--out", str(film), "--px", "64", *who]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
         assert film.stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""A demo that teaches nobody anything, for its machinery: `python tiny_demo.py DIRECTORY MINUTES`."""
+"""A demo that teaches nobody anything, for its machinery: `python tiny_demo.py DIRECTORY MINUTES [OBSERVE]`."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from fleetloop.core.clock import Wall
 
 if __name__ == "__main__":  # its workers import this file too
     one_thread()
-    directory, minutes = sys.argv[1:]
+    directory, minutes, *observe = sys.argv[1:]
     plan = DemoPlan(
         Path(directory),
         ("box/walls",),
@@ -22,5 +22,7 @@ if __name__ == "__main__":  # its workers import this file too
         pretrain_steps=20,
         evaluation_episodes=4,
         demonstrations={"box/walls": 3},
+        observe=observe[0] if observe else "state",
+        encoder={"frames": 40, "sites": 2, "held_out_sites": 1, "steps": 5},
     )
     run_demo(plan, PlainView(Console(), Wall()))

@@ -7,14 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from snippets import blocks, run
 
 from fleetloop.actor.rollout import rollout
+from fleetloop.cli.check import judge as judge_check
+from fleetloop.cli.check import robot as robot_check
+from fleetloop.cli.check.findings import findings
+from fleetloop.cli.check.judge import JudgeSubject
+from fleetloop.cli.check.robot import RobotSubject
+from fleetloop.cli.config import FleetConfig
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode, validate
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.recording import open_sealed
+from fleetloop.core.task import Site, Task
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.learner.arrival import prepare
@@ -28,6 +36,13 @@ ROBOT_PAGE, POLICY_PAGE, ALGORITHM_PAGE = (f"docs/how-to/your-{page}.md" for pag
 QUICK = PretrainOptions(
     steps=300, batch=64, held_out=0, optimizer=OptimizerOptions(rate=5e-3, warmup_steps=10, ema=0.95)
 )
+
+
+REACH = Task("arm/reach", "move the arm to the goal", time_limit_s=5.0)
+
+
+def new(arm):
+    return arm.Arm(None, clock=Virtual(), site=Site("lab"))
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +93,27 @@ def test_the_robot_demonstrates_and_the_built_in_policy_learns_to_drive_it(arm, 
     clone = pretrain(policy, algorithm, demonstrations, QUICK).policy.eval()
     errors, distances = [], []
     for seed in range(95, 103):
-        robot = arm.Arm(Virtual())
-        rollout(robot, clone, arm.REACH, seed, judge=arm.Reached())
+        robot = new(arm)
+        rollout(robot, clone, REACH, seed, judge=arm.Reached(None, robot))
         seen = robot.observe().state
         errors.append(np.abs(seen["joints"] - seen["goal"]).max())
         distances.append(np.abs(seen["goal"]).max())
     assert np.mean(errors) < np.mean(distances) / 2
 
 
-def test_the_driving_program_loads_a_release(arm, monkeypatch) -> None:
-    drive = run(blocks(ROBOT_PAGE, "python")[2], "drive")
-    policy = FlowPolicy.build({}, arm.Arm.spec)
-    release = types.SimpleNamespace(policy={"name": "flow", "config": policy.config}, policy_spec=lambda: policy.spec)
-    loaded = drive["load_policy"](release, release_weights(policy.state_dict()))
-    assert loaded.spec == policy.spec
+def test_the_robot_and_its_judge_keep_their_contracts(arm, demonstrations) -> None:
+    robot, task = new(arm), REACH
+    subjects = [
+        (robot_check, RobotSubject(robot, task)),
+        (judge_check, JudgeSubject(arm.Reached(None, robot), robot, task)),
+    ]
+    assert not [found for check, subject in subjects for found in findings(check.CHECKS, subject) if found.problem]
+
+
+def test_the_configuration_of_the_page_is_one(arm, tmp_path) -> None:
+    (tmp_path / "fleet.yaml").write_text(blocks(ROBOT_PAGE, "yaml")[0])
+    values = yaml.safe_load((tmp_path / "fleet.yaml").read_text())
+    assert FleetConfig.model_validate(values).own_tasks["arm/reach"].time_limit_s == 5
 
 
 def test_the_policy_learns_and_acts_on_from_a_release(arm, demonstrations, algorithm) -> None:
@@ -101,8 +123,8 @@ def test_the_policy_learns_and_acts_on_from_a_release(arm, demonstrations, algor
     weights = from_safetensors(to_safetensors(release_weights(trained.state_dict())))
     assert weights["stats.mean"].dtype == np.float32
     acting = linear.acting(trained.config, trained.spec, weights)
-    robot = arm.Arm(Virtual())
-    robot.reset(arm.REACH, 5)
+    robot = new(arm)
+    robot.reset(REACH, 5)
     seen = robot.observe()
     chunk = acting.chunk(seen, "move the arm to the goal", None, rng=np.random.default_rng(0))
     assert chunk.shape == (4, 2)

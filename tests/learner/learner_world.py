@@ -28,6 +28,7 @@ from fleetloop.core.release import Release
 from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
+from fleetloop.learner.checkpoint import Checkpoint
 from fleetloop.learner.loop import Learner
 from fleetloop.learner.options import LearnerOptions, OptimizerOptions, SamplerOptions
 
@@ -232,7 +233,7 @@ def learner_at(
     algorithm: Algorithm | None = None,
     demos: Sequence[Episode] = (),
     base: Base | None = None,
-    parent: int = 0,
+    checkpoint: Checkpoint | None = None,
     **changes: Any,
 ) -> Learner:
     around = Surroundings(hub, clock or Virtual(), RealDisk(), directory)
@@ -243,7 +244,7 @@ def learner_at(
         algorithm or hg_dagger(),
         around,
         demonstrations=demos,
-        parent=parent,
+        checkpoint=checkpoint,
     )
 
 
@@ -268,3 +269,29 @@ def beat(learner: Learner, *, pull: bool = True) -> None:
 
 def weights_of(learner: Learner) -> dict[str, bytes]:
     return {name: tensor.numpy().tobytes() for name, tensor in learner.parts.trainer.state().items()}
+
+
+class TinyCritic(nn.Module):
+    """Position in, logits out. Implements core's Critic."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, bins))
+
+    def look(self, episode: Episode, frames: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {"position": episode.state("position")[frames]}
+
+    def logits(self, sights: Mapping[str, np.ndarray], instructions: Sequence[str], instruction: np.ndarray) -> Any:
+        return self.body(torch.from_numpy(sights["position"]))
+
+
+class JudgedPolicy(TinyPolicy):
+    """A tiny policy that offers a critic."""
+
+    def critic(self, bins: int) -> TinyCritic:
+        return TinyCritic(bins)
+
+
+def judged_base(seed: int = 0) -> Base:
+    torch.manual_seed(seed)
+    return Base(JudgedPolicy(), "tiny", ROBOT)

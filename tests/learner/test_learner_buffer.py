@@ -128,7 +128,7 @@ def test_images_are_decoded_at_the_policys_resolution(tmp_path):
         path = write_episode(tmp_path / "episodes", number, "ph" * 20, robot=SEEING_ROBOT)
         buffer.ingest(prepare(Episode.open(path), hg_dagger(), spec))
     samples = np.array([0, 5, 19, 1199], np.int32)
-    images = buffer.gather(samples, np.zeros(4, np.int64), np.ones(4, bool)).images["eye"]
+    images = buffer.gather(samples, np.zeros(4, np.int64), np.ones(4, bool)).seen["eye"]
     assert images.shape == (4, 12, 16, 3)
     frames = [1, 11, 39, 39]
     np.testing.assert_allclose(images[:, 0, 0, 0], frames, atol=4)

@@ -95,7 +95,7 @@ def test_killed_and_resumed_it_goes_on_exactly_as_if_nothing_had_happened(tmp_pa
     checkpoint = latest(tmp_path / "resumed" / "checkpoints")
     fetched = len(hub.fetched)
     clock = Virtual(straight.parts.clock.now() / 2)
-    second = learner_at(tmp_path / "resumed", hub, clock=clock, parent=checkpoint.release, **settings)
+    second = learner_at(tmp_path / "resumed", hub, clock=clock, checkpoint=checkpoint, **settings)
     catch_up(second, checkpoint)
     restore(second, checkpoint)
     assert second.steps == 30

@@ -12,13 +12,27 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from learner_world import MemoryHub, TinyPolicy, advance, demonstrations, hg_dagger, learner_at, options, tiny_base
+from learner_world import (
+    MemoryHub,
+    TinyPolicy,
+    advance,
+    demonstrations,
+    hg_dagger,
+    judged_base,
+    learner_at,
+    options,
+    tiny_base,
+)
 from learner_world import write_episode as episode_file
 
+from fleetloop.algorithms.hg_dagger import HGDagger, HGDaggerOptions
+from fleetloop.algorithms.recap import Recap
+from fleetloop.algorithms.recap_options import RecapOptions
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import HubUnavailable, LeaseLost
+from fleetloop.core.outcome import Outcome
 from fleetloop.hub.client import HttpHub
 from fleetloop.learner.assemble import Surroundings
 from fleetloop.learner.checkpoint import existing, latest
@@ -139,7 +153,7 @@ def test_corrections_come_in_over_http_and_go_out_as_a_release(tmp_path, hub, le
 # ---------------------------------------------------------------------- threads, with a hub that misbehaves
 
 
-def start(tmp_path, hub, *, demos=2, base=None, say=lambda line: None, **changes):
+def start(tmp_path, hub, *, demos=2, base=None, algorithm=None, say=lambda line: None, **changes):
     """`run` in a thread; returns (stop, outcome): outcome() waits for the end and raises what `run` raised."""
     stop, result = threading.Event(), []
 
@@ -148,8 +162,9 @@ def start(tmp_path, hub, *, demos=2, base=None, say=lambda line: None, **changes
             settings = options(steps_per_s=100.0, **changes)
             around = Surroundings(hub, Wall(), RealDisk(), tmp_path / "learner")
             held = demonstrations(tmp_path / "demos", demos)
+            cartridge = algorithm or hg_dagger()
             result.append(
-                run("run", settings, base or tiny_base(), hg_dagger(), around, demonstrations=held, stop=stop, say=say)
+                run("run", settings, base or tiny_base(), cartridge, around, demonstrations=held, stop=stop, say=say)
             )
         except Exception as error:  # noqa: BLE001  raised by outcome()
             result.append(error)
@@ -187,6 +202,54 @@ def test_a_broken_loss_stops_the_whole_learner_with_an_alarm(tmp_path):
     with pytest.raises(LossInvalid, match="push/left"):
         outcome()
     assert "not finite" in hub.statuses[-1].alarm
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda losses: losses.mean(), r"has the shape \[\]"),
+        (lambda losses: losses[:3], r"has the shape \[3\]"),
+        (lambda losses: float(losses.sum()), r"is \d"),
+        (lambda losses: losses * float("nan"), "is not finite"),
+    ],
+    ids=["scalar", "wrong shape", "no tensor", "nan"],
+)
+def test_an_algorithms_bad_loss_is_named_with_its_tasks_and_episodes(tmp_path, spoil, complaint):
+    class Bad(HGDagger):
+        def loss(self, policy, batch, *, rng):
+            return spoil(super().loss(policy, batch, rng=rng))
+
+    hub = MemoryHub()
+    _, outcome = start(tmp_path, hub, algorithm=Bad(HGDaggerOptions()))
+    with pytest.raises(LossInvalid, match=f"loss: {complaint}.*task push/left, episodes .*") as raised:
+        outcome()
+    known = {path.stem for path in (tmp_path / "demos").glob("*.arrow")}
+    assert any(id in str(raised.value) for id in known)
+    assert "push/left" in hub.statuses[-1].alarm
+
+
+def test_started_again_under_another_algorithm_it_goes_on_and_says_so(tmp_path):
+    hub, said = MemoryHub(), []
+    for number, outcome_of in enumerate((Outcome.SUCCESS, Outcome.FAILURE)):
+        hub.add(episode_file(tmp_path / "robot", number, "ppphhpp", outcome=outcome_of))
+    base = judged_base()
+    stop, outcome = start(tmp_path, hub, base=base)
+    eventually(lambda: any(release.covers for release in hub.published))
+    stop.set()
+    first = outcome()
+    options = RecapOptions(bins=11, value_steps=3, refresh_every=1, refresh_steps=1)
+    stop, outcome = start(tmp_path, hub, base=judged_base(), algorithm=Recap(options), say=said.append)
+    parted = first.steps
+    switched = tmp_path / "learner" / "metrics.jsonl"
+    eventually(lambda: '"kind": "labels"' in switched.read_text() and hub.published[-1].condition == "positive")
+    stop.set()
+    second = outcome()
+    assert f"going on from step {parted}, release {first.release}" in said
+    assert "the algorithm was hg_dagger, it is recap: all experience is labelled anew, the weights go on" in said
+    assert second.steps > parted
+    assert second.parts.algorithm.version >= 1
+    assert hub.published[-1].conditions == ("negative", "positive")
+    assert latest(tmp_path / "learner" / "checkpoints").algorithm_name == "recap"
 
 
 def test_an_error_in_the_feeding_thread_stops_the_learner_too(tmp_path):

@@ -38,7 +38,7 @@ def buffer_of(directory, episodes, max_replay=1000):
 def test_the_online_share_is_the_papers_formula(losses, boost, raw):
     options = SamplerOptions(boost=boost, window=20, cold_start_records=1, loss_scale="raw" if raw else "task_mean")
     offline, online = zip(*losses, strict=True)
-    share = recorded(options, offline, online).online_shares(1)[0]
+    share = recorded(options, offline, online).online_shares(["a"])[0]
     l_off, l_on = np.mean(offline[-20:]), np.mean(online[-20:])
     if not raw:
         l_off, l_on = 1.0, l_on / l_off
@@ -49,19 +49,19 @@ def test_the_online_share_is_the_papers_formula(losses, boost, raw):
 @given(st.lists(st.tuples(LOSS, LOSS), min_size=10, max_size=20), st.floats(1e-3, 1e3))
 def test_by_default_the_unit_of_the_loss_does_not_matter(losses, factor):
     offline, online = (np.array(values) for values in zip(*losses, strict=True))
-    here = recorded(SamplerOptions(), offline, online).online_shares(1)
-    there = recorded(SamplerOptions(), factor * offline, factor * online).online_shares(1)
+    here = recorded(SamplerOptions(), offline, online).online_shares(["a"])
+    there = recorded(SamplerOptions(), factor * offline, factor * online).online_shares(["a"])
     np.testing.assert_allclose(here, there, rtol=1e-9)
 
 
 def test_cold_start_ends_when_both_windows_hold_enough():
     options = SamplerOptions(cold_start_records=5, cold_start_online=0.33)
     sampler = recorded(options, [1.0] * 4, [1.0] * 4)
-    assert sampler.online_shares(2).tolist() == [0.33, 0.33]
+    assert sampler.online_shares(["a", "b"]).tolist() == [0.33, 0.33]
     sampler.record(np.array([0]), np.array([True]), np.array([1.0]))
-    assert sampler.online_shares(1)[0] == 0.33
+    assert sampler.online_shares(["a"])[0] == 0.33
     sampler.record(np.array([0]), np.array([False]), np.array([1.0]))
-    assert sampler.online_shares(1)[0] == pytest.approx(0.55, abs=0.01)
+    assert sampler.online_shares(["a"])[0] == pytest.approx(0.55, abs=0.01)
 
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**9), st.integers(1, 300))
@@ -97,7 +97,7 @@ def test_draws_follow_the_shares(tmp_path):
     draw = sampler.draw(buffer, 0, 40_000)
     shares = [draw.online[draw.task == task].mean() for task in (0, 1)]
     np.testing.assert_allclose(np.bincount(draw.task) / len(draw), [0.5, 0.5], atol=0.01)
-    np.testing.assert_allclose(shares, sampler.online_shares(2), atol=0.01)
+    np.testing.assert_allclose(shares, sampler.online_shares(["a", "b"]), atol=0.01)
     counts = np.bincount(draw.samples[(draw.task == 0) & draw.online], minlength=30)[:30]
     np.testing.assert_allclose(counts / counts.sum(), 1 / 30, atol=0.01)
 
@@ -110,6 +110,29 @@ def test_an_empty_part_falls_to_the_other_one_of_its_task(tmp_path):
     assert len(draw) == 500
     assert set(draw.task.tolist()) == {0, 1}
     assert (draw.online == (draw.task == 1)).all()
+
+
+def test_what_is_to_be_kept_gets_its_share(tmp_path):
+    plan = [("a", "online", 30), ("a", "demonstration", 10), ("kept", "demonstration", 20), ("gone", "online", 5)]
+    buffer = buffer_of(tmp_path, plan, max_replay=10**6)
+    options = SamplerOptions(
+        max_replay=10**6, least_offline={"a": 0.7}, task_weight={"kept": 0.25, "gone": 0.0}, cold_start_online=0.5
+    )
+    sampler = AdaptiveSampler(options, 0)
+    draw = sampler.draw(buffer, 0, 40_000)
+    np.testing.assert_allclose(np.bincount(draw.task, minlength=3) / len(draw), [0.8, 0.2, 0.0], atol=0.01)
+    assert draw.online[draw.task == 0].mean() == pytest.approx(0.3, abs=0.01)
+    for _ in range(10):  # the losses ask for more fresh experience; the floor holds
+        sampler.record(np.array([0, 0]), np.array([False, True]), np.array([1.0, 9.0]))
+    assert sampler.online_shares(["a"])[0] == pytest.approx(0.3)
+
+
+def test_tasks_without_weight_alone_are_nothing_to_draw_from(tmp_path):
+    buffer = buffer_of(tmp_path, [("a", "demonstration", 10)])
+    sampler = AdaptiveSampler(SamplerOptions(task_weight={"a": 0.0}), 0)
+    assert not sampler.can_draw(buffer)
+    assert len(sampler.draw(buffer, 0, 8)) == 0
+    assert AdaptiveSampler(SamplerOptions(), 0).can_draw(buffer)
 
 
 def test_nothing_to_draw_is_an_empty_draw():
@@ -153,7 +176,7 @@ def test_tasks_that_need_it_get_more(across):
         sampler.record(np.array([0, 1]), np.array([False, False]), np.array([1.0, 3.0]))
         sampler.note_episode(0, True)
         sampler.note_episode(1, False)
-    shares = sampler.task_shares(np.array([True, True, False]))
+    shares = sampler.task_shares(np.array([1.0, 1.0, 0.0]))
     assert shares.sum() == pytest.approx(1)
     assert shares[2] == 0
     assert shares[1] > shares[0] >= 0.25
@@ -168,7 +191,17 @@ def test_a_restored_sampler_goes_on_as_the_first():
     np.testing.assert_array_equal(first.losses(1), second.losses(1))
 
 
-@pytest.mark.parametrize("wrong", [{"boost": 1.0}, {"least_online": 0.9}, {"loss_scale": "log"}, {"windw": 3}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"boost": 1.0},
+        {"least_online": 0.9},
+        {"loss_scale": "log"},
+        {"windw": 3},
+        {"least_offline": {"a": 1.5}},
+        {"task_weight": {"a": -1}},
+    ],
+)
 def test_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError):
         SamplerOptions(**wrong)

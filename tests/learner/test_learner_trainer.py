@@ -6,11 +6,13 @@ import torch
 from learner_world import SPEC, TinyPolicy, hg_dagger, write_episode
 
 from fleetloop.core.episode import Episode
+from fleetloop.core.errors import ConfigInvalid
+from fleetloop.learner.anchor import anchor_of
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.buffer import ExperienceBuffer
 from fleetloop.learner.errors import LossInvalid
 from fleetloop.learner.export import is_statistic, release_weights, statistics_hash, tensors
-from fleetloop.learner.options import OptimizerOptions
+from fleetloop.learner.options import AnchorOptions, OptimizerOptions
 from fleetloop.learner.trainer import Trainer
 
 
@@ -113,6 +115,48 @@ def test_a_loss_of_another_shape_is_refused(batch):
 
     with pytest.raises(LossInvalid, match=r"shape \[\], not \[20\]"):
         trainer(Scalar()).train(batch, words)
+
+
+class Distant(TinyPolicy):
+    def distance(self, other, batch, *, rng):
+        position = torch.from_numpy(batch.state["position"]) - self.stats.mean
+        return (self.body(position) - other.body(position)).square().mean(1)
+
+
+def moved(policy, start):
+    """How far the weights went from `start`, and how far the answers did."""
+    far = [(now - before).square().sum() for now, before in zip(policy.parameters(), start.parameters(), strict=True)]
+    positions = torch.linspace(-1, 1, 30).view(10, 3)
+    return torch.stack(far).sum().item(), (policy.body(positions) - start.body(positions)).square().mean().item()
+
+
+def test_an_anchor_holds_the_weights_or_the_answers_near_the_base(batch):
+    def run(**anchor):
+        torch.manual_seed(0)
+        policy, start = Distant(), Distant()
+        start.load_state_dict(policy.state_dict())
+        one = Trainer(
+            policy,
+            hg_dagger(),
+            OptimizerOptions(rate=1e-2, warmup_steps=0),
+            0,
+            anchor_of(policy, AnchorOptions(**anchor)),
+        )
+        for _ in range(60):
+            one.train(batch, words)
+        return moved(policy, start)
+
+    free, by_l2, by_kl = run(), run(l2=5.0), run(kl=50.0)
+    assert by_l2[0] < 0.3 * free[0]
+    assert by_kl[1] < 0.3 * free[1]
+
+
+def test_a_distance_that_a_policy_does_not_have_is_refused():
+    with pytest.raises(
+        ConfigInvalid, match=r"learner\.anchor\.kl: needs a policy with the method `distance`; TinyPolicy"
+    ):
+        anchor_of(TinyPolicy(), AnchorOptions(kl=0.1))
+    assert anchor_of(TinyPolicy(), AnchorOptions()) is None
 
 
 def test_a_release_carries_bf16_and_exact_statistics():

@@ -35,7 +35,7 @@ class Undecided:
 
 
 robot = SimRobot(Wall(), reset_s=0.0)
-with KeyboardOperator(KeyboardOperator.Options(), robot.spec) as operator:
+with KeyboardOperator(KeyboardOperator.Options(), robot) as operator:
     for judge in (GoneRight(), Undecided()):
         result = rollout(robot, None, sim_task("box/walls").task, 1, judge=judge, operator=operator, clock=Wall())
         said = {"outcome": result.outcome, "judge": result.judge, "driven": result.frames_human}

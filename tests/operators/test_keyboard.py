@@ -7,6 +7,7 @@ import termios
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ class Person:
     def __init__(self) -> None:
         self.far, self.near = pty.openpty()
         self.terminal = Terminal(os.ttyname(self.near))
-        self.operator = KeyboardOperator(KeyboardOptions(), ROBOT, self.terminal)
+        self.operator = KeyboardOperator(KeyboardOptions(), SimpleNamespace(spec=ROBOT), self.terminal)
 
     def type(self, *keys: str) -> None:
         """The terminal hands them over in its own time: wait until they can be read."""
@@ -220,7 +221,7 @@ def test_what_was_typed_for_the_last_episode_does_not_end_the_next(person):
 )
 def test_another_kind_of_robot_is_refused(person, spec, says):
     with pytest.raises(SpecMismatch, match=says):
-        KeyboardOperator(KeyboardOptions(), spec, person.terminal)
+        KeyboardOperator(KeyboardOptions(), SimpleNamespace(spec=spec), person.terminal)
 
 
 # ---------------------------------------------------------------------- the terminal

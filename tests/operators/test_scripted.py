@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from fleetloop.core.errors import ConfigInvalid, SpecMismatch
 from fleetloop.core.frame import Observation
 from fleetloop.core.operator import Drive, HandBack, View
+from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.operators.scripted import ScriptedOperator, ScriptedOptions, disagreement
 
 OPTIONS = ScriptedOptions(
     reaction=3, patience=5, stall_ticks=10, least_ticks=8, most_ticks=40, takeovers=2, smoothing=0.5
 )
 RIGHT = np.zeros(10, np.float32)
+SPEC = RobotSpec("grippers", (), FeatureSpec("action", (10,)), 20.0)
+FULL = np.array(OPTIONS.full_disagreement, np.float32)
 WRONG = np.array([0.03, 0.03, 0.03, 0.15, 1, 0, 0, 0, 0, 0], np.float32)
 
 
@@ -32,6 +36,17 @@ class FixedExpert:
 
 
 @dataclass
+class Gripper:
+    """A robot of which the operator needs no more than this."""
+
+    mind: FixedExpert
+    spec: RobotSpec = SPEC
+
+    def expert(self) -> FixedExpert:
+        return self.mind
+
+
+@dataclass
 class Episode:
     """An operator watching a robot."""
 
@@ -42,7 +57,7 @@ class Episode:
     said: list[Drive | HandBack | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.operator = ScriptedOperator(self.options, FixedExpert(self.stuck))
+        self.operator = ScriptedOperator(self.options, Gripper(FixedExpert(self.stuck)))
         self.operator.start("put it there")
 
     @property
@@ -199,4 +214,15 @@ def test_losing_the_robot_it_takes_it_back_only_for_a_reason():
     ],
 )
 def test_disagreement_is_that_of_the_worse_gripper(proposed, expected):
-    assert disagreement(proposed.astype(np.float32), RIGHT) == pytest.approx(expected)
+    assert disagreement(proposed.astype(np.float32), RIGHT, FULL) == pytest.approx(expected)
+
+
+def test_a_robot_without_an_expert_is_refused():
+    with pytest.raises(SpecMismatch, match="no expert"):
+        ScriptedOperator(OPTIONS, object())
+
+
+def test_full_disagreement_must_fit_the_action():
+    options = OPTIONS.model_copy(update={"full_disagreement": (1.0, 1.0, 1.0, 1.0)})
+    with pytest.raises(ConfigInvalid, match="has 4 axes, the robot's action 10"):
+        ScriptedOperator(options, Gripper(FixedExpert(stuck=False)))

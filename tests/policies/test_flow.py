@@ -49,6 +49,25 @@ def losses(policy, batch, seed=0):
 # ---------------------------------------------------------------------- learning
 
 
+def test_the_distance_between_policies_is_between_what_they_answer():
+    policy, other, nothing = fresh(GRIPPERS), fresh(GRIPPERS), fresh(GRIPPERS, seed=1)
+    batch = scenes(np.random.default_rng(0), 8)
+
+    def distance(one, two, **changes):
+        return one.distance(two, replace(batch, **changes), rng=torch.Generator().manual_seed(0))
+
+    assert torch.equal(distance(policy, other), torch.zeros(8))
+    far = distance(policy, nothing)
+    assert (far > 0).all()
+    far.mean().backward()
+    assert all(weight.grad is None for weight in nothing.parameters())
+    assert policy.trunk.rest[-1].weight.grad.abs().sum() > 0
+    mask = batch.mask.copy()
+    mask[:, 2:] = 0
+    assert not torch.equal(distance(policy, nothing, mask=mask), far)
+    assert distance(policy, nothing, mask=np.zeros_like(mask)).sum() == 0
+
+
 def share_fetched(policy, batch, say) -> float:
     """How often the left gripper's last set-point is nearest to the thing that the true instruction names."""
     nearest = [

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.errors import ConfigInvalid, ReleaseInvalid
 from fleetloop.core.frame import Observation
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.policies.flow_on_robot import FlowOnRobot
+from fleetloop.policies.guidance import guided
 from fleetloop.sim.robot import SimRobot
 from fleetloop.sim.tasks import SIM_TASKS
 
@@ -44,6 +45,54 @@ def test_it_chooses_the_same_actions_in_every_task(task, condition):
         np.testing.assert_allclose(chosen, expected, atol=2e-4)
         assert chosen.dtype == np.float32
         robot.act(robot.action())
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
+def test_it_is_guided_as_the_reference_is(beta):
+    torch.manual_seed(0)
+    robot = SimRobot(Virtual(), 1)
+    start = robot.reset(SIM_TASKS["restock/shelf"].task, 3)
+    observation = robot.observe()
+    reference, acting = both(FlowPolicy.build({"depth": 2}, robot.spec))
+
+    def chunk(policy, condition):
+        return policy.chunk(observation, start.instruction, condition, rng=np.random.default_rng(1))
+
+    expected = chunk(reference.guided(beta), "positive")
+    np.testing.assert_allclose(chunk(acting.guided(beta), "positive"), expected, atol=5e-4)
+    plain, without = chunk(acting, "positive"), chunk(acting, None)
+    assert np.abs(plain - without).max() > 1e-3
+    limits = {0.0: without, 1.0: plain}
+    if beta in limits:
+        np.testing.assert_allclose(expected, limits[beta], atol=5e-4)
+    else:
+        assert np.abs(expected - without).mean() > np.abs(plain - without).mean()
+    np.testing.assert_array_equal(chunk(acting, "positive"), plain)  # the policy itself is not touched
+
+
+def test_guidance_of_the_clean_estimate_is_guidance_of_the_velocity():
+    rng = np.random.default_rng(0)
+    mixed, conditioned, without = rng.normal(size=(3, 8, 10))
+    time, beta = 0.4, 2.0
+    velocities = [(clean - mixed) / (1 - time) for clean in (without, conditioned)]
+    expected = velocities[0] + beta * (velocities[1] - velocities[0])
+    clean = guided(lambda one: one, [conditioned, without], beta)
+    np.testing.assert_allclose((clean - mixed) / (1 - time), expected)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_an_unknown_condition_is_named(kind):
+    policy = both(FlowPolicy.build({}, VECTOR))[kind]
+    observation = Observation({"joints": np.zeros(4, np.float32)}, 0.0)
+    with pytest.raises(ConfigInvalid, match=r"'good' is unknown to this policy; known: negative, positive"):
+        policy.chunk(observation, "wave", "good", rng=np.random.default_rng(1))
+
+
+def test_a_condition_that_nobody_has_trained_changes_nothing():
+    policy = FlowPolicy.build({}, VECTOR)
+    observation = Observation({"joints": np.ones(4, np.float32)}, 0.0)
+    chunks = [policy.chunk(observation, "wave", one, rng=np.random.default_rng(1)) for one in (None, "positive")]
+    np.testing.assert_array_equal(*chunks)
 
 
 def test_it_drives_a_robot_without_grippers():

@@ -175,14 +175,14 @@ def test_what_it_trains_on_is_what_it_acts_on(recorded, policy, tmp_path):
     for frame in (0, FRAMES // 2, FRAMES - 1):
         seen = policy.encoder.prepare(pictures[frame])
         for camera in CAMERAS:
-            assert batch.images[camera][frame].shape == (POLICY_PX, POLICY_PX, 3)
-            assert difference(batch.images[camera][frame], seen[camera][0].numpy()) < 6
+            assert batch.seen[camera][frame].shape == (POLICY_PX, POLICY_PX, 3)
+            assert difference(batch.seen[camera][frame], seen[camera][0].numpy()) < 6
 
 
 def test_the_cache_is_the_same_in_memory_and_on_disk(demonstrations, policy, tmp_path):
-    cached = everything(buffer_of(demonstrations, policy, tmp_path)).images
-    held = everything(buffer_of(demonstrations, policy)).images
-    assert {path.name for path in tmp_path.iterdir()} >= {f"{camera}.images" for camera in CAMERAS}
+    cached = everything(buffer_of(demonstrations, policy, tmp_path)).seen
+    held = everything(buffer_of(demonstrations, policy)).seen
+    assert {path.name for path in tmp_path.iterdir()} >= {f"{camera}.seen" for camera in CAMERAS}
     assert all(np.array_equal(cached[camera], held[camera]) for camera in CAMERAS)
 
 
@@ -213,7 +213,7 @@ def test_what_only_a_camera_shows_can_be_learned(demonstrations, policy, tmp_pat
     policy.eval()
 
     def x(row):
-        images = {camera: images[row] for camera, images in blind.images.items()}
+        images = {camera: images[row] for camera, images in blind.seen.items()}
         seen = Observation({"hands": blind.state["hands"][row]}, 0.0, images)
         return policy.chunk(seen, batch.instructions[0], rng=np.random.default_rng(0))[:, 0].mean()
 

@@ -34,7 +34,7 @@ def batch_of(state: dict[str, np.ndarray], actions: np.ndarray, **changes: Any) 
     size, horizon = actions.shape[:2]
     batch = Batch(
         state=state,
-        images={},
+        seen={},
         instructions=("do it",),
         instruction=np.zeros(size, np.int64),
         actions=actions.astype(np.float32),

@@ -128,9 +128,8 @@ class Actor:
     def _new_attempt(self) -> Attempt:
         assert self._loaded is not None
         assert self._start is not None
-        pilot = Pilot(
-            self._loaded.policy, self._loaded.release.version, self._plan.rng, self._options.condition or None
-        )
+        loaded = self._loaded
+        pilot = Pilot(loaded.policy, loaded.release.version, self._plan.rng, loaded.condition)
         return Attempt(
             self._robot,
             judge=self._judge,

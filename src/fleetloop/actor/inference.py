@@ -82,9 +82,9 @@ class ImmediateInference:
 
     def poll(self, tick: int) -> Answer | None:
         answer = self._answer
-        if answer is None or tick < answer.chunk.tick + self._delay_ticks:
+        if answer is None or 0 <= tick - answer.chunk.tick < self._delay_ticks:
             return None
-        self._answer = None
+        self._answer = None  # one asked for at a later tick is of the episode before: it comes, to be dropped
         return answer
 
 

@@ -17,17 +17,22 @@ LoadPolicy = Callable[[Release, Weights], ActingPolicy]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A verified release and its policy."""
+    """A verified release, its policy, and what that is to be conditioned on here; None for nothing."""
 
     release: Release
     policy: ActingPolicy
+    condition: str | None = None
 
 
 class Loader:
-    """Loads the current release, or keeps the one before it and says why."""
+    """Loads the current release, or keeps the one before it and says why.
+
+    Args:
+        condition: what the policy is to be conditioned on; empty for nothing, None for what the release says.
+    """
 
     def __init__(
-        self, host: HostDirectory, robot: RobotSpec, load_policy: LoadPolicy, condition: str, alarms: Alarms
+        self, host: HostDirectory, robot: RobotSpec, load_policy: LoadPolicy, condition: str | None, alarms: Alarms
     ) -> None:
         self._host, self._robot, self._load_policy, self._alarms = host, robot, load_policy, alarms
         self._condition = condition
@@ -60,7 +65,8 @@ class Loader:
         weights = from_safetensors(data)
         verify(release, weights)
         check_fit(self._robot, release.policy_spec())
-        if self._condition and self._condition not in release.conditions:
+        condition = release.condition if self._condition is None else self._condition
+        if condition and condition not in release.conditions:
             known = ", ".join(release.conditions) or "none"
-            raise ReleaseInvalid("conditions", f"lack {self._condition!r}", f"its policy knows: {known}")
-        return Loaded(release, under_robot_names(self._load_policy(release, weights)))
+            raise ReleaseInvalid("conditions", f"lack {condition!r}", f"its policy knows: {known}")
+        return Loaded(release, under_robot_names(self._load_policy(release, weights)), condition or None)

@@ -29,7 +29,10 @@ class ActorOptions(BaseModel):
         ge=0,
         description="ticks before the end of a chunk's played part at which the next chunk is asked for",
     )
-    condition: str = Field(default="", description="what the policy is conditioned on; empty for nothing")
+    condition: str | None = Field(
+        default=None,
+        description="what the policy is conditioned on; null: what its release says robots act on; empty: nothing",
+    )
     task_order: Literal["round-robin", "shuffled"] = Field(
         default="round-robin", description="how the next task is picked from the robot's list; `shuffled` is seeded"
     )

@@ -1,16 +1,14 @@
 """Behaviour cloning: do as the demonstrations do."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleetloop.algorithms.segments import segment_stops
-from fleetloop.core.algorithm import FrameLabels
+from fleetloop.core.algorithm import FixedLabels, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.policy import Batch, Tensor, TrainablePolicy
 
 
 class BehaviourCloningOptions(BaseModel):
@@ -23,12 +21,11 @@ class BehaviourCloningOptions(BaseModel):
     )
 
 
-class BehaviourCloning:
+class BehaviourCloning(FixedLabels):
     """Every frame of a demonstration trains; online experience does not, unless the options say so."""
 
     name: ClassVar[str] = "bc"
     Options: ClassVar[type[BehaviourCloningOptions]] = BehaviourCloningOptions
-    conditions: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: BehaviourCloningOptions) -> None:
         self.options = options
@@ -44,12 +41,3 @@ class BehaviourCloning:
             weight=np.ones(len(episode), np.float32),
             indicator=np.full(len(episode), -1, np.int8),
         )
-
-    def loss(self, policy: TrainablePolicy, batch: Batch, *, rng: Tensor) -> Tensor:
-        return policy.loss(batch, rng=rng)
-
-    def state_dict(self) -> Mapping[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to take back."""

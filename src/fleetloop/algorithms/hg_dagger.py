@@ -9,18 +9,16 @@ and the policy is trained on all of D by behaviour cloning. What the policy did 
 is what keeps its mistakes out of D. The paper's doubt score (ensemble variance) estimates risk; it is not the gate.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleetloop.algorithms.segments import segment_stops
-from fleetloop.core.algorithm import FrameLabels
+from fleetloop.core.algorithm import FixedLabels, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.policy import Batch, Tensor, TrainablePolicy
 
 
 class HGDaggerOptions(BaseModel):
@@ -38,12 +36,11 @@ class HGDaggerOptions(BaseModel):
     )
 
 
-class HGDagger:
+class HGDagger(FixedLabels):
     """Human segments of online episodes, and demonstrations (the human frames of them)."""
 
     name: ClassVar[str] = "hg_dagger"
     Options: ClassVar[type[HGDaggerOptions]] = HGDaggerOptions
-    conditions: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: HGDaggerOptions) -> None:
         self.options = options
@@ -65,13 +62,3 @@ class HGDagger:
             weight=weight.astype(np.float32),
             indicator=np.full(len(episode), -1, np.int8),
         )
-
-    def loss(self, policy: TrainablePolicy, batch: Batch, *, rng: Tensor) -> Tensor:
-        """Behaviour cloning on the aggregate."""
-        return policy.loss(batch, rng=rng)
-
-    def state_dict(self) -> Mapping[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to take back."""

@@ -19,17 +19,21 @@ def actor(
     sets: flags.Sets = None,
     home: flags.Home = None,
     site: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the simulated site; 0 is the nominal one.", show_default=False)
+        int | None,
+        typer.Option(
+            min=0, help="Number of the site; a simulated one is drawn from it, 0 is nominal.", show_default=False
+        ),
     ] = None,
     tasks: flags.Tasks = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of its resets and of its policy's noise.", show_default=False)
     ] = None,
     disturb: Annotated[
-        bool | None, typer.Option("--disturb/--calm", help="Nudge items and knock grippers.", show_default=False)
+        bool | None,
+        typer.Option("--disturb/--calm", help="Simulated robots: nudge items and knock grippers.", show_default=False),
     ] = None,
     operator: Annotated[
-        str | None, typer.Option(help="Who watches: scripted, keyboard or none.", show_default=False)
+        str | None, typer.Option(help="Who watches: scripted, keyboard, none, or a plug-in.", show_default=False)
     ] = None,
     clock_file: flags.ClockFile = None,
 ) -> None:
@@ -44,28 +48,29 @@ def actor(
     from fleetloop.actor.run import run_actor
     from fleetloop.core.disk import RealDisk
     from fleetloop.core.host import HostDirectory
+    from fleetloop.core.task import Site
 
     flags.log_to_terminal()
     given = {
         "directories.home": home,
         "seed": seed,
-        "simulation.disturbed": disturb,
         "clock.file": clock_file,
     }
     chosen = load_config(config, sets or (), given)
     if operator not in (None, chosen.operator.name):  # another one: the file's options are not for it
         chosen = load_config(config, sets or (), {**given, "operator": {"name": operator}})
-    entry = chosen.robot(robot, new_at=site)
+    entry = chosen.member(robot, new_at=site)
     todo = flags.split(tasks) or entry.tasks or chosen.tasks
     assignment = wiring.assignment(chosen, robot, entry.site, todo)
     clock, disk = wiring.clock_from(chosen.clock.file), RealDisk()
-    body = wiring.build_robot(chosen.simulation, entry.site, clock)
+    kind = wiring.disturbed(wiring.robot_kind(chosen, entry), disturb)
+    body = kind.build(clock, Site.simulated(entry.site))
     with wiring.operator_at(chosen.operator, body) as watching:
         run_actor(
             assignment,
             body,
             watching,
-            wiring.build_judge(body),
+            wiring.judge_kind(chosen).build(body),
             host=HostDirectory(chosen.directories.home, disk),
             disk=disk,
             clock=clock,

@@ -26,7 +26,7 @@ def make_base(
         where = config.directories.demonstrations
         raise ConfigInvalid(str(where), "holds no sealed episode", "record some with `fleetloop demos record`")
     robot = episodes[0].meta.spec
-    policy = build_policy(config.policy, robot, config.pretrain.seed)
+    policy = build_policy(config.policy, robot, config.pretrain.seed, config.directories.encoder)
     made = pretrain(policy, build_algorithm(AlgorithmChoice(name="bc")), episodes, config.pretrain, progress=progress)
     write_base(RealDisk(), config.directories.base, Base(made.policy, config.policy.name, robot, made.facts))
     return made.facts

@@ -5,9 +5,8 @@ What is in force is, in this order, the defaults, the file, `--set a.b=c`, and t
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fleetloop.actor.options import ActorOptions
 from fleetloop.cli.config_errors import explain
 from fleetloop.core.errors import ConfigInvalid, UnknownName
-from fleetloop.core.plugins import plugin
+from fleetloop.core.plugins import plugin, require_installed
 from fleetloop.courier.options import CourierOptions
 from fleetloop.hub.options import HubOptions
 from fleetloop.learner.options import LearnerOptions, PretrainOptions
+from fleetloop.policies.sight_options import EncoderOptions
 
 FILE = Path("fleet.yaml")
 Model = TypeVar("Model", bound=BaseModel)
@@ -55,6 +55,28 @@ class OperatorChoice(Section):
     options: Mapping[str, Any] = Field(default_factory=dict, description="its own options")
 
 
+class RobotChoice(Section):
+    """What kind of robot the fleet has."""
+
+    name: str = Field(default="sim", description="an installed robot, by its entry point in fleetloop.robots")
+    options: Mapping[str, Any] = Field(default_factory=dict, description="its own options")
+
+
+class JudgeChoice(Section):
+    """Who says how an episode ended."""
+
+    name: str = Field(default="simulator", description="an installed judge, by its entry point in fleetloop.judges")
+    options: Mapping[str, Any] = Field(default_factory=dict, description="its own options")
+
+
+class OwnTask(Section):
+    """A task that the robot's plug-in does not know."""
+
+    instruction: str = Field(min_length=1, description="what the robot is told")
+    time_limit_s: float = Field(gt=0, description="clock seconds after which an attempt ends as a timeout")
+    success: str = Field(default="", description="the success rule in words")
+
+
 class ClockOptions(Section):
     """The fleet's clock. All processes of one fleet share it."""
 
@@ -66,21 +88,15 @@ class ClockOptions(Section):
     )
 
 
-class SimulationOptions(Section):
-    """Simulated robots."""
-
-    disturbed: bool = Field(default=True, description="nudged items, knocked grippers, a random start")
-    noise_m: float = Field(default=0.005, ge=0, le=0.05, description="actuation noise while disturbed, in metres")
-    image_px: int = Field(default=0, ge=0, le=640, description="edge of the camera images in pixels; 0: no cameras")
-    reset_s: float = Field(default=2.0, ge=0, description="clock seconds that a reset takes")
-
-
 class RobotEntry(Section):
     """One robot of the fleet."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.-]+$", description="unique in the fleet; letters, digits, _ . -")
     site: int = Field(ge=0, description="seed of the simulated site that it stands at; 0 is the nominal one")
     tasks: tuple[str, ...] | None = Field(default=None, description="what it is to do; null: the fleet's tasks")
+    options: Mapping[str, Any] = Field(
+        default_factory=dict, description="where it differs from robot.options, e.g. in a camera's device"
+    )
 
 
 class Directories(Section):
@@ -90,6 +106,11 @@ class Directories(Section):
     learner: Path = Field(default=Path("learner"), description="the learner's checkpoints, metrics and cached episodes")
     base: Path = Field(default=Path("base"), description="the pretrained policy that a run starts from")
     demonstrations: Path = Field(default=Path("demonstrations"), description="sealed episodes to learn from offline")
+    encoder: Path | None = Field(
+        default=None,
+        description="a frozen image encoder for a base that observes images, see `fleetloop pretrain encoder`; "
+        "null: the policy learns eyes of its own",
+    )
 
 
 class FleetConfig(Section):
@@ -105,6 +126,10 @@ class FleetConfig(Section):
     tasks: tuple[str, ...] = Field(
         default=("restock/shelf", "laundry/fold", "box/walls"), min_length=1, description="what the fleet works at"
     )
+    own_tasks: Mapping[str, OwnTask] = Field(
+        default_factory=dict, description="by id, tasks that the robot does not know by itself, or knows otherwise"
+    )
+    robot: RobotChoice = Field(default=RobotChoice(), description="what kind of robot the fleet has")
     robots: tuple[RobotEntry, ...] = Field(
         default=tuple(RobotEntry(name=f"robot-{number}", site=number) for number in range(1, 5)),
         description="the fleet, one entry per robot",
@@ -116,17 +141,18 @@ class FleetConfig(Section):
     )
     directories: Directories = Field(default=Directories(), description="where things are kept")
     clock: ClockOptions = Field(default=ClockOptions(), description="the fleet's clock")
-    simulation: SimulationOptions = Field(default=SimulationOptions(), description="simulated robots")
     policy: PolicyChoice = Field(default=PolicyChoice(), description="which policy learns and drives")
     algorithm: AlgorithmChoice = Field(
         default=AlgorithmChoice(), description="what turns experience into updates; demonstrations are always cloned"
     )
     operator: OperatorChoice = Field(default=OperatorChoice(), description="who watches the robots")
+    judge: JudgeChoice = Field(default=JudgeChoice(), description="who says how an episode ended")
     hub: HubOptions = Field(default=HubOptions(), description="where the hub lives, whom it serves, what it takes")
     courier: CourierOptions = Field(default=CourierOptions(), description="how episodes go up and releases come down")
     actor: ActorOptions = Field(default=ActorOptions(), description="how a robot is driven")
     learner: LearnerOptions = Field(default=LearnerOptions(), description="how the policy goes on learning")
     pretrain: PretrainOptions = Field(default=PretrainOptions(), description="how the base is made")
+    encoder: EncoderOptions = Field(default=EncoderOptions(), description="how the frozen image encoder is made")
 
     @model_validator(mode="after")
     def _robots_are_told_apart(self) -> "FleetConfig":
@@ -143,7 +169,7 @@ class FleetConfig(Section):
         host = f"[{self.hub.host}]" if ":" in self.hub.host else self.hub.host
         return f"http://{host}:{self.hub.port}"
 
-    def robot(self, name: str, new_at: int | None = None) -> RobotEntry:
+    def member(self, name: str, new_at: int | None = None) -> RobotEntry:
         """The entry of this robot, at another site if `new_at` says so; a robot without an entry needs `new_at`.
 
         Raises:
@@ -152,13 +178,23 @@ class FleetConfig(Section):
         """
         entry = next((entry for entry in self.robots if entry.name == name), None)
         if new_at is not None:
-            return parsed(RobotEntry, {"name": name, "site": new_at, "tasks": entry.tasks if entry else None}, "robot")
+            own = entry.model_dump() if entry else {}
+            return parsed(RobotEntry, {**own, "name": name, "site": new_at}, "robot")
         if entry is not None:
             return entry
         known = ", ".join(entry.name for entry in self.robots) or "none"
         raise UnknownName(f"robot {name}", "is not in the configuration", f"known: {known}; or say where with --site")
 
 
+Choice: TypeAlias = PolicyChoice | AlgorithmChoice | RobotChoice | OperatorChoice | JudgeChoice
+SECTIONS = {
+    "policies": "policy",
+    "algorithms": "algorithm",
+    "robots": "robot",
+    "operators": "operator",
+    "judges": "judge",
+}
+"""The kinds of plug-ins, and where each is chosen."""
 Sets = Sequence[str]
 """What the user gave as `--set a.b=c`."""
 
@@ -170,7 +206,7 @@ def load_config(path: Path | None = None, sets: Sets = (), flags: Mapping[str, A
 
     Raises:
         ConfigInvalid: naming the file, or the dotted path of the key at fault.
-        UnknownName: for a policy, an algorithm or an operator that is not installed.
+        UnknownName: for a plug-in that is not installed.
     """
     values = _read(path)
     for assignment in sets:
@@ -182,23 +218,19 @@ def load_config(path: Path | None = None, sets: Sets = (), flags: Mapping[str, A
         if value is not None:
             put(values, name, value)
     config = parsed(FleetConfig, values)
-    for kind, choice in (
-        ("policies", config.policy),
-        ("algorithms", config.algorithm),
-        ("operators", config.operator),
-    ):
-        if not entry_points(group=f"fleetloop.{kind}", name=choice.name):  # not loaded: that may mean importing torch
-            plugin(kind, choice.name)
+    for kind, section in SECTIONS.items():
+        require_installed(kind, getattr(config, section).name)  # not imported: that may mean importing torch
     return config
 
 
-def chosen_options(kind: str, choice: PolicyChoice | AlgorithmChoice | OperatorChoice) -> BaseModel | None:
+def chosen_options(kind: str, choice: Choice, section: str = "") -> BaseModel | None:
     """A plug-in's own options, checked; None for one that takes none.
 
     Raises:
-        ConfigInvalid: naming the dotted path of the key at fault.
+        UnknownName, PluginBroken: if the plug-in is not to be had.
+        ConfigInvalid: naming the dotted path, under `section`, of the key at fault.
     """
-    section = {"policies": "policy", "algorithms": "algorithm", "operators": "operator"}[kind]
+    section = section or SECTIONS[kind]
     model: type[BaseModel] | None = getattr(plugin(kind, choice.name), "Options", None)
     if model is None:
         if choice.options:

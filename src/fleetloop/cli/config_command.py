@@ -22,9 +22,11 @@ def show(
     """Print the whole configuration as YAML, checked."""
     from fleetloop.cli.config import load_config
     from fleetloop.cli.config_text import to_yaml, with_plugin_options
-    from fleetloop.cli.wiring import tasks_named
+    from fleetloop.cli.wiring import robot_kind, tasks_named
 
     chosen = load_config(config, sets or ())
     for tasks in (chosen.tasks, *(robot.tasks for robot in chosen.robots if robot.tasks is not None)):
-        tasks_named(tasks)
+        tasks_named(chosen, tasks)
+    for robot in chosen.robots:
+        robot_kind(chosen, robot)
     typer.echo(to_yaml(with_plugin_options(chosen), docs), nl=False)

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fleetloop.cli.config import FleetConfig, chosen_options
+from fleetloop.cli.config import SECTIONS, FleetConfig, chosen_options
 from fleetloop.cli.config_errors import allowed
 
 WIDTH = 110
@@ -21,7 +21,7 @@ def with_plugin_options(config: FleetConfig) -> FleetConfig:
         ConfigInvalid: naming the option at fault.
     """
     update: dict[str, Any] = {}
-    for section, kind in (("policy", "policies"), ("algorithm", "algorithms"), ("operator", "operators")):
+    for kind, section in SECTIONS.items():
         choice = getattr(config, section)
         options = chosen_options(kind, choice)
         update[section] = choice.model_copy(update={"options": options}) if options else choice

@@ -11,12 +11,12 @@ EXAMPLES = flags.examples(
     "fleetloop demos record --tasks restock/shelf --episodes 40",
     "fleetloop demos record --tasks restock/shelf=60,laundry/fold=20 --noise 0.01 --out demonstrations",
 )
-app = typer.Typer(no_args_is_help=True, help="Record demonstrations with the scripted experts.")
+app = typer.Typer(no_args_is_help=True, help="Record demonstrations with the robots' own experts.")
 
 
 @app.callback()
 def demos() -> None:
-    """Record demonstrations with the scripted experts."""
+    """Record demonstrations with the robots' own experts."""
 
 
 @app.command(epilog=EXAMPLES)
@@ -26,35 +26,44 @@ def record(
     tasks: flags.Tasks = None,
     episodes: Annotated[int, typer.Option(min=1, help="Demonstrations of each task that gives no number.")] = 30,
     out: Annotated[Path | None, typer.Option(help="Where they are written, sealed.", show_default=False)] = None,
-    site: Annotated[int, typer.Option(min=0, help="Seed of the simulated site; 0 is the nominal one.")] = 0,
-    noise: Annotated[float, typer.Option(min=0, max=0.05, help="Actuation noise in metres.")] = 0.0,
+    site: Annotated[
+        int, typer.Option(min=0, help="Number of the site; a simulated one is drawn from it, 0 is nominal.")
+    ] = 0,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.05, help="Simulated robots: actuation noise in metres; by default none."),
+    ] = None,
     disturb: Annotated[
-        bool, typer.Option("--disturb/--calm", help="Nudge items, knock grippers, start at random.")
-    ] = False,
+        bool | None,
+        typer.Option("--disturb/--calm", help="Simulated robots: nudge, knock, start at random; by default calm."),
+    ] = None,
     seed: flags.Seed = 0,
     processes: flags.Processes = None,
 ) -> None:
-    """Let the scripted experts (they are privileged) do the tasks, and keep what succeeds as episodes."""
+    """Let the robots' own experts (they are privileged) do the tasks, and keep what succeeds as episodes."""
     from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
     wiring.one_thread()
     chosen = load_config(config, sets or (), {"directories.demonstrations": out, "tasks": flags.split(tasks)})
-    from fleetloop.cli.demonstrations import record_demonstrations
     from fleetloop.cli.progress import counting
-    from fleetloop.sim.scene import Disturbance
+    from fleetloop.lab.demonstrations import record_demonstrations
 
     counts = _counts(chosen.tasks, episodes)
-    wiring.tasks_named(counts)
-    disturbance = Disturbance(noise=noise) if disturb else Disturbance(initial_ticks=0, events=0, noise=noise)
+    tasks_to_do = wiring.tasks_named(chosen, counts)
+    robot = wiring.robot_kind(chosen)
+    if robot.name == "sim":  # whatever happens to the fleet: demonstrations are calm unless the flags say otherwise
+        robot = wiring.disturbed(robot, bool(disturb), noise or 0.0)
+    else:
+        robot = wiring.disturbed(robot, disturb, noise)
     with counting("recording", sum(counts.values())) as progress:
         frames = record_demonstrations(
             chosen.directories.demonstrations,
-            counts,
+            dict(zip(tasks_to_do, counts.values(), strict=True)),
+            robot,
+            judge=wiring.judge_kind(chosen),
             site=site,
             seed=seed,
-            disturbance=disturbance,
-            image_px=chosen.simulation.image_px,
             processes=processes,
             progress=progress,
         )

@@ -1,20 +1,25 @@
 """`fleetloop eval`: the success rate of a policy."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fleetloop.cli import flags
 
 if TYPE_CHECKING:
-    from fleetloop.cli.evaluation import Score
+    from fleetloop.lab.candidate import Candidate
+    from fleetloop.lab.evaluation import Score, Tried
 
 EXAMPLES = flags.examples(
     "fleetloop eval --base base --tasks restock/shelf --episodes 50 --sites 1,2,3,4",
     "fleetloop eval --release 12 --shuffle-instructions --report shuffled.json",
+    "fleetloop eval --release 12 --condition positive --guidance 2.0",
     "fleetloop eval --expert",
+    "fleetloop eval --retention --base base --release 12 --episodes 200 --report retention.json",
 )
 
 
@@ -28,7 +33,13 @@ def evaluate(
         Path | None,
         typer.Option(help="A learner's checkpoint (…/checkpoints/step-…), with --base.", show_default=False),
     ] = None,
-    expert: Annotated[bool, typer.Option("--expert", help="Measure the scripted expert (privileged).")] = False,
+    expert: Annotated[bool, typer.Option("--expert", help="Measure the robot's own expert (privileged).")] = False,
+    retention: Annotated[
+        bool,
+        typer.Option(
+            "--retention", help="Compare it with the base, on the same resets of tasks that no robot works at."
+        ),
+    ] = False,
     tasks: flags.Tasks = None,
     sites: Annotated[
         str | None, typer.Option(help="Comma-separated seeds; by default the fleet's.", show_default=False)
@@ -38,8 +49,14 @@ def evaluate(
         bool, typer.Option("--shuffle-instructions", help="Tell it what another scene of the task would have said.")
     ] = False,
     disturb: Annotated[
-        bool | None, typer.Option("--disturb/--calm", help="Nudge items and knock grippers.", show_default=False)
+        bool | None,
+        typer.Option("--disturb/--calm", help="Simulated robots: nudge items and knock grippers.", show_default=False),
     ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(help="What it acts on, e.g. positive; by default what robots act on.", show_default=False),
+    ] = None,
+    guidance: Annotated[float, typer.Option(min=0, help="How much of the condition: beta of RECAP.")] = 1.0,
     seed: flags.Seed = 0,
     processes: flags.Processes = None,
     report: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.", show_default=False)] = None,
@@ -49,41 +66,55 @@ def evaluate(
     from fleetloop.cli.config import load_config
 
     wiring.one_thread()
-    given = {"hub_url": hub, "tasks": flags.split(tasks), "simulation.disturbed": disturb}
+    named = flags.split(tasks)
+    given = {"hub_url": hub, "tasks": None if retention else named}
     chosen = load_config(config, sets or (), given)
-    from fleetloop.cli import evaluation
     from fleetloop.cli.measured import named_candidate
     from fleetloop.cli.progress import counting
+    from fleetloop.lab import evaluation
 
-    wiring.tasks_named(chosen.tasks)
+    robot = wiring.disturbed(wiring.robot_kind(chosen), disturb)
     default = tuple(dict.fromkeys(robot.site for robot in chosen.robots)) or (0,)
     places = default if sites is None else flags.numbers(sites, "--sites")
-    candidate = None if expert else named_candidate(chosen, release=release, base=base, checkpoint=checkpoint)
-    with counting("evaluating", episodes * len(chosen.tasks)) as progress:
-        results = evaluation.evaluate(
-            candidate,
-            chosen.tasks,
-            places,
-            episodes,
-            seed=seed,
-            disturbance=wiring.disturbance(chosen.simulation),
-            processes=processes,
-            shuffle_instructions=shuffle_instructions,
-            progress=progress,
-        )
-    by_task = evaluation.scores(results)
-    label = candidate.label if candidate else "scripted expert (privileged)"
-    _print(label + (", instructions shuffled" if shuffle_instructions else ""), by_task)
+
+    def attempt(candidate: "Candidate | None", tasks: Sequence[str]) -> "list[Tried]":
+        todo = wiring.tasks_named(chosen, tasks)
+        with counting("evaluating", episodes * len(todo)) as progress:
+            return evaluation.evaluate(
+                candidate,
+                todo,
+                places,
+                episodes,
+                robot=robot,
+                judge=wiring.judge_kind(chosen),
+                seed=seed,
+                processes=processes,
+                shuffle_instructions=shuffle_instructions,
+                progress=progress,
+            )
+
+    circumstances: dict[str, Any] = {
+        "sites": places,
+        "seed": seed,
+        "shuffled": shuffle_instructions,
+        "robot": {"name": robot.name, "options": robot.options and robot.options.model_dump(mode="json")},
+    }
+    if retention:
+        from fleetloop.cli.retention import compare
+
+        facts = compare(chosen, attempt, named, release=release, base=base, checkpoint=checkpoint)
+    else:
+        candidate = None if expert else named_candidate(chosen, release=release, base=base, checkpoint=checkpoint)
+        if candidate is not None:
+            acts_on = candidate.condition if condition is None else condition
+            candidate = replace(candidate, condition=acts_on, guidance=guidance)
+            circumstances |= {"condition": acts_on, "guidance": guidance}
+        by_task = evaluation.scores(attempt(candidate, chosen.tasks))
+        label = candidate.label if candidate else "the robot's own expert (privileged)"
+        _print(label + (", instructions shuffled" if shuffle_instructions else ""), by_task)
+        facts = {"policy": label, **evaluation.report(by_task)}
     if report:
-        facts = {
-            "policy": label,
-            "sites": places,
-            "seed": seed,
-            "shuffled": shuffle_instructions,
-            "disturbed": chosen.simulation.disturbed,
-            **evaluation.report(by_task),
-        }
-        flags.write_text(report, json.dumps(facts, indent=1) + "\n")
+        flags.write_text(report, json.dumps({**circumstances, **facts}, indent=1) + "\n")
 
 
 def _print(label: str, by_task: "dict[str, Score]") -> None:

@@ -9,12 +9,13 @@ import numpy.typing as npt
 from fleetloop.actor.executor import ChunkExecutor
 from fleetloop.actor.inference import ImmediateInference, Pilot
 from fleetloop.actor.options import ActorOptions
-from fleetloop.cli.candidate import Candidate
-from fleetloop.cli.evaluation import INFERENCE_DELAY_TICKS
-from fleetloop.cli.stage import Stage
+from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import ConfigInvalid, SystemMissing
+from fleetloop.lab.candidate import Candidate
+from fleetloop.lab.evaluation import INFERENCE_DELAY_TICKS
+from fleetloop.lab.stage import Stage
 from fleetloop.sim.render import FORMATS, NoGL, record
-from fleetloop.sim.robot import CAMERAS
+from fleetloop.sim.robot import CAMERAS, SimRobot
 from fleetloop.sim.scene import CALM, DISTURBED
 from fleetloop.sim.tasks import sim_task
 
@@ -45,18 +46,20 @@ def film(
     known = ("front", *CAMERAS)
     if not cameras or not set(cameras) <= set(known):
         raise ConfigInvalid("--cameras", f"{', '.join(cameras)!r} is unknown", f"known: {', '.join(known)}")
-    stage = Stage(site, DISTURBED if disturb else CALM, candidate.image_px if candidate else 0)
+    px_seen = candidate.image_px if candidate else 0
+    robot = SimRobot(Virtual(), site, disturbance=DISTURBED if disturb else CALM, image_px=px_seen, reset_s=0.0)
+    stage = Stage(robot)
     start = stage.reset(task, seed)
-    act = _policy(candidate, stage, start.instruction, seed) if candidate else _expert(stage)
+    act = _policy(candidate, stage, start.instruction, seed) if candidate else _expert(robot)
     try:
-        success = record(stage.robot.scene, act, path, seconds=task.time_limit_s, cameras=cameras, px=px)
+        success = record(robot.scene, act, path, seconds=task.time_limit_s, cameras=cameras, px=px)
     except NoGL as error:
         raise SystemMissing("OpenGL", str(error)) from error
     return start.instruction, success
 
 
-def _expert(stage: Stage) -> Act:
-    return lambda: stage.robot.action().reshape(2, 5).astype(float)
+def _expert(robot: SimRobot) -> Act:
+    return lambda: robot.action().reshape(2, 5).astype(float)
 
 
 def _policy(candidate: Candidate, stage: Stage, instruction: str, seed: int) -> Act:

@@ -1,11 +1,14 @@
 """`fleetloop learner`: the policy goes on learning, as a process in the foreground."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fleetloop.cli import flags
+
+if TYPE_CHECKING:
+    from fleetloop.cli.config import FleetConfig
 
 EXAMPLES = flags.examples(
     "fleetloop learner --base base --demonstrations demonstrations",
@@ -50,6 +53,8 @@ def learner(
     places = chosen.directories
     start = load_base(places.base)
     check_base(chosen, start)
+    demonstrations_held = open_demonstrations(places.demonstrations)
+    _check_tasks(chosen, {episode.meta.task for episode in demonstrations_held})
     around = Surroundings(wiring.open_hub(chosen.url), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
     run(
         chosen.run,
@@ -57,6 +62,21 @@ def learner(
         start,
         wiring.build_algorithm(chosen.algorithm),
         around,
-        demonstrations=open_demonstrations(places.demonstrations),
+        demonstrations=demonstrations_held,
         say=lambda line: typer.echo(line, err=True),
     )
+
+
+def _check_tasks(config: "FleetConfig", demonstrated: set[str]) -> None:
+    """Raise ConfigInvalid where the sampler is told of a task that is neither worked at nor demonstrated."""
+    from fleetloop.core.errors import ConfigInvalid
+
+    known = demonstrated.union(config.tasks, *(robot.tasks or () for robot in config.robots))
+    sampler = config.learner.sampler
+    for option, tasks in (("least_offline", sampler.least_offline), ("task_weight", sampler.task_weight)):
+        if unknown := set(tasks) - known:
+            raise ConfigInvalid(
+                f"learner.sampler.{option}",
+                f"names {min(unknown)!r}, which is neither worked at nor demonstrated",
+                f"known: {', '.join(sorted(known))}",
+            )

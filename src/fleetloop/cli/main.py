@@ -16,13 +16,17 @@ from fleetloop.cli import (
     eval_command,
     flags,
     hub,
+    lab,
     learner,
+    plugins,
     pretrain,
+    recap,
     releases,
     replay,
     sim,
     status,
 )
+from fleetloop.cli.check import command as check_command
 from fleetloop.cli.demo import command as demo_command
 from fleetloop.core.errors import FleetLoopError
 
@@ -88,12 +92,16 @@ app.command("courier", rich_help_panel=flags.FLEET, epilog=courier.EXAMPLES)(cou
 app.command("actor", rich_help_panel=flags.FLEET, epilog=actor.EXAMPLES)(actor.actor)
 app.command("status", rich_help_panel=flags.FLEET, epilog=status.EXAMPLES)(status.status)
 app.add_typer(demos.app, name="demos", rich_help_panel=flags.LEARN)
-app.command("pretrain", rich_help_panel=flags.LEARN, epilog=pretrain.EXAMPLES)(pretrain.pretrain)
+app.add_typer(pretrain.app, name="pretrain", rich_help_panel=flags.LEARN)
 app.command("eval", rich_help_panel=flags.LEARN, epilog=eval_command.EXAMPLES)(eval_command.evaluate)
 app.command("replay", rich_help_panel=flags.LEARN, epilog=replay.EXAMPLES)(replay.replay)
+app.add_typer(recap.app, name="recap", rich_help_panel=flags.LEARN)
 app.add_typer(sim.app, name="sim", rich_help_panel=flags.LOOK)
 app.add_typer(episodes.app, name="episodes", rich_help_panel=flags.LOOK)
 app.add_typer(releases.app, name="releases", rich_help_panel=flags.LOOK)
+app.add_typer(lab.app, name="lab", rich_help_panel=flags.LOOK)
+app.command("check", rich_help_panel=flags.LOOK, epilog=check_command.EXAMPLES)(check_command.check)
+app.command("plugins", rich_help_panel=flags.LOOK, epilog=plugins.EXAMPLES)(plugins.plugins)
 app.add_typer(config_command.app, name="config", rich_help_panel=flags.LOOK)
 
 

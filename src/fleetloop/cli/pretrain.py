@@ -1,7 +1,8 @@
-"""`fleetloop pretrain`: from demonstrations to a base."""
+"""`fleetloop pretrain`: from demonstrations to a base; `fleetloop pretrain encoder`: eyes for one that sees."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,10 +11,19 @@ from fleetloop.cli import flags
 EXAMPLES = flags.examples(
     "fleetloop pretrain --demonstrations demonstrations --out base --steps 3000",
     "fleetloop pretrain --set policy.options.width=128",
+    "fleetloop pretrain --encoder encoder --set policy.options.observe=images --set policy.options.image_px=96",
+)
+ENCODER_EXAMPLES = flags.examples(
+    "fleetloop pretrain encoder --out encoder",
+    "fleetloop pretrain encoder --tasks box/walls --set encoder.frames=1000 --set encoder.steps=500",
 )
 
+app = typer.Typer(invoke_without_command=True)
 
+
+@app.callback(epilog=EXAMPLES)
 def pretrain(
+    ctx: typer.Context,
     config: flags.Config = None,
     sets: flags.Sets = None,
     demonstrations: Annotated[
@@ -22,14 +32,20 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="Where the base is written.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.", show_default=False)] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="A frozen image encoder for a policy that sees.", show_default=False)
+    ] = None,
 ) -> None:
     """Clone demonstrations into a base: the policy that a run starts from."""
+    if ctx.invoked_subcommand is not None:
+        return
     from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
     given = {
         "directories.demonstrations": demonstrations,
         "directories.base": out,
+        "directories.encoder": encoder,
         "pretrain.steps": steps,
         "pretrain.seed": seed,
     }
@@ -48,3 +64,52 @@ def pretrain(
         f"{chosen.directories.base}: {facts['steps']} steps on {facts['episodes']} episodes, "
         f"held-out loss {facts['loss_held_out']}"
     )
+
+
+@app.command("encoder", epilog=ENCODER_EXAMPLES)
+def pretrain_encoder(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where it is written; by default `encoder`.", show_default=False)
+    ] = None,
+    tasks: flags.Tasks = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.", show_default=False)] = None,
+    processes: flags.Processes = None,
+) -> None:
+    """Make a small frozen image encoder from simulated frames: a few minutes on a CPU. Needs GL.
+
+    Its labels are the simulator's (privileged): what is in the scene, each thing's pose, where it is in each picture.
+    The frames show the scripted expert at work, and wandering grippers, at the nominal and at random sites.
+    """
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import load_config
+
+    wiring.one_thread()
+    given = {"directories.encoder": out, "tasks": flags.split(tasks), "encoder.seed": seed}
+    chosen = load_config(config, sets or (), given)
+    from fleetloop.cli.encoder import make_encoder, views
+    from fleetloop.cli.progress import counting
+
+    directory, options = chosen.directories.encoder or Path("encoder"), chosen.encoder
+    with counting("rendering", sum(view.frames for view in views(chosen.tasks, options))) as looked:
+        facts = make_encoder(
+            directory,
+            chosen.tasks,
+            options,
+            processes=processes,
+            looked=looked,
+            trained=lambda step, loss: typer.echo(f"step {step} of {options.steps}: loss {loss:.3f}", err=True),
+        )
+    _show(directory, facts)
+
+
+def _show(directory: Path, facts: Mapping[str, Any]) -> None:
+    from fleetloop.cli import tables
+
+    title = f"{directory}, on sites held out"
+    rows = tables.table("task", "position, median", "90 % within", "presence right", "frames", title=title)
+    for task, held in facts["held_out"].items():
+        metres = [f"{100 * held[name]:.1f} cm" for name in ("position_m_median", "position_m_p90")]
+        rows.add_row(task, *metres, f"{held['presence_right']:.3f}", str(held["frames"]))
+    tables.show(rows)

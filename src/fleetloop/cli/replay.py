@@ -1,16 +1,10 @@
 """`fleetloop replay`: a policy against a recorded episode, open loop."""
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fleetloop.cli import flags
-
-if TYPE_CHECKING:
-    from fleetloop.cli.config import FleetConfig
-    from fleetloop.core.episode import Episode
 
 EXAMPLES = flags.examples(
     "fleetloop replay 01JD… --release 12",
@@ -33,11 +27,11 @@ def replay(
     wiring.one_thread()
     chosen = load_config(config, sets or (), {"hub_url": hub})
     from fleetloop.cli import tables
-    from fleetloop.cli.measured import named_candidate
+    from fleetloop.cli.measured import named_candidate, named_episode
     from fleetloop.cli.replaying import open_loop_errors
 
     candidate = named_candidate(chosen, release=release, base=base)
-    recorded = _fetch(chosen, episode)
+    recorded = named_episode(chosen, episode)
     found = open_loop_errors(candidate.acting(), recorded)
     meta = recorded.meta
     heads = [f"{name} ({found.frames[name]} frames)" for name in found.by_driver]
@@ -48,15 +42,3 @@ def replay(
         rows.add_row(field, *(f"{errors[index]:.4f}" for errors in found.by_driver.values()))
     tables.show(rows)
     typer.echo(f"mean absolute error, in {meta.spec.action.unit or 'the robot’s units'}; by who drove the frame")
-
-
-def _fetch(config: "FleetConfig", name: str) -> "Episode":
-    from fleetloop.cli.wiring import open_hub
-    from fleetloop.core.episode import Episode
-
-    if Path(name).exists():
-        return Episode.open(Path(name))
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "episode.arrow"
-        open_hub(config.url).get_episode(name, path)
-        return Episode.from_bytes(path.read_bytes())

@@ -34,15 +34,26 @@ def experts(
     wiring.one_thread()
     load_config(config, sets or ())
     from fleetloop.cli import tables
-    from fleetloop.cli.evaluation import evaluate, scores
     from fleetloop.cli.progress import counting
+    from fleetloop.core.robot import RobotKind
+    from fleetloop.lab.evaluation import evaluate, scores
+    from fleetloop.sim.plugin import SimOptions
+    from fleetloop.sim.scene import DISTURBED
     from fleetloop.sim.tasks import SIM_TASKS
 
     chosen = flags.split(tasks) or tuple(SIM_TASKS)
-    wiring.tasks_named(chosen)
+    robot = RobotKind("sim", SimOptions.under(DISTURBED))
+    todo = [robot.task(task) for task in chosen]
     with counting("measuring experts", episodes * len(chosen)) as progress:
         results = evaluate(
-            None, chosen, flags.numbers(sites, "--sites"), episodes, seed=seed, processes=processes, progress=progress
+            None,
+            todo,
+            flags.numbers(sites, "--sites"),
+            episodes,
+            robot=robot,
+            seed=seed,
+            processes=processes,
+            progress=progress,
         )
     rows = tables.table(
         "task",

@@ -6,30 +6,27 @@ Simulation and torch are imported where they are needed: a courier's host may ha
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fleetloop.actor.loader import LoadPolicy
 from fleetloop.actor.plan import Assignment
-from fleetloop.cli.config import AlgorithmChoice, FleetConfig, OperatorChoice, PolicyChoice, SimulationOptions
+from fleetloop.cli.config import AlgorithmChoice, FleetConfig, OperatorChoice, PolicyChoice, RobotEntry
 from fleetloop.cli.config import chosen_options as options_of
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock, Scaled, Wall
 from fleetloop.core.errors import ConfigInvalid, SystemMissing
-from fleetloop.core.operator import Operator
+from fleetloop.core.judge import JudgeKind
+from fleetloop.core.operator import Closable, Operator
 from fleetloop.core.plugins import plugin
 from fleetloop.core.policy import ActingPolicy
 from fleetloop.core.release import Release
+from fleetloop.core.robot import Robot, RobotKind
 from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site, Task
 from fleetloop.hub.client import HttpHub
-from fleetloop.judges.simulator import SimulatorJudge
-from fleetloop.operators.keyboard import KeyboardOperator
 from fleetloop.weights.codec import Weights
-
-if TYPE_CHECKING:
-    from fleetloop.sim.robot import SimRobot
-    from fleetloop.sim.scene import Disturbance
 
 
 def one_thread() -> None:
@@ -64,45 +61,57 @@ def clock_from(file: Path | None, *, create_factor: float | None = None) -> Cloc
         ) from error
 
 
-def build_robot(simulation: SimulationOptions, site: int, clock: Clock) -> "SimRobot":
-    """A simulated robot at a site."""
-    from fleetloop.sim.robot import SimRobot
+def robot_kind(config: FleetConfig, entry: RobotEntry | None = None) -> RobotKind:
+    """The fleet's kind of robot; with `entry`, under the options of that robot.
 
-    return SimRobot(
-        clock, site, disturbance=disturbance(simulation), image_px=simulation.image_px, reset_s=simulation.reset_s
-    )
-
-
-def disturbance(simulation: SimulationOptions) -> "Disturbance":
-    """What happens to a simulated robot."""
-    from fleetloop.sim.scene import CALM, Disturbance
-
-    return Disturbance(noise=simulation.noise_m) if simulation.disturbed else CALM
+    Raises:
+        ConfigInvalid: naming the option at fault.
+    """
+    choice = config.robot
+    options = options_of("robots", choice)
+    if entry and entry.options:
+        own = choice.model_copy(update={"options": {**choice.options, **entry.options}})
+        options = options_of("robots", own, f"robots.{entry.name}")
+    return RobotKind(choice.name, options)
 
 
-def build_operator(choice: OperatorChoice, robot: "SimRobot") -> Operator:
-    """The operator that the configuration names; the scripted one gets the robot's own expert (privileged)."""
-    options, kind = options_of("operators", choice), plugin("operators", choice.name)
-    if choice.name == "scripted":
-        return kind(options, robot)  # type: ignore[no-any-return]
-    if choice.name == "keyboard":
-        return kind(options, robot.spec)  # type: ignore[no-any-return]
-    return kind(options) if options else kind()  # type: ignore[no-any-return]
+def disturbed(kind: RobotKind, disturb: bool | None, noise_m: float | None = None) -> RobotKind:
+    """What --disturb, --calm and --noise make of a simulated robot; None says that the flag was not given.
+
+    Raises:
+        ConfigInvalid: for any other robot.
+    """
+    if disturb is None and noise_m is None:
+        return kind
+    if kind.name != "sim":
+        raise ConfigInvalid("--disturb, --calm, --noise", "are for simulated robots", "set what yours has under robot")
+    from fleetloop.sim.plugin import SimOptions
+    from fleetloop.sim.scene import CALM, DISTURBED
+
+    said = SimOptions.under(DISTURBED if disturb else CALM)
+    noise_m = said.noise_m if noise_m is None else noise_m
+    update = {"initial_ticks": said.initial_ticks, "events": said.events, "noise_m": noise_m}
+    return replace(kind, options=kind.options.model_copy(update=update))
+
+
+def judge_kind(config: FleetConfig) -> JudgeKind:
+    return JudgeKind(config.judge.name, options_of("judges", config.judge))
+
+
+def build_operator(choice: OperatorChoice, robot: Robot) -> Operator:
+    """The operator that the configuration names, at this robot."""
+    return plugin("operators", choice.name)(options_of("operators", choice), robot)  # type: ignore[no-any-return]
 
 
 @contextmanager
-def operator_at(choice: OperatorChoice, robot: "SimRobot") -> Iterator[Operator]:
-    """The same, and its terminal is given back at the end, if it has taken one."""
+def operator_at(choice: OperatorChoice, robot: Robot) -> Iterator[Operator]:
+    """The same, and what it has taken (a terminal, a device) is given back at the end."""
     operator = build_operator(choice, robot)
     try:
         yield operator
     finally:
-        if isinstance(operator, KeyboardOperator):
+        if isinstance(operator, Closable):
             operator.close()
-
-
-def build_judge(robot: "SimRobot") -> SimulatorJudge:
-    return SimulatorJudge(robot.success)
 
 
 def build_algorithm(choice: AlgorithmChoice) -> Algorithm:
@@ -110,13 +119,22 @@ def build_algorithm(choice: AlgorithmChoice) -> Algorithm:
     return kind(options)  # type: ignore[no-any-return]
 
 
-def build_policy(choice: PolicyChoice, robot: RobotSpec, seed: int) -> Any:
-    """A fresh policy, as a torch module; its first weights are drawn from `seed`."""
+def build_policy(choice: PolicyChoice, robot: RobotSpec, seed: int, encoder: Path | None = None) -> Any:
+    """A fresh policy, as a torch module; its first weights are drawn from `seed`.
+
+    Raises:
+        ConfigInvalid: for an image encoder with a policy that has no use for one.
+    """
     import torch
 
     options, kind = options_of("policies", choice), plugin("policies", choice.name)
+    config = options.model_dump(mode="json") if options else {}
     torch.manual_seed(seed)
-    return kind.build(options.model_dump(mode="json") if options else {}, robot)
+    if encoder is None:
+        return kind.build(config, robot)
+    if not hasattr(kind, "seeing"):
+        raise ConfigInvalid("directories.encoder", f"the policy {choice.name!r} takes none", "set it to null")
+    return kind.seeing(config, robot, encoder)
 
 
 def build_policy_loader() -> LoadPolicy:
@@ -130,22 +148,26 @@ def build_policy_loader() -> LoadPolicy:
 
 
 def assignment(config: FleetConfig, robot: str, site: int, tasks: Iterable[str]) -> Assignment:
-    """Raises UnknownName for a task that is not simulated."""
+    """Raises UnknownName for a task that neither the robot nor the configuration knows."""
     return Assignment(
         run=config.run,
         robot=robot,
         host=config.host,
         site=Site.simulated(site).id,
-        tasks=tasks_named(tasks),
+        tasks=tasks_named(config, tasks),
         seed=config.seed,
     )
 
 
-def tasks_named(ids: Iterable[str]) -> tuple[Task, ...]:
-    """Raises UnknownName naming the simulated tasks, ConfigInvalid if none is given."""
-    from fleetloop.sim.tasks import sim_task
-
-    tasks = tuple(sim_task(id).task for id in ids)
+def tasks_named(config: FleetConfig, ids: Iterable[str]) -> tuple[Task, ...]:
+    """Raises UnknownName naming the known tasks, ConfigInvalid if none is given."""
+    kind = robot_kind(config)
+    tasks = tuple(_own_task(config, id) or kind.task(id) for id in ids)
     if not tasks:
         raise ConfigInvalid("tasks", "is empty", "name at least one task")
     return tasks
+
+
+def _own_task(config: FleetConfig, id: str) -> Task | None:
+    own = config.own_tasks.get(id)
+    return Task(id, own.instruction, own.time_limit_s, own.success) if own else None

@@ -47,6 +47,10 @@ class UnknownName(FleetLoopError):
     """No task, algorithm, policy, … goes by this name; the remedy lists the known ones."""
 
 
+class PluginBroken(FleetLoopError):
+    """A plug-in is installed and can't be used: its module can't be imported, or it breaks its contract."""
+
+
 class HubRefused(FleetLoopError):
     """The hub understood the request and said no (HTTP 4xx). Trying again without a change is useless.
 

@@ -1,7 +1,7 @@
 """The seam to an operator: a person, or a scripted stand-in, who may take a robot over."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.outcome import Outcome
@@ -61,6 +61,13 @@ class Operator(Protocol):
         ...
 
     def watch(self, view: View) -> Drive | HandBack | Mark | None: ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """An operator that has taken something, a terminal or a device, and gives it back."""
+
+    def close(self) -> None: ...
 
 
 class Expert(Protocol):

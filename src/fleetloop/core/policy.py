@@ -1,6 +1,6 @@
 """The seams to a policy: one that acts (numpy, on a robot) and one that trains (a torch module in practice)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ class Batch:
 
     Attributes:
         state: policy's input name -> (B, …); label features are among them when the robot records any.
-        images: camera name -> (B, h, w, 3) uint8.
+        seen: camera name -> (B, h, w, 3) uint8 images; or, from a policy with `features`, what those are, (B, …) each.
         instructions: the different instructions of the batch; `instruction` (B,) int64 indexes them.
         actions: (B, H, A) float32, in the robot's units.
         mask: (B, H) float32, 0 where the target ends before the horizon.
@@ -29,7 +29,7 @@ class Batch:
     """
 
     state: Mapping[str, Array]
-    images: Mapping[str, npt.NDArray[np.uint8]]
+    seen: Mapping[str, Array]
     instructions: tuple[str, ...]
     instruction: npt.NDArray[np.int64]
     actions: FloatArray
@@ -41,6 +41,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+
+Features = Callable[[Mapping[str, Array], Mapping[str, npt.NDArray[np.uint8]]], Mapping[str, Array]]
+"""See `HasFeatures`."""
 
 
 class ActingPolicy(Protocol):
@@ -103,4 +107,39 @@ class TrainablePolicy(ActingPolicy, Protocol):
 
     def fit_statistics(self, batch: Batch) -> None:
         """Compute the normalisation statistics from a large batch, once; they are frozen for the run."""
+        ...
+
+
+class HasFeatures(Protocol):
+    """A policy of which a part never changes in a run, frozen eyes say: what that makes of a frame is computed once,
+    when the frame reaches the learner, and kept in place of its images."""
+
+    def features(
+        self, recorded: Mapping[str, Array], images: Mapping[str, npt.NDArray[np.uint8]]
+    ) -> Mapping[str, Array]:
+        """What `Batch.seen` is to hold of n frames: name -> (n, …).
+
+        `images` are (n, h, w, 3) at the spec's resolution. `recorded` is all state that the robot recorded, labels
+        too: what is no input of the policy may serve as a training target, and for nothing else.
+        """
+        ...
+
+
+class HasGuidance(Protocol):
+    """A policy that can act on more of a condition than there is in its data."""
+
+    def guided(self, beta: float) -> ActingPolicy:
+        """The same policy, to which a condition counts `beta` times: what it would do without the condition, plus
+        `beta` times what the condition changes about that."""
+        ...
+
+
+class HasDistance(Protocol):
+    """A policy that can tell how far its answers are from another's; what `learner.anchor.kl` needs."""
+
+    def distance(self, other: Any, batch: Batch, *, rng: Tensor) -> Tensor:
+        """(B,) at least 0, with gradient: from what this policy answers on each sample to what `other` answers.
+
+        `other` is a frozen policy of the same class. The KL divergence where there is one in closed form.
+        """
         ...

@@ -41,7 +41,7 @@ class Release:
             (32 samples, or as many as there are): what `correction_to_fleet` is measured by.
         policy: name and configuration from which the architecture is rebuilt.
         spec: the PolicySpec as JSON; spec_hash, config_hash and statistics_hash fix what the weights mean.
-        conditions: what the policy may be conditioned on.
+        conditions: what the policy may be conditioned on; condition: the one of them that robots act on, or empty.
         base: the version that the codec's bytes are relative to; 0 when they stand alone.
         result_hash: blake3 over all tensor hashes, in order; what a robot verifies before it drives.
         clock_s: clock seconds when it was handed to the hub.
@@ -65,6 +65,7 @@ class Release:
     version: int = 0
     base: int = 0
     covers: tuple[str, ...] = ()
+    condition: str = ""
     signature: str = ""
     format: int = MANIFEST_FORMAT
 

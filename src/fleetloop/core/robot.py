@@ -1,11 +1,16 @@
-"""The seam to a robot."""
+"""The seam to a robot, and what some robots offer beyond it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from fleetloop.core.clock import Clock
+from fleetloop.core.errors import UnknownName
 from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.operator import Expert
+from fleetloop.core.outcome import Outcome
+from fleetloop.core.plugins import plugin
 from fleetloop.core.spec import RobotSpec
-from fleetloop.core.task import Task
+from fleetloop.core.task import Site, Task
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,51 @@ class Robot(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class OffersExpert(Protocol):
+    """A robot that knows how its task is done: a simulated one, privileged."""
+
+    def expert(self) -> Expert:
+        """Whoever would do the running task; asked once and kept, it follows the robot from task to task."""
+        ...
+
+
+@runtime_checkable
+class OffersOutcome(Protocol):
+    """A robot that knows how its task has gone: a simulated one, privileged."""
+
+    def outcome(self) -> Outcome | None:
+        """How the running episode has ended, by the robot's own rule; None while it goes on."""
+        ...
+
+
+@dataclass(frozen=True)
+class RobotKind:
+    """A robot plug-in and its options. Another process can be sent it, and builds the robot there.
+
+    Attributes:
+        name: by its entry point in fleetloop.robots.
+        options: an instance of the plug-in's `Options`; None if it has none.
+    """
+
+    name: str
+    options: Any = None
+
+    def build(self, clock: Clock, site: Site) -> Robot:
+        """Raises UnknownName, PluginBroken, and what the plug-in raises."""
+        return plugin("robots", self.name)(self.options, clock=clock, site=site)  # type: ignore[no-any-return]
+
+    def tasks(self) -> tuple[Task, ...]:
+        """What the plug-in knows to do; empty if it leaves that to the configuration."""
+        known = getattr(plugin("robots", self.name), "tasks", None)
+        return tuple(known(self.options)) if known else ()
+
+    def task(self, id: str) -> Task:
+        """Raises UnknownName listing the tasks that the plug-in knows."""
+        known = {task.id: task for task in self.tasks()}
+        if id not in known:
+            said = f"known: {', '.join(known)}" if known else "describe it under `own_tasks`"
+            raise UnknownName(f"task {id}", f"is not known to the robot {self.name!r}", said)
+        return known[id]

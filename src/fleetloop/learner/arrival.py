@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from PIL import Image
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid
+from fleetloop.core.frame import Array
+from fleetloop.core.picture import resized
+from fleetloop.core.policy import Features
 from fleetloop.core.spec import CameraSpec, PolicySpec, check_fit
 from fleetloop.learner.errors import LabelsInvalid
 
@@ -20,7 +24,10 @@ Images = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Prepared:
-    """An episode with its labels, and per camera the (n, h, w, 3) uint8 images of the n frames that train.
+    """An episode with its labels, and what is seen in the n frames that train.
+
+    Attributes:
+        seen: camera name -> (n, h, w, 3) uint8 images, or what the policy's `features` made of them.
 
     Raises:
         LabelsInvalid: if the labels don't fit the episode.
@@ -28,7 +35,7 @@ class Prepared:
 
     episode: Episode
     labels: FrameLabels
-    images: Mapping[str, Images] = field(default_factory=dict)
+    seen: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels, count, id = self.labels, len(self.episode), self.episode.meta.id
@@ -62,8 +69,9 @@ class Arrival:
     prepared: Prepared | None = None
 
 
-def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepared:
-    """Label an episode and decode its images at the policy's resolution.
+def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec, features: Features | None = None) -> Prepared:
+    """Label an episode and decode its images at the policy's resolution; what never changes of how the policy sees
+    them (`features`) is computed here, once per frame.
 
     Raises:
         SpecMismatch: if the episode's robot doesn't offer what the policy needs.
@@ -77,7 +85,14 @@ def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepare
         camera.name: _decode(episode, spec.rename.get(camera.name, camera.name), camera, frames)
         for camera in spec.cameras
     }
-    return Prepared(episode, labels, images)
+    if features is None or not images:
+        return Prepared(episode, labels, images)
+    return Prepared(episode, labels, features(_recorded(episode, spec, frames), images))
+
+
+def features_of(policy: Any) -> Features | None:
+    """How this policy keeps what it sees; None: as images."""
+    return getattr(policy, "features", None)
 
 
 def is_held_out(episode: str, share: float) -> bool:
@@ -85,14 +100,18 @@ def is_held_out(episode: str, share: float) -> bool:
     return int.from_bytes(blake3(episode.encode()).digest()[:6], "big") < share * (1 << 48)
 
 
+def _recorded(episode: Episode, spec: PolicySpec, frames: npt.NDArray[np.intp]) -> dict[str, Array]:
+    """All state of these frames, the policy's inputs under the policy's names."""
+    state = {feature.name: episode.state(feature.name)[frames] for feature in episode.meta.spec.state}
+    return state | {item.name: state[spec.rename.get(item.name, item.name)] for item in spec.inputs}
+
+
 def _decode(episode: Episode, recorded: str, camera: CameraSpec, frames: npt.NDArray[np.intp]) -> Images:
     images = np.empty((len(frames), camera.height, camera.width, 3), np.uint8)
     for row, frame in enumerate(frames):
         try:
-            image = Image.open(io.BytesIO(episode.jpeg(recorded, int(frame))))
-            image.draft("RGB", (camera.width, camera.height))
-            picture = image.convert("RGB").resize((camera.width, camera.height), Image.Resampling.BILINEAR)
+            picture = Image.open(io.BytesIO(episode.jpeg(recorded, int(frame)))).convert("RGB")
         except OSError as error:
             raise EpisodeInvalid(f"image.{recorded}", f"can't be decoded at frame {frame} ({error})") from error
-        images[row] = np.asarray(picture)
+        images[row] = resized(np.asarray(picture), camera.height, camera.width)
     return images

@@ -10,16 +10,18 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import SEALED
-from fleetloop.learner.arrival import prepare
+from fleetloop.learner.anchor import anchor_of
+from fleetloop.learner.arrival import features_of, prepare
 from fleetloop.learner.base import Base
 from fleetloop.learner.buffer import ExperienceBuffer
-from fleetloop.learner.checkpoint import CheckpointWriter
+from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
 from fleetloop.learner.export import config_hash, statistics_hash
 from fleetloop.learner.feeder import Feeder
 from fleetloop.learner.loop import Learner, Parts
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.publisher import Identity, Publisher
+from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
 
@@ -50,26 +52,45 @@ def assemble(
     around: Surroundings,
     *,
     demonstrations: Sequence[Episode] = (),
-    parent: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> Learner:
-    """A learner at step 0 that holds the demonstrations. `parent` is the release that its first one descends from.
+    """A learner at step 0 that holds the demonstrations.
+
+    With a `checkpoint` that it is to go on from (see `restart.py`), its first release descends from the checkpoint's,
+    and its labels are those that the checkpoint's algorithm made, if that is the same one.
 
     Raises:
+        ConfigInvalid: if the algorithm can't do with this policy, or with the checkpoint's state.
         SpecMismatch, LabelsInvalid: if a demonstration can't be used.
         DiskTrouble: if the directory can't be.
     """
     policy, directory = base.policy, around.directory
+    algorithm.setup(policy)
+    if checkpoint is not None and checkpoint.algorithm_name == algorithm.name:
+        algorithm.load_state_dict({**checkpoint.algorithm, **checkpoint.under("algorithm.")})
     scratch = directory / "scratch"
     around.disk.make(scratch)
+    parent = checkpoint.release if checkpoint else 0
+    buffer = ExperienceBuffer(
+        policy.spec, max_replay=options.sampler.max_replay, held_out=options.held_out, scratch=scratch
+    )
+    feeder = Feeder(
+        around.hub,
+        around.disk,
+        algorithm,
+        policy.spec,
+        directory / "episodes",
+        inbox=options.inbox,
+        features=features_of(policy),
+    )
     parts = Parts(
         clock=around.clock,
         algorithm=algorithm,
-        trainer=Trainer(policy, algorithm, options.optimizer, options.seed),
+        trainer=Trainer(policy, algorithm, options.optimizer, options.seed, anchor_of(policy, options.anchor)),
         sampler=AdaptiveSampler(options.sampler, options.seed),
-        buffer=ExperienceBuffer(
-            policy.spec, max_replay=options.sampler.max_replay, held_out=options.held_out, scratch=scratch
-        ),
-        feeder=Feeder(around.hub, around.disk, algorithm, policy.spec, directory / "episodes", inbox=options.inbox),
+        buffer=buffer,
+        feeder=feeder,
+        relabelling=Relabelling(algorithm, buffer, Archive(feeder.episode)),
         publisher=Publisher(around.hub, around.clock, identity(run, base, algorithm), options.holder, parent),
         checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),
         metrics=Metrics(
@@ -78,7 +99,7 @@ def assemble(
     )
     learner = Learner(run, options, parts)
     ordered = sorted(demonstrations, key=lambda item: item.meta.id)
-    learner.admit_demonstrations(prepare(episode, algorithm, policy.spec) for episode in ordered)
+    learner.admit_demonstrations(prepare(episode, algorithm, policy.spec, features_of(policy)) for episode in ordered)
     return learner
 
 
@@ -92,6 +113,7 @@ def identity(run: str, base: Base, algorithm: Algorithm) -> Identity:
         config_hash=config_hash(base.policy.config),
         statistics_hash=statistics_hash(base.policy.state_dict()),
         conditions=tuple(sorted(algorithm.conditions)),
+        condition=algorithm.condition,
     )
 
 

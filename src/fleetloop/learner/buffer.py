@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fleetloop.core.algorithm import FrameLabels
 from fleetloop.core.episode import Episode
-from fleetloop.core.frame import Source
+from fleetloop.core.frame import Array, Source
 from fleetloop.core.policy import Batch
 from fleetloop.core.spec import FeatureSpec, PolicySpec
 from fleetloop.learner.arrival import Prepared, is_held_out
 from fleetloop.learner.columns import Column
+from fleetloop.learner.errors import LabelsInvalid
 
 Ids = npt.NDArray[np.int32]
 COVERED_SAMPLES = 32
@@ -62,7 +64,7 @@ class ExperienceBuffer:
         spec: of the policy; fixes the features and the horizon.
         max_replay: draws after which an online sample is used up.
         held_out: share of the demonstrations that is kept for measuring.
-        scratch: a directory for the decoded images; needed only for a policy with cameras.
+        scratch: a directory for what is seen: decoded images, or a policy's features of them.
     """
 
     def __init__(
@@ -75,12 +77,8 @@ class ExperienceBuffer:
         self._parts: list[tuple[Column, Column, Column]] = []  # per task, by Part: ids of the samples in use
         self._instructions: dict[str, int] = {}
         self._state = {item.name: Column(item.shape, item.dtype) for item in spec.inputs}
-        self._images = {
-            camera.name: Column(
-                (camera.height, camera.width, 3), np.uint8, scratch / f"{camera.name}.images" if scratch else None
-            )
-            for camera in spec.cameras
-        }
+        self._scratch = scratch
+        self._seen: dict[str, Column] = {}  # made when the first episode says what is kept of its images
         self._actions = Column(spec.action.shape, np.float32)
         self._facts = Column((len(Fact),), np.int64)  # together, because one sample's are read together
         self._weight, self._draws = Column((), np.float32), Column((), np.int32)
@@ -105,8 +103,8 @@ class ExperienceBuffer:
         if len(frames):
             self._actions.extend(episode.action)
         self._extend_state(episode, frames)
-        for camera, images in prepared.images.items():
-            self._images[camera].extend(images)
+        for name, seen in prepared.seen.items():
+            self._seen_column(name, seen).extend(seen)
         self._facts.extend(self._facts_of(prepared, frames, base))
         self._weight.extend(labels.weight[frames])
         earlier = self._earlier_draws(before, frames)
@@ -129,6 +127,26 @@ class ExperienceBuffer:
         ids = self._parts[held.task][held.part]
         ids.keep((ids.rows < held.first) | (ids.rows >= held.last))
         self._uncovered = [item for item in self._uncovered if item != index]
+
+    def relabel(self, episode: str, labels: FrameLabels) -> None:
+        """Give an episode's samples the weight and the indicator of another label version; nothing else may differ.
+
+        Raises:
+            LabelsInvalid: if other frames train, or their targets end elsewhere.
+        """
+        if (index := self._newest.get(episode)) is None:
+            return
+        held = self.episodes[index]
+        facts = self._facts.rows[held.first : held.last]
+        frames = facts[:, Fact.FRAME]
+        stops = frames + facts[:, Fact.STOP] - facts[:, Fact.START]
+        if not np.array_equal(np.flatnonzero(labels.train), frames) or not np.array_equal(labels.stop[frames], stops):
+            problem = f"of {episode} differ between two label versions"
+            raise LabelsInvalid(
+                "labels.train or labels.stop", problem, "a version changes weights and indicators alone"
+            )
+        facts[:, Fact.INDICATOR] = labels.indicator[frames]
+        self._weight.rows[held.first : held.last] = labels.weight[frames]
 
     def _task(self, name: str) -> int:
         if name not in self.tasks:
@@ -156,6 +174,12 @@ class ExperienceBuffer:
                 column.extend(episode.state(name)[frames])
             elif name not in inputs:
                 column.extend(np.full((len(frames), *column.rows.shape[1:]), _unknown_value(column.rows.dtype)))
+
+    def _seen_column(self, name: str, like: Array) -> Column:
+        if name not in self._seen:
+            file = self._scratch / f"{name}.seen" if self._scratch else None
+            self._seen[name] = Column(like.shape[1:], like.dtype, file)
+        return self._seen[name]
 
     def _facts_of(self, prepared: Prepared, frames: Ids, base: int) -> npt.NDArray[np.int64]:
         """(n, facts): `base` is the row of the episode's first action."""
@@ -207,7 +231,7 @@ class ExperienceBuffer:
         used, instruction = np.unique(facts[:, Fact.INSTRUCTION], return_inverse=True)
         return Batch(
             state={name: column.rows.take(samples, axis=0) for name, column in self._state.items()},
-            images={name: column.rows.take(samples, axis=0) for name, column in self._images.items()},
+            seen={name: column.rows.take(samples, axis=0) for name, column in self._seen.items()},
             instructions=tuple(names[index] for index in used),
             instruction=instruction,
             actions=self._actions.rows.take(np.minimum(steps, stop - 1), axis=0),
@@ -232,6 +256,12 @@ class ExperienceBuffer:
     def episode_numbers(self, samples: Ids) -> npt.NDArray[np.int64]:
         """(n,) int64: index in `episodes` of each sample's episode."""
         return self._facts.rows.take(samples, axis=0)[:, Fact.EPISODE]
+
+    def positives(self, task: int) -> float | None:
+        """The share of positive samples among the task's online ones that have an indicator; None if none has."""
+        indicator = self._facts.rows[self.part(task, Part.ONLINE), Fact.INDICATOR]
+        known = indicator >= 0
+        return float((indicator[known] > 0).mean()) if known.any() else None
 
     def releases(self, samples: Ids) -> npt.NDArray[np.int64]:
         """(n,) int64: the release that each frame was recorded under."""

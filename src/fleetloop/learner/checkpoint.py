@@ -21,7 +21,7 @@ from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import from_safetensors, to_safetensors
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, STATE = "state.safetensors", "state.json"
 
 
@@ -37,7 +37,7 @@ class Checkpoint:
         arrays: the trainer's tensors (`trainer.…`), the sampler's windows (`sampler.…`), draw counters (`draws`), index
             epochs (`epochs`: rows of step and cursor) and the algorithm's arrays (`algorithm.…`).
         uncovered: online episodes with corrections that no release covers yet.
-        algorithm: the algorithm's state, but for its arrays.
+        algorithm: the algorithm's state, but for its arrays; algorithm_name: whose state that is.
     """
 
     run: str
@@ -48,6 +48,12 @@ class Checkpoint:
     arrays: Mapping[str, Array]
     uncovered: tuple[str, ...]
     algorithm: Mapping[str, Any]
+    algorithm_name: str = ""
+
+    def under(self, prefix: str) -> dict[str, Array]:
+        """The arrays whose names begin so, without it."""
+        cut = len(prefix)
+        return {name[cut:]: value for name, value in self.arrays.items() if name.startswith(prefix)}
 
 
 class CheckpointWriter:
@@ -81,6 +87,7 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "config_hash": checkpoint.config_hash,
         "uncovered": checkpoint.uncovered,
         "algorithm": checkpoint.algorithm,
+        "algorithm_name": checkpoint.algorithm_name,
         "hash": blake3(data).hexdigest(),
     }
     final = root / f"step-{checkpoint.step:010d}"
@@ -133,7 +140,8 @@ def load(path: Path) -> Checkpoint:
         arrays = {name: np.array(array) for name, array in from_safetensors(data).items()}
     except ReleaseInvalid as error:
         raise CheckpointInvalid(path.name, error.problem, "remove the directory") from error
-    fields = {name: state[name] for name in ("run", "step", "cursor", "release", "config_hash", "algorithm")}
+    names = ("run", "step", "cursor", "release", "config_hash", "algorithm", "algorithm_name")
+    fields = {name: state[name] for name in names}
     return Checkpoint(**fields, arrays=arrays, uncovered=tuple(state["uncovered"]))
 
 

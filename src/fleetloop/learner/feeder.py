@@ -14,6 +14,7 @@ from fleetloop.core.episode import Ending, Episode
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, SpecMismatch
 from fleetloop.core.hub import Event, Hub
 from fleetloop.core.outcome import Annotation, Judge, standing
+from fleetloop.core.policy import Features
 from fleetloop.core.recording import SEALED
 from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Arrival, prepare
@@ -28,11 +29,19 @@ class Feeder:
     """
 
     def __init__(
-        self, hub: Hub, disk: Disk, algorithm: Algorithm, spec: PolicySpec, cache: Path, *, inbox: int = 64
+        self,
+        hub: Hub,
+        disk: Disk,
+        algorithm: Algorithm,
+        spec: PolicySpec,
+        cache: Path,
+        *,
+        inbox: int = 64,
+        features: Features | None = None,
     ) -> None:
         self.alarm, self.refused = "", 0
         self._hub, self._disk, self._algorithm, self._spec = hub, disk, algorithm, spec
-        self._cache, self._most_waiting = cache, inbox
+        self._cache, self._most_waiting, self._features = cache, inbox, features
         self._after = 0
         self._waiting: deque[Arrival] = deque()
         self._annotations: dict[str, list[Annotation]] = {}
@@ -86,14 +95,21 @@ class Feeder:
         if standing(said, "exclude"):
             return Arrival(seq, id)
         try:
-            episode = self._fetched(id)
+            episode = self.episode(id)
             if episode.meta.purpose == "evaluation":
                 return Arrival(seq)
-            return Arrival(seq, id, prepare(_judged(episode, said), self._algorithm, self._spec))
+            return Arrival(seq, id, prepare(episode, self._algorithm, self._spec, self._features))
         except (EpisodeInvalid, SpecMismatch, HubRefused) as error:
             self.refused += 1
             self.alarm = f"episode {id} can't be used: {error}"
             return Arrival(seq, id)
+
+    def episode(self, id: str) -> Episode:
+        """From the cache or the hub, with the outcome that all annotations so far give it. Any thread may ask.
+
+        Raises EpisodeInvalid, HubRefused, HubUnavailable.
+        """
+        return _judged(self._fetched(id), list(self._annotations.get(id, [])))
 
     def _fetched(self, id: str) -> Episode:
         path = self._cache / f"{id}{SEALED}"

@@ -22,6 +22,7 @@ from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.pace import Pace
 from fleetloop.learner.publisher import Publisher, Snapshot
+from fleetloop.learner.relabelling import Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler, Draw
 from fleetloop.learner.trainer import Trainer
 
@@ -38,6 +39,7 @@ class Parts:
     sampler: AdaptiveSampler
     buffer: ExperienceBuffer
     feeder: Feeder
+    relabelling: Relabelling
     publisher: Publisher
     checkpoints: CheckpointWriter
     metrics: Metrics
@@ -85,6 +87,7 @@ class Learner:
         """
         self.note_published()
         self.admit(self.parts.feeder.take(), now)
+        self._relabel(now)
         self.parked = self._has_nothing_new(now)
         self._pace.advance(now, idle=self.parked)
         if self._pace.due and not self.parked:
@@ -99,8 +102,8 @@ class Learner:
 
         Online samples that are used up don't park it: their draws go to the demonstrations until news comes.
         """
-        buffer, patience = self.parts.buffer, self.options.park_after_s
-        if not buffer.holds(Part.ONLINE) and not buffer.holds(Part.OFFLINE):
+        patience = self.options.park_after_s
+        if not self.parts.sampler.can_draw(self.parts.buffer):
             return True
         return patience is not None and now - self._last_news > patience
 
@@ -109,7 +112,7 @@ class Learner:
     def admit_demonstrations(self, demonstrations: Iterable[Prepared]) -> None:
         """Demonstrations that come from this machine's disk, not from the hub. Before the first step, in one order."""
         for prepared in demonstrations:
-            self.parts.buffer.ingest(prepared)
+            self.parts.buffer.ingest(self.parts.relabelling.admitted(prepared))
 
     def admit(self, arrivals: Sequence[Arrival], now: float) -> None:
         """Make what has arrived visible to the next draw."""
@@ -123,8 +126,9 @@ class Learner:
     def _admit_one(self, arrival: Arrival, now: float) -> None:
         if arrival.prepared is None:
             self.parts.buffer.retire(arrival.episode)
+            self.parts.relabelling.retired(arrival.episode)
             return
-        fresh = self.parts.buffer.ingest(arrival.prepared)
+        fresh = self.parts.buffer.ingest(self.parts.relabelling.admitted(arrival.prepared))
         episode = arrival.prepared.episode
         if episode.meta.purpose == "online":
             self._journey.admit(episode, now)
@@ -133,6 +137,20 @@ class Learner:
         self._online_frames += fresh
         if fresh:
             self._last_news = now
+
+    # ------------------------------------------------------------------ label versions
+
+    def work(self) -> bool:
+        """One slice, some tens of milliseconds, of what makes the next label version; False if there is none to make.
+
+        May be called from another thread than `step`.
+        """
+        return self.parts.relabelling.work()
+
+    def _relabel(self, now: float) -> None:
+        if self.parts.relabelling.step(self.steps):
+            version = self.parts.algorithm.version
+            self.parts.metrics.write({"kind": "labels", "step": self.steps, "version": version, "clock_s": now})
 
     # ------------------------------------------------------------------ one optimizer step
 
@@ -202,7 +220,7 @@ class Learner:
     def figures(self) -> dict[str, Any]:
         """What a row of the metrics and the report to the hub say."""
         buffer, sampler = self.parts.buffer, self.parts.sampler
-        shares = sampler.online_shares(len(buffer.tasks))
+        shares = sampler.online_shares(buffer.tasks)
         tasks = {
             name: {
                 "loss_online": self._tally.loss(task, True),
@@ -211,12 +229,14 @@ class Learner:
                 "online_share": float(shares[task]),
                 "samples_online": len(buffer.part(task, Part.ONLINE)),
                 "samples_offline": len(buffer.part(task, Part.OFFLINE)),
+                "positives": buffer.positives(task),
             }
             for task, name in enumerate(buffer.tasks)
         }
         return {
             "clock_s": self.parts.clock.now(),
             "tasks": tasks,
+            "label_version": self.parts.algorithm.version,
             "replay_ratio": self._online_draws / self._online_frames if self._online_frames else 0.0,
             "rate": self.parts.trainer.rate(self.steps),
             "lag_s": self._pace.lag_s,
@@ -240,7 +260,7 @@ class Learner:
             parked=self.parked,
             lag_s=self._pace.lag_s,
             figures=self._row or self.figures(),
-            alarm=self.parts.publisher.alarm or self.parts.feeder.alarm,
+            alarm=self.parts.publisher.alarm or self.parts.feeder.alarm or self.parts.algorithm.alarm,
         )
 
     # ------------------------------------------------------------------ restart
@@ -270,6 +290,7 @@ class Learner:
             arrays=arrays,
             uncovered=tuple(parts.buffer.uncovered()),
             algorithm={name: value for name, value in algorithm.items() if not isinstance(value, np.ndarray)},
+            algorithm_name=parts.algorithm.name,
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 
 
 class Metrics:
-    """Appends rows to a file. Each row has a `kind`: `step`, `first_draw` or `release`, and the optimizer `step`."""
+    """Appends rows to a file, each with a `kind` (`step`, `first_draw`, `labels`, `release`) and the `step`."""
 
     def __init__(self, path: Path, disk: Disk, tensorboard: Path | None = None) -> None:
         self._path, self._disk = path, disk

@@ -1,6 +1,7 @@
 """What a user may set of the learner."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,6 +40,16 @@ class SamplerOptions(BaseModel):
         default=30, ge=1, description="online episodes per task that its success rate is taken over"
     )
 
+    least_offline: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description="task -> least share of its samples that is drawn from its demonstrations, whatever the losses say",
+    )
+    task_weight: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="task -> its weight when tasks share a batch, all others having 1; for tasks that are not worked "
+        "at online their demonstrations are replayed with it, and 0 leaves a task out",
+    )
+
     @model_validator(mode="after")
     def _clip_in_order(self) -> "SamplerOptions":
         if self.least_online > self.most_online:
@@ -73,6 +84,20 @@ class OptimizerOptions(BaseModel):
         if self.anneal_from < 1 and self.total_steps is None:
             raise ValueError("anneal_from needs total_steps")
         return self
+
+
+class AnchorOptions(BaseModel):
+    """What holds the policy near its base; `anchor.py` says what each number weighs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    l2: float = Field(default=0.0, ge=0, description="weight of half the squared distance to the base's weights")
+    kl: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the policy's distance to the base in what both answer on the batch; the built-in policy "
+        "has no KL in closed form: its distance is the squared one of the predicted clean chunks, on the same noise",
+    )
 
 
 class LearnerOptions(BaseModel):
@@ -119,6 +144,7 @@ class LearnerOptions(BaseModel):
     tensorboard: bool = Field(default=True, description="also write the metrics for TensorBoard, if it is installed")
     sampler: SamplerOptions = Field(default_factory=SamplerOptions, description="which samples make a batch")
     optimizer: OptimizerOptions = Field(default_factory=OptimizerOptions, description="how weights are changed")
+    anchor: AnchorOptions = Field(default_factory=AnchorOptions, description="what holds the policy near its base")
 
 
 class PretrainOptions(BaseModel):

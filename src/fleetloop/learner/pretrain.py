@@ -11,7 +11,7 @@ from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.policy import Batch
-from fleetloop.learner.arrival import prepare
+from fleetloop.learner.arrival import features_of, prepare
 from fleetloop.learner.buffer import ExperienceBuffer, Part
 from fleetloop.learner.held_out import measure_held_out
 from fleetloop.learner.options import OptimizerOptions, PretrainOptions, SamplerOptions
@@ -45,13 +45,14 @@ def pretrain(
     With `fit_statistics=False` the policy keeps the normalisation that it has: going on from a base.
 
     Raises:
-        ConfigInvalid: if there is nothing to train on.
+        ConfigInvalid: if there is nothing to train on, or the algorithm can't do with this policy.
         LossInvalid: if the loss can't be trained on.
     """
     torch.set_num_threads(options.threads)
+    algorithm.setup(policy)
     buffer = ExperienceBuffer(policy.spec, max_replay=np.iinfo(np.int32).max, held_out=options.held_out)
     for episode in sorted(episodes, key=lambda item: item.meta.id):
-        buffer.ingest(prepare(episode, algorithm, policy.spec))
+        buffer.ingest(prepare(episode, algorithm, policy.spec, features_of(policy)))
     if not buffer.holds(Part.OFFLINE):
         raise ConfigInvalid("demonstrations", "hold no frame to train on", "record some with `fleetloop demos record`")
     if fit_statistics:
@@ -65,7 +66,9 @@ def pretrain(
         "tasks": {task: len(buffer.part(index, Part.OFFLINE)) for index, task in enumerate(buffer.tasks)},
         "loss_held_out": measure_held_out(trainer, buffer, options.batch),
     }
-    return Pretrained(trainer.average.requires_grad_(True), facts)
+    for mean, weight in zip(trainer.average.parameters(), policy.parameters(), strict=True):
+        mean.requires_grad_(weight.requires_grad)
+    return Pretrained(trainer.average, facts)
 
 
 def statistics_batch(buffer: ExperienceBuffer, size: int, seed: int) -> Batch:

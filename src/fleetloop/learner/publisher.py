@@ -33,6 +33,7 @@ class Identity:
     config_hash: str
     statistics_hash: str
     conditions: tuple[str, ...]
+    condition: str
 
 
 @dataclass(frozen=True)

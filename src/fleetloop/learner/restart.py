@@ -1,6 +1,7 @@
 """Going on from a checkpoint: the same experience in the same order, then the same numbers."""
 
-from fleetloop.core.frame import Array
+import numpy as np
+
 from fleetloop.learner.checkpoint import Checkpoint
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.export import config_hash, tensors
@@ -29,6 +30,9 @@ def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> N
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     """Put a learner that has caught up where the checkpoint was taken.
 
+    Under another algorithm than the checkpoint's, weights, optimizer and place in the stream go on; the algorithm, the
+    sampler's windows and the draw counters begin anew.
+
     Raises:
         CheckpointInvalid: if the checkpoint is another run's or policy's, or its experience was another one.
     """
@@ -37,7 +41,9 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         raise CheckpointInvalid("run", f"is {checkpoint.run!r}, not {learner.run!r}", "start in a new directory")
     if checkpoint.config_hash != config_hash(parts.trainer.policy.config):
         raise CheckpointInvalid("policy", "has another configuration than this one", "start in a new directory")
-    draws = checkpoint.arrays["draws"]
+    same = checkpoint.algorithm_name == parts.algorithm.name
+    # Another algorithm makes other samples and other losses of the same episodes: those are counted from here on.
+    draws = checkpoint.arrays["draws"] if same else np.zeros(len(parts.buffer), np.int32)
     if len(draws) != len(parts.buffer):
         raise CheckpointInvalid(
             "draws",
@@ -45,12 +51,8 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
             "bring back the demonstrations and the algorithm's options of that run, or start in a new directory",
         )
     parts.buffer.restore(draws, checkpoint.uncovered)
-    parts.sampler.restore(_under("sampler.", checkpoint))
-    parts.trainer.restore(tensors(_under("trainer.", checkpoint)), checkpoint.step)
-    parts.algorithm.load_state_dict({**checkpoint.algorithm, **_under("algorithm.", checkpoint)})
+    if same:
+        parts.sampler.restore(checkpoint.under("sampler."))
+    parts.trainer.restore(tensors(checkpoint.under("trainer.")), checkpoint.step)
     parts.metrics.rewind(checkpoint.step)
     learner.resume(checkpoint)
-
-
-def _under(prefix: str, checkpoint: Checkpoint) -> dict[str, Array]:
-    return {name.removeprefix(prefix): value for name, value in checkpoint.arrays.items() if name.startswith(prefix)}

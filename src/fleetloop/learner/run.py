@@ -1,6 +1,7 @@
 """The learner as a process: its threads, its signals, and what happens when one of them fails.
 
-The main thread trains. Beside it one thread fetches experience, one publishes and reports, one writes checkpoints.
+The main thread trains. Beside it one thread fetches experience, one publishes and reports, one makes the next label
+version, one writes checkpoints.
 An exception in any of them stops the learner, and `run` raises it.
 """
 
@@ -88,7 +89,7 @@ def _learn(
         algorithm,
         around,
         demonstrations=demonstrations,
-        parent=checkpoint.release if checkpoint else 0,
+        checkpoint=checkpoint,
     )
     with _signals(stop):
         if checkpoint is None:
@@ -115,6 +116,9 @@ def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event,
         return
     restore(learner, checkpoint)
     say(f"going on from step {checkpoint.step}, release {checkpoint.release}")
+    before, now = checkpoint.algorithm_name, learner.parts.algorithm.name
+    if before != now:
+        say(f"the algorithm was {before}, it is {now}: all experience is labelled anew, the weights go on")
 
 
 def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, say: Say) -> None:
@@ -122,6 +126,7 @@ def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, 
     threads = [
         _thread("learner-feed", _feed(learner, stop, say), stop, failures),
         _thread("learner-publish", _publish(learner, around.clock, stop), stop, failures),
+        _thread("learner-labels", _make_labels(learner, stop), stop, failures),
         _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), stop, failures),
     ]
     try:
@@ -158,6 +163,14 @@ def _feed(learner: Learner, stop: threading.Event, say: Say) -> Callable[[], Non
             stop.wait(PAUSE_S)
 
     return feed
+
+
+def _make_labels(learner: Learner, stop: threading.Event) -> Callable[[], None]:
+    def make() -> None:
+        if not learner.work():
+            stop.wait(PAUSE_S)
+
+    return make
 
 
 def _publish(learner: Learner, clock: Clock, stop: threading.Event) -> Callable[[], None]:

@@ -15,6 +15,9 @@ What the paper leaves open, settled here:
 - *Repetition.* No online sample is drawn more than `max_replay` times; what would go beyond that goes offline.
 - *Empty parts.* A slot whose part is empty falls to the same task's other part; a task with neither is not drawn;
   surplus without demonstrations of its task is left out, and the batch is that much smaller.
+- *What is to be kept.* A task in `least_offline` draws at least that share from its demonstrations: its w_on is capped
+  at one minus it. A task in `task_weight` has that weight when tasks share a batch, and 1 otherwise; so demonstrations
+  of tasks that nobody works at are rehearsed at little cost.
 - *Tasks.* `uniform` is the paper's 1/M. `loss` and `success` mix it, half and half, with shares proportional to the
   mean loss, or to one minus the success rate of the policy on its own (a corrected episode counts as none).
 
@@ -23,7 +26,7 @@ takes its slice, and a resumed run draws what the uninterrupted one would have d
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,24 +93,26 @@ class AdaptiveSampler:
             means: Shares = self._windows.sum(axis=2) / filled
         return means[:tasks]
 
-    def online_shares(self, tasks: int) -> Shares:
+    def online_shares(self, tasks: Sequence[str]) -> Shares:
         """(tasks,): w_on of every task, as if both its parts held samples."""
         options = self._options
-        means = self.losses(tasks)
-        cold = (self._counts[:tasks] < options.cold_start_records).any(axis=1)
+        means = self.losses(len(tasks))
+        cold = (self._counts[: len(tasks)] < options.cold_start_records).any(axis=1)
         means[cold] = 1.0
         if options.loss_scale == "task_mean":
             means = means / np.maximum(means[:, :1], np.finfo(float).tiny)
         exponent = np.clip(options.boost * means[:, 1] - means[:, 0], -700, 700)
         shares = np.clip(1 / (1 + np.exp(-exponent)), options.least_online, options.most_online)
-        return np.where(cold, options.cold_start_online, shares)
+        kept = np.array([options.least_offline.get(task, 0.0) for task in tasks])
+        capped: Shares = np.minimum(np.where(cold, options.cold_start_online, shares), 1 - kept)
+        return capped
 
-    def task_shares(self, drawable: npt.NDArray[np.bool_]) -> Shares:
-        """(tasks,): each task's share of a batch; 0 for tasks that hold nothing."""
-        uniform: Shares = drawable / drawable.sum()
+    def task_shares(self, weight: Shares) -> Shares:
+        """(tasks,): each task's share of a batch, by the (tasks,) weights: 0 for what holds nothing."""
+        uniform: Shares = weight / weight.sum()
         if self._options.across_tasks == "uniform":
             return uniform
-        need = self._need(len(drawable)) * drawable
+        need = self._need(len(weight)) * weight
         return uniform if need.sum() <= 0 else 0.5 * uniform + 0.5 * need / need.sum()
 
     def _need(self, tasks: int) -> Shares:
@@ -130,19 +135,34 @@ class AdaptiveSampler:
 
     # ------------------------------------------------------------------ drawing
 
+    def can_draw(self, buffer: ExperienceBuffer) -> bool:
+        """Whether any task that has a weight holds a sample."""
+        return bool(self._drawable(buffer, self._held(buffer)).any())
+
     def draw(self, buffer: ExperienceBuffer, step: int, size: int) -> Draw:
         """The global batch of a step; empty if nothing can be drawn."""
-        tasks = len(buffer.tasks)
-        held: Ids = np.array([[len(buffer.part(task, part)) for part in _PARTS] for task in range(tasks)])
-        if not held.any():
+        held = self._held(buffer)
+        weight = self._drawable(buffer, held)
+        if not weight.any():
             return Draw(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool))
         u = numbers(self._seed, step, size)
-        edges = np.cumsum(self.task_shares(np.asarray(held.any(axis=1))))
+        edges = np.cumsum(self.task_shares(weight))
         task = np.searchsorted(edges / edges[-1], u[:, 0], side="right").astype(np.int64)
-        online = u[:, 1] < self.online_shares(tasks)[task]
+        online = u[:, 1] < self.online_shares(buffer.tasks)[task]
         online = np.where(held[task, online.astype(int)] == 0, ~online, online)
         samples = _pick(buffer, task, online, u[:, 2])
         return self._spare_used_up(buffer, Draw(samples, task, online), u[:, 3])
+
+    def _held(self, buffer: ExperienceBuffer) -> Ids:
+        """(tasks, 2): how many samples each part holds."""
+        tasks = range(len(buffer.tasks))
+        held: Ids = np.array([[len(buffer.part(task, part)) for part in _PARTS] for task in tasks], int).reshape(-1, 2)
+        return held
+
+    def _drawable(self, buffer: ExperienceBuffer, held: Ids) -> Shares:
+        """(tasks,): their weights, 0 for those that hold nothing."""
+        weight = np.array([self._options.task_weight.get(task, 1.0) for task in buffer.tasks])
+        return weight * held.any(axis=1)
 
     def _spare_used_up(self, buffer: ExperienceBuffer, draw: Draw, u: Shares) -> Draw:
         """Send offline what would be an online sample's draw number `max_replay` + 1 or beyond."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.policy import Batch
+from fleetloop.learner.anchor import Anchor
 from fleetloop.learner.errors import LossInvalid
 from fleetloop.learner.export import is_statistic
 from fleetloop.learner.options import OptimizerOptions
@@ -38,8 +39,10 @@ class Trainer:
         average: the exponential moving average of the policy; what is published.
     """
 
-    def __init__(self, policy: Any, algorithm: Algorithm, options: OptimizerOptions, seed: int) -> None:
-        self.step, self.policy = 0, policy
+    def __init__(
+        self, policy: Any, algorithm: Algorithm, options: OptimizerOptions, seed: int, anchor: Anchor | None = None
+    ) -> None:
+        self.step, self.policy, self._anchor = 0, policy, anchor
         self.average: Any = copy.deepcopy(policy).eval().requires_grad_(False)
         self._algorithm, self._options, self._seed = algorithm, options, seed
         self._trained = [weight for weight in policy.parameters() if weight.requires_grad]
@@ -71,7 +74,7 @@ class Trainer:
         losses = self._losses(self.policy.train(), batch, self.step, origin)
         weight = torch.from_numpy(batch.weight).to(losses.device)
         self._optimizer.zero_grad(set_to_none=True)
-        ((losses * weight).sum() / weight.sum()).backward()  # type: ignore[no-untyped-call]
+        self._with_anchor((losses * weight).sum() / weight.sum(), batch).backward()  # type: ignore[no-untyped-call]
         norm = float(clip_gradient(self._trained, self._options.clip_norm))
         if not math.isfinite(norm):
             everywhere = np.arange(len(batch))
@@ -96,13 +99,19 @@ class Trainer:
         share = options.anneal_to + (1 - options.anneal_to) * 0.5 * (1 + math.cos(math.pi * done))
         return options.rate * warm * share
 
+    def _with_anchor(self, loss: Tensor, batch: Batch) -> Tensor:
+        return loss if self._anchor is None else loss + self._anchor.penalty(self.policy, batch, self._rng(self.step))
+
+    def _rng(self, step: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self._seed << 32) + step)
+
     def _losses(self, policy: Any, batch: Batch, step: int, origin: Origin) -> Tensor:
-        rng = torch.Generator().manual_seed((self._seed << 32) + step)
-        losses: Tensor = self._algorithm.loss(policy, batch, rng=rng)
-        if losses.shape != (len(batch),):
-            raise LossInvalid(
-                "loss", f"has the shape {list(losses.shape)}, not [{len(batch)}]", "return one loss per sample"
-            )
+        rng = self._rng(step)
+        losses: Any = self._algorithm.loss(policy, batch, rng=rng)
+        if not isinstance(losses, Tensor) or losses.shape != (len(batch),):
+            given = f"has the shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"is {losses!r}"
+            everywhere = origin(np.arange(len(batch)))
+            raise LossInvalid("loss", f"{given}, not [{len(batch)}], {everywhere}", "return one loss per sample")
         odd = ~torch.isfinite(losses.detach())
         if odd.any():
             where = np.flatnonzero(odd.cpu().numpy())

@@ -10,6 +10,7 @@ from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.frame import Array, FloatArray
 from fleetloop.core.operator import Drive, HandBack, Mark, View
 from fleetloop.core.outcome import Outcome
+from fleetloop.core.robot import Robot
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.operators.keys import GRIP, Stance, Steps, Wish, decode
 from fleetloop.operators.terminal import Terminal
@@ -46,7 +47,7 @@ class KeyboardOperator:
         wants_attention: whether the person wants to drive, or to end the episode.
 
     Args:
-        spec: of the robot; names what stands where in `hands`.
+        robot: its specification names what stands where in `hands`.
         terminal: by default the one that this process was started in.
 
     Raises:
@@ -57,7 +58,8 @@ class KeyboardOperator:
     Options: ClassVar[type[KeyboardOptions]] = KeyboardOptions
     name = "keyboard"
 
-    def __init__(self, options: KeyboardOptions, spec: RobotSpec, terminal: Terminal | None = None) -> None:
+    def __init__(self, options: KeyboardOptions, robot: Robot, terminal: Terminal | None = None) -> None:
+        spec = robot.spec
         self._columns = _columns(spec)
         self._steps = options.steps()
         self._terminal = terminal or Terminal()

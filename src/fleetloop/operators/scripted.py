@@ -4,13 +4,15 @@ It stands in for a person in simulation. It is privileged: its expert reads the 
 gate. Say so wherever its figures stand.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleetloop.core.errors import ConfigInvalid, SpecMismatch
 from fleetloop.core.frame import FloatArray
-from fleetloop.core.operator import Drive, Expert, HandBack, View
+from fleetloop.core.operator import Drive, HandBack, View
+from fleetloop.core.robot import OffersExpert, Robot
 
 
 class ScriptedOptions(BaseModel):
@@ -27,23 +29,40 @@ class ScriptedOptions(BaseModel):
     late: float = Field(0.7, ge=0, description="share of the time limit after which it takes over and finishes itself")
     least_ticks: int = Field(16, ge=1, description="a takeover lasts at least so long")
     most_ticks: int = Field(100, ge=1, description="a takeover hands back after so long, agreed or not")
+    full_disagreement: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.03, 0.03, 0.03, 0.15, 2.0),
+        min_length=1,
+        description="difference between two actions that counts as full disagreement, axis by axis of one gripper, in "
+        "the action's units (by default 3 cm, 0.15 rad, the other grip); it is repeated over the grippers",
+    )
     takeovers: int = Field(4, ge=0, description="takeovers per episode, of which the last is driven to the end")
 
 
-# What counts as full disagreement, per axis of a gripper: 3 cm of position, 0.15 rad of yaw, the other grip.
-FULL_DISAGREEMENT = np.array([0.03, 0.03, 0.03, 0.15, 2.0], np.float32)
 CALM = 0.1  # where the smoothed disagreement starts
 CLOSER = 0.05  # growth of the expert's `progress` that counts as the task having come closer to its end
 
 
 class ScriptedOperator:
-    """Drives with `expert` while its gate and its attention lease allow."""
+    """Drives as the robot's own expert would, while its gate and its attention lease allow.
+
+    Raises:
+        SpecMismatch: if the robot has no expert.
+        ConfigInvalid: if `full_disagreement` does not fit the robot's action.
+    """
 
     Options: ClassVar[type[ScriptedOptions]] = ScriptedOptions
     name = "scripted"
 
-    def __init__(self, options: ScriptedOptions, expert: Expert) -> None:
-        self.options, self._expert = options, expert
+    def __init__(self, options: ScriptedOptions, robot: Robot) -> None:
+        if not isinstance(robot, OffersExpert):
+            raise SpecMismatch("operator", "this robot has no expert to be driven by", "choose keyboard or none")
+        axes, size = len(options.full_disagreement), robot.spec.action.shape[0]
+        if size % axes:
+            raise ConfigInvalid(
+                "operator.options.full_disagreement", f"has {axes} axes, the robot's action {size}", "name one per axis"
+            )
+        self.options, self._expert = options, robot.expert()
+        self._full = np.array(options.full_disagreement, np.float32)
         self.wants_attention = False
         self.start("")
 
@@ -59,7 +78,9 @@ class ScriptedOperator:
         self._notice_progress()
         if view.proposed is not None:
             keep = self.options.smoothing
-            self._disagreement = keep * self._disagreement + (1 - keep) * disagreement(view.proposed, action)
+            self._disagreement = keep * self._disagreement + (1 - keep) * disagreement(
+                view.proposed, action, self._full
+            )
         return self._drive(view, action) if view.driving else self._look_on(view, action)
 
     def _look_on(self, view: View, action: FloatArray) -> Drive | None:
@@ -109,7 +130,7 @@ class ScriptedOperator:
         return self._takeovers >= self.options.takeovers or view.elapsed > self.options.late
 
 
-def disagreement(proposed: FloatArray, action: FloatArray) -> float:
-    """0 to 1: the larger gripper's mean share of full disagreement between two (10,) actions."""
-    share = np.abs(proposed - action).reshape(-1, len(FULL_DISAGREEMENT)) / FULL_DISAGREEMENT
+def disagreement(proposed: FloatArray, action: FloatArray, full: FloatArray) -> float:
+    """0 to 1: the worse gripper's mean share of `full` (axes of one gripper,) between two actions (A,)."""
+    share = np.abs(proposed - action).reshape(-1, len(full)) / full
     return float(np.minimum(share, 1).mean(axis=1).max())

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
+from fleetloop.core.picture import resized
 from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.grounding import Grounding
 from fleetloop.policies.scene_features import SceneFeatures
 from fleetloop.policies.scene_fields import has_scene
+from fleetloop.policies.sight import Sight
+from fleetloop.policies.sight_options import SightOptions
 from fleetloop.policies.statistics import Statistics
 from fleetloop.policies.words import Words
 
 IMAGE_WIDTH = 48
+AT_ONCE = 32  # frames that frozen eyes look at in one go: more need memory and are no quicker
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,18 @@ class Encoder(nn.Module):
         measured_width, learned_width: of the two vectors of `Encoded`; anchors: F of `Encoded.anchors`.
     """
 
-    def __init__(self, spec: PolicySpec, words: int, pointers: int) -> None:
+    def __init__(self, spec: PolicySpec, words: int, pointers: int, sight: SightOptions | None = None) -> None:
         super().__init__()
-        by_name = {feature.name: feature for feature in spec.inputs}
-        scene = has_scene(spec.inputs)
+        self.sight: Sight | None = None
+        inputs = spec.inputs
+        if sight is not None:
+            hands = next(feature for feature in spec.inputs if feature.name == "hands")
+            self.sight = Sight(sight, spec.cameras, hands).requires_grad_(False)
+            inputs += self.sight.outputs
+        by_name = {feature.name: feature for feature in inputs}
+        scene = has_scene(inputs)
         apart = {"entities", "mask", "names"} if scene else set()
-        self._plain = [item.name for item in spec.inputs if item.name not in apart]
+        self._plain = [item.name for item in inputs if item.name not in apart]
         plain_width = sum(int(np.prod(by_name[name].shape)) for name in self._plain)
         self.words = Words(words)
         self.scene = SceneFeatures(by_name["hands"], by_name["entities"]) if scene else None
@@ -68,8 +77,8 @@ class Encoder(nn.Module):
             self.learned_width += pointers * scene_width
         self.anchors = pointers + slots if scene else 0
         self._cameras = spec.cameras
-        self.eyes = nn.ModuleDict({camera.name: _eye() for camera in spec.cameras})
-        self.learned_width += IMAGE_WIDTH * len(spec.cameras)
+        self.eyes = nn.ModuleDict({} if sight else {camera.name: _eye() for camera in spec.cameras})
+        self.learned_width += IMAGE_WIDTH * len(self.eyes)
 
     def fit(self, state: Mapping[str, Tensor]) -> None:
         """Fit the statistics to a batch of observations."""
@@ -82,7 +91,14 @@ class Encoder(nn.Module):
     def forward(
         self, state: Mapping[str, Tensor], images: Mapping[str, Tensor], sentences: Tensor, instruction: Tensor
     ) -> Encoded:
-        """(B, …) state, (B, h, w, 3) uint8 images, (I, W) word ids and (B,) which of them applies."""
+        """(B, …) state, (B, h, w, 3) uint8 images, (I, W) word ids and (B,) which of them applies.
+
+        With frozen eyes, no images if `state` holds what they found.
+        """
+        if self.sight is not None:
+            found_in = self.sight.estimate(state["hands"], images) if images else {}
+            state = {**state, **found_in, "names": self.sight.names.expand(len(instruction), -1, -1)}
+            images = {}
         sentence = self.words(sentences)
         measured = [self.stats["plain"](self._plain_row(state))]
         learned = [sentence[instruction]]
@@ -104,11 +120,25 @@ class Encoder(nn.Module):
         """Camera images of one observation at the policy's resolution, as a batch of one."""
         prepared = {}
         for camera in self._cameras:
-            image: npt.NDArray[Any] = images[camera.name]
-            if image.shape[:2] != (camera.height, camera.width):
-                image = np.asarray(Image.fromarray(image).resize((camera.width, camera.height), Image.Resampling.BOX))
+            image = resized(images[camera.name], camera.height, camera.width)
             prepared[camera.name] = torch.from_numpy(np.array(image))[None]
         return prepared
+
+    @torch.no_grad()
+    def features(
+        self, recorded: Mapping[str, npt.NDArray[Any]], images: Mapping[str, npt.NDArray[np.uint8]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The images of n frames; or what frozen eyes find in them, and which of that the instruction speaks of."""
+        if self.sight is None:
+            return dict(images)
+        found: dict[str, list[npt.NDArray[Any]]] = {"entities": [], "mask": []}
+        for start in range(0, len(recorded["hands"]), AT_ONCE) or (0,):
+            cut = slice(start, start + AT_ONCE)
+            pixels = {name: torch.from_numpy(image[cut]) for name, image in images.items()}
+            for name, tensor in self.sight.estimate(torch.from_numpy(recorded["hands"][cut]), pixels).items():
+                found[name].append(tensor.numpy())
+        seen = {name: np.concatenate(parts) for name, parts in found.items()}
+        return {**seen, "named": self.sight.named(recorded, seen["mask"])}
 
     def _plain_row(self, state: Mapping[str, Tensor]) -> Tensor:
         return torch.cat([state[name].flatten(1).float() for name in self._plain], dim=1)

@@ -5,7 +5,9 @@ estimate of a; acting integrates dx/dt = (a_hat - x) / (1 - t) over a few Euler 
 little in our trials; predicting the velocity did not.
 """
 
+import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +20,16 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.policy import Batch
 from fleetloop.core.spec import CameraSpec, PolicySpec, RobotSpec
 from fleetloop.policies.action_frames import action_frame
+from fleetloop.policies.critic import FlowCritic
 from fleetloop.policies.encoder import Encoded, Encoder
 from fleetloop.policies.flow_options import CONDITIONS, FREQUENCIES, POSITION_SCALE, TIME_FREQUENCIES, FlowOptions
 from fleetloop.policies.grounding import grounding_loss
+from fleetloop.policies.guidance import condition_rows, guided
+from fleetloop.policies.sight_options import SightOptions
 from fleetloop.policies.weights import load_weights
 from fleetloop.policies.words import padded_ids
+
+SIGHT = "sight"  # in a policy's configuration, beside its options: what its frozen eyes know
 
 
 class Trunk(nn.Module):
@@ -32,6 +39,8 @@ class Trunk(nn.Module):
     def __init__(self, *, measured: int, learned: int, flow: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
         self.measured = nn.Linear(measured, width)
+        with torch.no_grad():
+            self.measured.weight[:, -len(CONDITIONS) :] = 0  # untrained, a condition changes nothing
         self.learned = nn.Linear(learned, width, bias=False)
         self.flow = nn.Linear(flow, width, bias=False)
         layers: list[nn.Module] = [nn.LayerNorm(width), nn.SiLU()]
@@ -60,13 +69,15 @@ class FlowPolicy(nn.Module):
     Options: ClassVar[type[FlowOptions]] = FlowOptions
     name: ClassVar[str] = "flow"
 
-    def __init__(self, options: FlowOptions, spec: PolicySpec) -> None:
+    def __init__(self, options: FlowOptions, spec: PolicySpec, sight: SightOptions | None = None) -> None:
         super().__init__()
         self.options, self.spec = options, spec
         self.config: dict[str, Any] = options.model_dump(mode="json")
+        if sight is not None:
+            self.config[SIGHT] = sight.model_dump(mode="json")
         hands = next((feature for feature in spec.inputs if feature.name == "hands"), None)
         self.frame = action_frame(hands, spec.action)
-        self.encoder = Encoder(spec, options.words, options.pointers)
+        self.encoder = Encoder(spec, options.words, options.pointers, sight)
         size = options.horizon * spec.action.shape[0]
         hands_count = hands.shape[0] if hands else 0
         self._gates = hands_count * (self.encoder.anchors + 1) if self.encoder.anchors else 0
@@ -78,6 +89,7 @@ class FlowPolicy(nn.Module):
             width=options.width,
             depth=options.depth,
         )
+        self._beta = 1.0
         self.register_buffer("frequencies", torch.tensor(FREQUENCIES), persistent=False)
 
     frequencies: Tensor
@@ -86,12 +98,13 @@ class FlowPolicy(nn.Module):
     def build(cls, config: Mapping[str, Any], robot: RobotSpec) -> "FlowPolicy":
         """A fresh policy for this robot.
 
-        With `observe: images` it sees the cameras and the grippers, and none of the simulator's entities.
+        With `observe: images` it sees the cameras and the grippers, and none of the simulator's entities; with
+        the entry `sight` besides, through frozen eyes whose weights are still to be loaded (see `plugin.py`).
 
         Raises:
             SpecMismatch: if the robot's action is no flat vector, or it shows no camera where one is needed.
         """
-        options = FlowOptions(**config)
+        options, sight = _parsed(config)
         if len(robot.action.shape) != 1:
             raise SpecMismatch("action", f"has the shape {list(robot.action.shape)}", "the flow policy needs one axis")
         inputs = tuple(feature for feature in robot.state if not feature.label)
@@ -102,46 +115,85 @@ class FlowPolicy(nn.Module):
             px = options.image_px
             cameras = tuple(CameraSpec(camera.name, px, px) for camera in robot.cameras)
             inputs = tuple(feature for feature in inputs if feature.name == "hands") or inputs
-        return cls(
-            options, PolicySpec(inputs, robot.action, options.horizon, options.execute, robot.control_hz, cameras)
-        )
+        spec = PolicySpec(inputs, robot.action, options.horizon, options.execute, robot.control_hz, cameras)
+        policy = cls(options, spec, sight)
+        if policy.encoder.sight is not None:
+            policy.encoder.sight.robot_says(next((item.categories for item in robot.state if item.name == "names"), ()))
+        return policy
 
     @classmethod
     def acting(
         cls, config: Mapping[str, Any], spec: PolicySpec, weights: Mapping[str, npt.NDArray[Any]]
     ) -> "FlowPolicy":
         """The policy of a release, ready to act."""
-        policy = cls(FlowOptions(**config), spec)
+        options, sight = _parsed(config)
+        policy = cls(options, spec, sight)
         load_weights(policy, weights)
         return policy.eval()
 
     # ------------------------------------------------------------------ training
 
+    def critic(self, bins: int) -> FlowCritic:
+        """A value network that observes as this policy does now; see core's HasCritic."""
+        return FlowCritic(self.encoder, self.spec, width=self.options.width, bins=bins)
+
     def fit_statistics(self, batch: Batch) -> None:
         """Fit the normalisation to a large batch; once, before training."""
-        state = _tensors(batch.state)
-        self.encoder.fit(state)
+        self.encoder.fit(self._observed(batch)[0])
         self.frame.fit(torch.from_numpy(batch.actions))
 
     def loss(self, batch: Batch, *, rng: torch.Generator) -> Tensor:
         """(B,): mean absolute error of the predicted clean chunk where the mask is 1, plus the grounding loss."""
-        state = _tensors(batch.state)
+        state, images = self._observed(batch)
+        clean, target, encoded = self._predicted(batch, state, images, rng)
+        mask = torch.from_numpy(batch.mask)
+        error = ((clean - target).abs().mean(-1) * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+        if self.options.grounding_weight and encoded.log_pointers is not None and "named" in state:
+            return error + self.options.grounding_weight * grounding_loss(encoded.log_pointers, state["named"])
+        return error
+
+    def distance(self, other: "FlowPolicy", batch: Batch, *, rng: torch.Generator) -> Tensor:
+        """(B,): mean squared distance of the clean chunks that both predict from the same noise at the same time,
+        where the mask is 1.
+
+        A flow has no KL divergence in closed form. This stands in for it: both flows start from the same noise, and
+        where their estimates agree at every time, so do the actions that they lead to.
+        """
+        state, images = self._observed(batch)
+        noise = rng.get_state()
+        ours, _, _ = self._predicted(batch, state, images, rng)
+        with torch.no_grad():
+            theirs, _, _ = other._predicted(batch, state, images, rng.set_state(noise))
+        mask = torch.from_numpy(batch.mask)
+        return ((ours - theirs).square().mean(-1) * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+    def features(
+        self, recorded: Mapping[str, npt.NDArray[Any]], images: Mapping[str, npt.NDArray[np.uint8]]
+    ) -> Mapping[str, npt.NDArray[Any]]:
+        """What frozen eyes find in n frames, (n, …) each; the images as they are where the eyes are learned.
+
+        See core's HasFeatures.
+        """
+        return self.encoder.features(recorded, images)
+
+    def _observed(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """State, and images that are still to be looked at."""
+        state, seen = _tensors(batch.state), _tensors(batch.seen)
+        return ({**state, **seen}, {}) if self.encoder.sight else (state, seen)
+
+    def _predicted(
+        self, batch: Batch, state: dict[str, Tensor], images: dict[str, Tensor], rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, Encoded]:
+        """(B, H, A) the clean chunk as estimated from noise and a time drawn with `rng`; the target; what was seen."""
         target = self.frame.encode(torch.from_numpy(batch.actions), state)
         noise = torch.randn(target.shape, generator=rng)
         time = torch.rand(len(target), generator=rng) ** 2  # dense near pure noise, where the choice is made
         mixed = torch.lerp(noise, target, time[:, None, None])
-        encoded = self.encoder(
-            state, _tensors(batch.images), padded_ids(batch.instructions), torch.from_numpy(batch.instruction)
-        )
+        encoded = self.encoder(state, images, padded_ids(batch.instructions), torch.from_numpy(batch.instruction))
         condition = torch.zeros(len(target), len(CONDITIONS))
         indicator = torch.from_numpy(batch.indicator).long()
         condition[indicator >= 0, indicator[indicator >= 0]] = 1
-        predicted = self._clean(encoded, self.trunk.project(encoded, condition), mixed, time)
-        mask = torch.from_numpy(batch.mask)
-        error = ((predicted - target).abs().mean(-1) * mask).sum(-1) / mask.sum(-1).clamp(min=1)
-        if self.options.grounding_weight and encoded.log_pointers is not None and "named" in state:
-            return error + self.options.grounding_weight * grounding_loss(encoded.log_pointers, state["named"])
-        return error
+        return self._clean(encoded, self.trunk.project(encoded, condition), mixed, time), target, encoded
 
     def _clean(self, encoded: Encoded, projected: Tensor, mixed: Tensor, time: Tensor) -> Tensor:
         """The network's estimate of the clean chunk, (B, H, A)."""
@@ -166,6 +218,12 @@ class FlowPolicy(nn.Module):
 
     # ------------------------------------------------------------------ acting
 
+    def guided(self, beta: float) -> "FlowPolicy":
+        """The same policy, with the same weights, to which a condition counts `beta` times; see `guidance.py`."""
+        twin = copy.copy(self)
+        twin._beta = beta
+        return twin
+
     @torch.no_grad()
     def chunk(
         self,
@@ -181,19 +239,23 @@ class FlowPolicy(nn.Module):
         state = {feature.name: torch.from_numpy(observation.state[feature.name])[None] for feature in self.spec.inputs}
         images = self.encoder.prepare(observation.images)
         encoded = self.encoder(state, images, padded_ids((instruction,)), torch.zeros(1, dtype=torch.int64))
-        condition_row = torch.zeros(1, len(CONDITIONS))
-        if condition is not None:
-            condition_row[0, CONDITIONS[condition]] = 1
-        projected = self.trunk.project(encoded, condition_row)
+        rows = condition_rows(condition, self._beta)
+        passes = [self.trunk.project(encoded, torch.from_numpy(row)[None]) for row in rows]
         shape = (1, self.options.horizon, self.spec.action.shape[0])
         mixed = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         steps = self.options.flow_steps
         for step in range(steps):
-            time = step / steps
-            clean = self._clean(encoded, projected, mixed, torch.full((1,), time))
-            mixed = mixed + (clean - mixed) / (1 - time) / steps
+            share = 1 / (steps - step)  # of the way to the clean chunk
+            at = partial(self._clean, encoded, mixed=mixed, time=torch.full((1,), step / steps))
+            mixed = mixed + share * (guided(at, passes, self._beta) - mixed)
         return self.frame.decode(mixed, state)[0].numpy()
 
 
 def _tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _parsed(config: Mapping[str, Any]) -> tuple[FlowOptions, SightOptions | None]:
+    sight = config.get(SIGHT)
+    options = FlowOptions(**{name: value for name, value in config.items() if name != SIGHT})
+    return options, None if sight is None else SightOptions.model_validate(sight)

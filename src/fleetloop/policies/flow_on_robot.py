@@ -4,7 +4,9 @@ A robot then needs no torch, and a chunk costs a fraction of a millisecond: at a
 its own overhead. `flow.py` is the reference; a test holds the two against each other.
 """
 
+import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,12 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.flow_options import (
     CLAMP,
-    CONDITIONS,
     FREQUENCIES,
     POSITION_SCALE,
     YAW_SCALE,
     FlowOptions,
 )
+from fleetloop.policies.guidance import condition_rows, guided
 from fleetloop.policies.scene_fields import has_scene
 from fleetloop.policies.scene_on_robot import SceneOnRobot
 from fleetloop.policies.vocabulary import word_ids
@@ -38,7 +40,7 @@ class FlowOnRobot:
 
     def __init__(self, config: Mapping[str, Any], spec: PolicySpec, weights: Weights) -> None:
         """Raises ReleaseInvalid naming a tensor that is missing or does not fit."""
-        self.spec, self.options = spec, FlowOptions(**config)
+        self.spec, self.options, self._beta = spec, FlowOptions(**config), 1.0
         self._weights = {name: np.asarray(array, np.float32) for name, array in weights.items()}
         by_name = {feature.name: feature for feature in spec.inputs}
         self._scene = SceneOnRobot(by_name, self._tensor, self.options.pointers) if has_scene(spec.inputs) else None
@@ -56,6 +58,12 @@ class FlowOnRobot:
         self._time_bias = np.concatenate([np.sin(phases), np.cos(phases)], 1) @ flow[:, size:].T
         self._out = self._linear(f"trunk.rest.{3 * self.options.depth - 1}")
         self._measured, self._learned = self._linear("trunk.measured"), self._tensor("trunk.learned.weight").T
+
+    def guided(self, beta: float) -> "FlowOnRobot":
+        """The same policy, with the same weights, to which a condition counts `beta` times; see `guidance.py`."""
+        twin = copy.copy(self)
+        twin._beta = beta
+        return twin
 
     def chunk(
         self,
@@ -77,18 +85,20 @@ class FlowOnRobot:
             measured.append(self._normalised("slots", seen.rows.ravel()))
             learned.append((seen.pointers @ self._normalised("entity", seen.rows)).ravel())
             anchors = seen.anchors
-        chosen = np.zeros(len(CONDITIONS), np.float32)
-        if condition is not None:
-            chosen[CONDITIONS[condition]] = 1
-        weight, bias = self._measured
-        row: FloatArray = np.concatenate([*measured, chosen], dtype=np.float32)
         found: FloatArray = np.concatenate(learned, dtype=np.float32)
-        projected = row @ weight + bias + found @ self._learned
+        passes = [self._projected(measured, row, found) for row in condition_rows(condition, self._beta)]
         mixed: FloatArray = rng.standard_normal((self.options.horizon, *self.spec.action.shape), dtype=np.float32)
         for share, time_bias in zip(self._shares, self._time_bias, strict=True):
-            clean = self._clean(projected, mixed, time_bias, anchors)
-            mixed = mixed + share * (clean - mixed)
+            at = partial(self._clean, mixed=mixed, time_bias=time_bias, anchors=anchors)
+            mixed = mixed + share * (guided(at, passes, self._beta) - mixed)
         return self._in_robot_units(mixed, state)
+
+    def _projected(self, measured: list[FloatArray], condition: FloatArray, learned: FloatArray) -> FloatArray:
+        """(width,): the share of the first layer that does not depend on the flow."""
+        weight, bias = self._measured
+        row: FloatArray = np.concatenate([*measured, condition], dtype=np.float32)
+        projected: FloatArray = row @ weight + bias + learned @ self._learned
+        return projected
 
     def _clean(
         self, projected: FloatArray, mixed: FloatArray, time_bias: FloatArray, anchors: FloatArray | None

@@ -46,12 +46,13 @@ def demo(
     from fleetloop.cli.demo.view import LiveView, PlainView
     from fleetloop.core.clock import Wall
     from fleetloop.core.errors import ConfigInvalid
-    from fleetloop.sim.tasks import SIM_TASKS
+    from fleetloop.sim.tasks import SIM_TASKS, sim_task
 
     if observe not in ("state", "images"):
         raise ConfigInvalid("--observe", f"is {observe!r}", "use state or images")
     named = tuple(SIM_TASKS) if tasks == "all" else tuple(dict.fromkeys(flags.split(tasks) or ()))
-    wiring.tasks_named(named)
+    for task in named:
+        sim_task(task)
     if report is not None:
         check_writable(report)
     plan = DemoPlan(directory.resolve(), named, robots, minutes, seed, speed, real_time, observe)

@@ -13,8 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
-from fleetloop.cli.shards import cores
 from fleetloop.core.errors import FleetLoopError
+from fleetloop.lab.shards import cores
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

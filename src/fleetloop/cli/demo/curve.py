@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from fleetloop.cli.demo.experience import WINDOW, Row, ended, rolling
 from fleetloop.cli.demo.figures import Scores
-from fleetloop.cli.evaluation import Score
+from fleetloop.lab.evaluation import Score
 
 COLUMNS = 3
 LEAST_SHOWN = 5  # a success rate over fewer episodes says nothing

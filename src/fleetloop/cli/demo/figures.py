@@ -7,9 +7,9 @@ from typing import Any
 
 from fleetloop.cli.demo.experience import Row, ended, human_share
 from fleetloop.cli.demo.journeys import latencies
-from fleetloop.cli.evaluation import Score
 from fleetloop.core.hub import RobotStatus
 from fleetloop.core.release import Release
+from fleetloop.lab.evaluation import Score
 
 Scores = Mapping[str, Score]
 """By task."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fleetloop.cli.candidate import Candidate, from_release
 from fleetloop.cli.config import FleetConfig
 from fleetloop.cli.demo.experience import Experience
 from fleetloop.cli.demo.figures import Lived
@@ -20,6 +19,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import FleetLoopError, HubUnavailable
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Fleet, Hub
+from fleetloop.lab.candidate import Candidate, from_release
 
 START_FACTOR = 1.0  # until all robots run, so that the learner isn't far ahead of them
 START_PATIENCE_S = 180.0  # real seconds

@@ -1,27 +1,41 @@
 """What the demo's workers do. Each is one call with plain arguments, and brings back a plain result."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from fleetloop.cli.candidate import Candidate, from_base
 from fleetloop.cli.config import AlgorithmChoice, FleetConfig
-from fleetloop.cli.evaluation import Tried, evaluate
-from fleetloop.cli.wiring import disturbance
+from fleetloop.cli.wiring import robot_kind, tasks_named
+from fleetloop.lab.candidate import Candidate, from_base
+from fleetloop.lab.evaluation import Tried, evaluate
 
 
 def record(config: FleetConfig, task: str, count: int) -> int:
     """Record `count` demonstrations of a task at the nominal site; returns the number of frames."""
     from fleetloop.cli.demo.plan import DEMONSTRATED, NOMINAL_SITE
-    from fleetloop.cli.demonstrations import record_demonstrations
+    from fleetloop.lab.demonstrations import record_demonstrations
 
+    fleet = robot_kind(config)
+    (todo,) = tasks_named(config, [task])
     return record_demonstrations(
         config.directories.demonstrations,
-        {task: count},
+        {todo: count},
+        replace(fleet, options=fleet.options.model_copy(update=DEMONSTRATED)),
         site=NOMINAL_SITE,
         seed=config.seed,
-        disturbance=DEMONSTRATED,
-        image_px=config.simulation.image_px,
         processes=1,
     )
+
+
+def train_eyes(config: FleetConfig) -> Mapping[str, Any]:
+    """Make the image encoder that the base will see through; returns how it errs, by task."""
+    from fleetloop.cli.encoder import make_encoder
+
+    assert config.directories.encoder is not None
+    facts = make_encoder(config.directories.encoder, config.tasks, config.encoder, processes=1)
+    held_out: Mapping[str, Any] = facts["held_out"]
+    return held_out
 
 
 def train_base(config: FleetConfig) -> Candidate:
@@ -66,6 +80,5 @@ def try_at_site(
     config: FleetConfig, candidate: Candidate | None, task: str, site: int, episodes: int, seed: int
 ) -> list[Tried]:
     """Try a task at one site, disturbed as the fleet is; no candidate: the expert."""
-    return evaluate(
-        candidate, (task,), (site,), episodes, seed=seed, disturbance=disturbance(config.simulation), processes=1
-    )
+    todo, robot = tasks_named(config, [task]), robot_kind(config)
+    return evaluate(candidate, todo, (site,), episodes, robot=robot, seed=seed, processes=1)

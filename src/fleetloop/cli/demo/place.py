@@ -19,6 +19,7 @@ CONTENTS = (
     "learner",
     "base",
     "control",
+    "encoder",
     "demonstrations",
     "curve.png",
     "report.json",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from fleetloop.cli.config import FleetConfig
-from fleetloop.sim.scene import Disturbance
 
 # Demonstrations per task: enough for a mediocre base, far from enough for a good policy.
 DEMONSTRATIONS: Mapping[str, int] = {
@@ -20,12 +19,12 @@ DEMONSTRATIONS: Mapping[str, int] = {
     "box/assemble": 60,
 }
 # The demonstrator starts anywhere and has an unsteady hand, but nothing is nudged: the base never sees a recovery.
-DEMONSTRATED = Disturbance(initial_ticks=14, events=0, noise=0.010)
+DEMONSTRATED = {"initial_ticks": 14, "events": 0, "noise_m": 0.010}
 NOMINAL_SITE = 0
 SITES = (1, 2, 3, 4)
 EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor the fleet ever sees; the same for every demo
 ROBOTS_WATCHED = 4  # by one operator, who drives one of them at a time
-IMAGE_PX = 64
+IMAGE_PX = 96
 STEPS_PER_S = 5.0
 BATCH = 192
 ANNEAL_FROM = 0.6
@@ -40,6 +39,7 @@ class DemoPlan:
         minutes: of the fleet's clock, from the moment when all robots run.
         speed: clock seconds per real second to begin with; the pacer changes it. Without effect in real time.
         observe: what the policy sees: `state` (privileged) or `images`.
+        encoder: options of the image encoder that differ from the defaults; only for `images`.
         evaluation_episodes: per task, shared out over the sites.
     """
 
@@ -53,6 +53,7 @@ class DemoPlan:
     observe: str = "state"
     pretrain_steps: int = 800
     evaluation_episodes: int = 40
+    encoder: Mapping[str, Any] = field(default_factory=dict)
     demonstrations: Mapping[str, int] = field(default_factory=lambda: DEMONSTRATIONS)
 
     @property
@@ -76,6 +77,7 @@ class DemoPlan:
             "observe": self.observe,
             "pretrain_steps": self.pretrain_steps,
             "evaluation_episodes": self.evaluation_episodes,
+            "encoder": dict(self.encoder),
             "demonstrations": {task: self.demonstrations[task] for task in self.tasks},
         }
 
@@ -105,8 +107,10 @@ def fleet_config(plan: DemoPlan, port: int) -> FleetConfig:
         "pretrain": {"seed": plan.seed, "steps": plan.pretrain_steps, "batch": BATCH, "optimizer": {"rate": 3e-3}},
     }
     if plan.observe == "images":
-        values["simulation"] = {"image_px": IMAGE_PX}
+        values["robot"] = {"options": {"image_px": IMAGE_PX}}
         values["policy"] = {"options": {"observe": "images", "image_px": IMAGE_PX}}
+        values["directories"] |= {"encoder": plan.directory / "encoder"}
+        values["encoder"] = {"seed": plan.seed, "image_px": IMAGE_PX, **plan.encoder}
     if not plan.real_time:
         _stretch_patience(values, plan)
     return FleetConfig.model_validate(values)

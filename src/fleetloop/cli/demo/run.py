@@ -13,7 +13,6 @@ from itertools import chain
 from types import FrameType
 from typing import Any
 
-from fleetloop.cli.candidate import Candidate
 from fleetloop.cli.config import FleetConfig
 from fleetloop.cli.config_text import to_yaml
 from fleetloop.cli.demo import figures, jobs
@@ -30,9 +29,10 @@ from fleetloop.cli.demo.plan import (
     free_port,
 )
 from fleetloop.cli.demo.view import View
-from fleetloop.cli.evaluation import Tried, score
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
+from fleetloop.lab.candidate import Candidate
+from fleetloop.lab.evaluation import Tried, score
 
 OPERATOR = "scripted (privileged)"
 PACKAGES = ("fleetloop", "mujoco", "numpy", "pyarrow", "torch")
@@ -83,6 +83,13 @@ def run_demo(plan: DemoPlan, view: View) -> dict[str, Any]:
 
 def _prepare(crew: Crew, plan: DemoPlan, config: FleetConfig, stages: Stages, view: View) -> dict[str, Scores]:
     counts = demonstration_counts(plan)
+    if plan.observe == "images":
+        with stages(
+            "encoder", "a frozen image encoder learns from rendered frames where things are (privileged labels)"
+        ):
+            eyes = gather([crew.submit(jobs.train_eyes, config)])[0]
+            for task, held in eyes.items():
+                view.say(f"  {task}: {100 * held['position_m_median']:.1f} cm off, median, at sites held out")
     with stages("demonstrations", f"the scripted expert (privileged) records {sum(counts.values())} demonstrations"):
         frames = gather([crew.submit(jobs.record, config, task, count) for task, count in counts.items()])
         view.say(f"  {sum(frames)} frames at the nominal site")

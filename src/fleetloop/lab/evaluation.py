@@ -1,4 +1,4 @@
-"""How well a policy, or the scripted expert, does: fresh episodes at given sites, counted, with intervals."""
+"""How well a policy, or the robot's own expert, does: fresh episodes at given sites, counted, with intervals."""
 
 import math
 import time
@@ -12,13 +12,15 @@ import numpy as np
 
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.rollout import rollout
-from fleetloop.cli.candidate import Candidate
-from fleetloop.cli.shards import pieces, spread
-from fleetloop.cli.stage import ExpertOperator, Stage
+from fleetloop.core.clock import Virtual
+from fleetloop.core.judge import SIMULATOR, JudgeKind
 from fleetloop.core.outcome import Outcome
-from fleetloop.judges.simulator import SimulatorJudge
-from fleetloop.sim.scene import DISTURBED, Disturbance
-from fleetloop.sim.tasks import sim_task
+from fleetloop.core.robot import Robot, RobotKind
+from fleetloop.core.spec import check_fit
+from fleetloop.core.task import Site, Task
+from fleetloop.lab.candidate import Candidate
+from fleetloop.lab.shards import pieces, spread
+from fleetloop.lab.stage import ExpertOperator, Stage
 
 Z95 = 1.959964
 INFERENCE_DELAY_TICKS = 1
@@ -29,7 +31,7 @@ EVALUATION = 0xE7A1  # keeps these draws apart from the fleet's
 class Trial:
     """One episode to be tried. `number` counts the episodes of a task."""
 
-    task: str
+    task: Task
     site: int
     number: int
 
@@ -70,20 +72,22 @@ class _Piece:
 
     candidate: Candidate | None
     trials: Sequence[Trial]
+    robot: RobotKind
+    judge: JudgeKind
     seed: int
-    disturbance: Disturbance
     shuffle_instructions: bool
     options: ActorOptions
 
 
 def evaluate(
     candidate: Candidate | None,
-    tasks: Iterable[str],
+    tasks: Iterable[Task],
     sites: Sequence[int],
     episodes: int,
     *,
+    robot: RobotKind,
+    judge: JudgeKind = SIMULATOR,
     seed: int = 0,
-    disturbance: Disturbance = DISTURBED,
     processes: int | None = None,
     shuffle_instructions: bool = False,
     options: ActorOptions | None = None,
@@ -99,24 +103,25 @@ def evaluate(
         progress: told how many trials have just been done.
 
     Raises:
-        UnknownName: for a task that is not simulated.
+        SpecMismatch: if the robot does not offer what the policy needs, has no expert to measure, or can't be judged.
     """
     options = options or ActorOptions(takeover_grace=1)
+    if candidate is not None and options.condition is None:
+        options = options.model_copy(update={"condition": candidate.condition})
     work: list[_Piece] = []
     for task in tasks:
-        sim_task(task)
         # Trials at one site together: a process then compiles a scene once.
         trials = sorted((Trial(task, sites[n % len(sites)], n) for n in range(episodes)), key=lambda item: item.site)
         work += [
-            _Piece(candidate, part, seed, disturbance, shuffle_instructions, options)
+            _Piece(candidate, part, robot, judge, seed, shuffle_instructions, options)
             for part in pieces(trials, processes)
         ]
     done: list[tuple[Trial, Tried]] = []
     for results in spread(_try, work, processes, preload=("torch",) if candidate else ()):
         done += results
         progress(len(results))
-    order = list(dict.fromkeys(piece.trials[0].task for piece in work))
-    done.sort(key=lambda item: (order.index(item[0].task), item[0].number))
+    order = list(dict.fromkeys(piece.trials[0].task.id for piece in work))
+    done.sort(key=lambda item: (order.index(item[0].task.id), item[0].number))
     return [tried for _, tried in done]
 
 
@@ -164,20 +169,21 @@ def _try(piece: _Piece) -> list[tuple[Trial, Tried]]:
         import torch
 
         torch.set_num_threads(1)
-    image_px = piece.candidate.image_px if piece.candidate else 0
     done = []
     for site, trials in groupby(piece.trials, key=lambda item: item.site):
-        stage = Stage(site, piece.disturbance, image_px)
-        done += [(trial, _try_one(piece, stage, trial, policy)) for trial in trials]
-        stage.close()
+        robot = piece.robot.build(Virtual(), Site.simulated(site))
+        if policy is not None:
+            check_fit(robot.spec, policy.spec)
+        done += [(trial, _try_one(piece, robot, trial, policy)) for trial in trials]
+        robot.close()
     return done
 
 
-def _try_one(piece: _Piece, stage: Stage, trial: Trial, policy: Any) -> Tried:
-    task = sim_task(trial.task).task
+def _try_one(piece: _Piece, robot: Robot, trial: Trial, policy: Any) -> Tried:
+    stage, task = Stage(robot), trial.task
 
     def seeds(other: int) -> int:
-        name = zlib.crc32(trial.task.encode())
+        name = zlib.crc32(task.id.encode())
         return int(np.random.default_rng((EVALUATION, piece.seed, name, trial.number, other)).integers(2**31))
 
     stage.instruction = stage.other_instruction(task, seeds) if piece.shuffle_instructions else ""
@@ -186,13 +192,13 @@ def _try_one(piece: _Piece, stage: Stage, trial: Trial, policy: Any) -> Tried:
         policy,
         task,
         seeds(0),
-        judge=SimulatorJudge(stage.robot.success),
-        operator=None if policy else ExpertOperator(stage.robot),
+        judge=piece.judge.build(robot),
+        operator=None if policy else ExpertOperator(robot),
         inference_delay_ticks=INFERENCE_DELAY_TICKS,
         options=piece.options,
     )
     return Tried(
-        trial.task,
+        task.id,
         trial.site,
         seeds(0),
         result.instruction,

@@ -1,7 +1,7 @@
-"""Recording demonstrations: the scripted expert drives, its successes are sealed as episodes."""
+"""Recording demonstrations: the robot's own expert drives, its successes are sealed as episodes."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,48 +10,46 @@ import numpy as np
 from fleetloop.actor.options import ActorOptions, RecorderOptions
 from fleetloop.actor.recorder import EpisodeWriter
 from fleetloop.actor.rollout import rollout
-from fleetloop.cli.shards import pieces, spread
-from fleetloop.cli.stage import ExpertOperator, Stage
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import EpisodeMeta
 from fleetloop.core.errors import FleetLoopError
 from fleetloop.core.ids import new_id
+from fleetloop.core.judge import SIMULATOR, JudgeKind
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.recording import PARTIAL, seal
-from fleetloop.core.robot import EpisodeStart
-from fleetloop.core.task import Site
-from fleetloop.judges.simulator import SimulatorJudge
-from fleetloop.sim.scene import Disturbance
-from fleetloop.sim.tasks import sim_task
+from fleetloop.core.robot import EpisodeStart, Robot, RobotKind
+from fleetloop.core.task import Site, Task
+from fleetloop.lab.shards import pieces, spread
+from fleetloop.lab.stage import ExpertOperator
 
 DEMONSTRATION = 0xDE30  # keeps these draws apart from the fleet's
 TRIES = 10  # an expert that fails so often in a row is broken
 
 
 class ExpertFails(FleetLoopError):
-    """The scripted expert did not succeed in any of several tries."""
+    """The expert did not succeed in any of several tries."""
 
 
 @dataclass(frozen=True)
 class _Piece:
     directory: Path
-    task: str
+    task: Task
     numbers: Sequence[int]
-    site: int
+    robot: RobotKind
+    judge: JudgeKind
+    site: Site
     seed: int
-    disturbance: Disturbance
-    image_px: int
 
 
 def record_demonstrations(
     directory: Path,
-    counts: dict[str, int],
+    counts: Mapping[Task, int],
+    robot: RobotKind,
     *,
+    judge: JudgeKind = SIMULATOR,
     site: int = 0,
     seed: int = 0,
-    disturbance: Disturbance,
-    image_px: int = 0,
     processes: int | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> int:
@@ -60,15 +58,14 @@ def record_demonstrations(
     Failures are tried again from another reset. The same arguments give the same episodes under the same ids.
 
     Raises:
-        UnknownName: for a task that is not simulated.
+        SpecMismatch: if the robot has no expert, or the judge can't judge it.
         ExpertFails, DiskTrouble.
     """
     RealDisk().make(directory)
     work = []
     for task, count in counts.items():
-        sim_task(task)
         work += [
-            _Piece(directory, task, numbers, site, seed, disturbance, image_px)
+            _Piece(directory, task, numbers, robot, judge, Site.simulated(site), seed)
             for numbers in pieces(range(count), processes)
         ]
     frames = 0
@@ -79,35 +76,35 @@ def record_demonstrations(
 
 
 def _record(piece: _Piece) -> list[int]:
-    stage = Stage(piece.site, piece.disturbance, piece.image_px)
-    lengths = [_record_one(piece, stage, number) for number in piece.numbers]
-    stage.close()
+    robot = piece.robot.build(Virtual(), piece.site)
+    lengths = [_record_one(piece, robot, number) for number in piece.numbers]
+    robot.close()
     return lengths
 
 
-def _record_one(piece: _Piece, stage: Stage, number: int) -> int:
+def _record_one(piece: _Piece, robot: Robot, number: int) -> int:
     for attempt in range(TRIES):
-        # The disturbance is part of the key: other episodes must not come under the same ids.
-        key = f"{piece.task} {piece.site} {piece.disturbance} {piece.image_px}"
+        # The robot's options are part of the key: other episodes must not come under the same ids.
+        key = f"{piece.task.id} {piece.site.id} {piece.robot}"
         rng = np.random.default_rng((DEMONSTRATION, piece.seed, zlib.crc32(key.encode()), number, attempt))
-        if frames := _attempt(piece, stage, number, rng):
+        if frames := _attempt(piece, robot, number, rng):
             return frames
-    raise ExpertFails(piece.task, f"its expert failed {TRIES} times in a row at site {piece.site}", "disturb it less")
+    raise ExpertFails(piece.task.id, f"its expert failed {TRIES} times in a row at {piece.site.id}", "disturb it less")
 
 
-def _attempt(piece: _Piece, stage: Stage, number: int, rng: np.random.Generator) -> int:
+def _attempt(piece: _Piece, robot: Robot, number: int, rng: np.random.Generator) -> int:
     """The number of frames; 0 if it failed, and nothing is left of it."""
-    task, disk, seed = sim_task(piece.task).task, RealDisk(), int(rng.integers(2**31))
+    disk, seed = RealDisk(), int(rng.integers(2**31))
     id = new_id(float(number), rng)
     result = rollout(
-        stage,
+        robot,
         None,
-        task,
+        piece.task,
         seed,
-        judge=SimulatorJudge(stage.robot.success),
-        operator=ExpertOperator(stage.robot),
+        judge=piece.judge.build(robot),
+        operator=ExpertOperator(robot),
         record=lambda start: EpisodeWriter(
-            disk, piece.directory, _meta(piece, stage, id, seed, start), RecorderOptions().jpeg_quality
+            disk, piece.directory, _meta(piece, robot, id, seed, start), RecorderOptions().jpeg_quality
         ),
         options=ActorOptions(takeover_grace=1),
     )
@@ -119,16 +116,16 @@ def _attempt(piece: _Piece, stage: Stage, number: int, rng: np.random.Generator)
     return result.frames
 
 
-def _meta(piece: _Piece, stage: Stage, id: str, seed: int, start: EpisodeStart) -> EpisodeMeta:
+def _meta(piece: _Piece, robot: Robot, id: str, seed: int, start: EpisodeStart) -> EpisodeMeta:
     return EpisodeMeta(
         id=id,
         run="demonstrations",
         robot="demonstrator",
-        site=Site.simulated(piece.site).id,
-        task=piece.task,
+        site=piece.site.id,
+        task=piece.task.id,
         instruction=start.instruction,
         purpose="demonstration",
-        spec=stage.spec,
+        spec=robot.spec,
         operator=ExpertOperator.name,
         seed=seed,
         reset_s=start.reset_s,

@@ -22,6 +22,7 @@ class Candidate:
         name, config: the policy's plug-in and its configuration.
         weights: safetensors bytes.
         release: the version, where it is one; else 0.
+        condition: what it acts on unless told otherwise; empty for nothing. guidance: how much of that.
     """
 
     label: str
@@ -30,11 +31,18 @@ class Candidate:
     spec: PolicySpec
     weights: bytes
     release: int = 0
+    condition: str = ""
+    guidance: float = 1.0
 
     def acting(self) -> ActingPolicy:
-        """Raises ReleaseInvalid if the weights are not this policy's."""
+        """Raises ReleaseInvalid if the weights are not this policy's, ConfigInvalid if it can't be guided."""
         weights = from_safetensors(self.weights)
-        return plugin("policies", self.name).acting(self.config, self.spec, weights)  # type: ignore[no-any-return]
+        policy: ActingPolicy = plugin("policies", self.name).acting(self.config, self.spec, weights)
+        if self.guidance == 1:
+            return policy
+        if not hasattr(policy, "guided"):
+            raise ConfigInvalid("guidance", f"the policy {self.name!r} offers none", "leave it at 1")
+        return policy.guided(self.guidance)  # type: ignore[no-any-return]
 
     @property
     def image_px(self) -> int:
@@ -57,14 +65,15 @@ def from_release(hub: Hub, version: int) -> Candidate:
     release = hub.release(version)
     weights = to_safetensors(decode(release, hub.get_blob))
     name, config = release.policy["name"], release.policy["config"]
-    return Candidate(f"release {version}", name, config, release.policy_spec(), weights, version)
+    label, spec = f"release {version}", release.policy_spec()
+    return Candidate(label, name, config, spec, weights, version, release.condition)
 
 
 def from_checkpoint(path: Path, base_directory: Path) -> Candidate:
     """The averaged weights of a learner's checkpoint (`…/checkpoints/step-…`); the base says what they belong to.
 
     Raises:
-        CheckpointInvalid, BaseInvalid.
+        CheckpointInvalid, BaseInvalid, UnknownName (the checkpoint's algorithm).
         ConfigInvalid: if the checkpoint is not of a run that started from this base.
     """
     from fleetloop.learner.base import load_base
@@ -77,4 +86,6 @@ def from_checkpoint(path: Path, base_directory: Path) -> Candidate:
     prefix = "trainer.average."
     arrays = {name.removeprefix(prefix): array for name, array in checkpoint.arrays.items() if name.startswith(prefix)}
     label = f"checkpoint at step {checkpoint.step}"
-    return Candidate(label, base.name, dict(base.policy.config), base.policy.spec, to_safetensors(arrays))
+    config, weights = dict(base.policy.config), to_safetensors(arrays)
+    condition = plugin("algorithms", checkpoint.algorithm_name).condition
+    return Candidate(label, base.name, config, base.policy.spec, weights, condition=condition)

@@ -1,0 +1,186 @@
+"""Fitting RECAP's value function and thresholds: the next label version, made in bounded slices."""
+
+import copy
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from fleetloop.algorithms.recap_judgement import Judgement
+from fleetloop.algorithms.recap_options import RecapOptions
+from fleetloop.algorithms.recap_value import FAILED, TaskScale, Track, advantages, binned, returns, threshold
+from fleetloop.core.algorithm import FrameLabels
+from fleetloop.core.critic import Sights
+from fleetloop.core.episode import Episode
+from fleetloop.core.frame import FloatArray, Source
+from fleetloop.core.outcome import Outcome
+
+LEAST_FRAMES = 8  # taken of each episode, however many there are
+CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the fit takes of one episode: (n,) of its frames, what the critic takes of them, and the words."""
+
+    track: Track
+    frames: npt.NDArray[np.intp]
+    sights: Sights
+    instruction: str
+
+
+class ValueFit:
+    """Reads the episodes, fits the value function to their returns, judges every frame. Implements core's Refresh.
+
+    The distribution over bins is fitted by cross-entropy to the bin of each frame's Monte-Carlo return.
+
+    Attributes:
+        judgement: the one that it goes on from; once `ready`, the next one.
+        steps: optimizer steps taken; loss: the last one's mean cross-entropy, in nats.
+    """
+
+    def __init__(self, start: Judgement, episodes: Mapping[str, Episode], options: RecapOptions, steps: int) -> None:
+        """Take `steps` optimizer steps from a copy of the start's weights."""
+        self.judgement, self.steps, self.loss = start, 0, math.nan
+        self._episodes, self._ids = episodes, tuple(episodes)
+        self._options, self._most_steps = options, steps
+        self._labels: dict[str, FrameLabels] = {}
+        self._late: deque[Episode] = deque()
+        self._done = False
+        self._slices = self._run()
+
+    def work(self) -> None:
+        """Read or judge one episode, or take one optimizer step."""
+        if not self._done:
+            try:
+                next(self._slices)
+            except StopIteration:
+                self._done = True
+        elif self._late:
+            episode = self._late[0]
+            self._labels[episode.meta.id] = self.judgement.label(episode)
+            self._late.popleft()
+
+    def add(self, episode: Episode) -> None:
+        """Label this one too; it is learned from the next time."""
+        self._late.append(episode)
+
+    @property
+    def ready(self) -> bool:
+        return self._done and not self._late
+
+    @property
+    def labels(self) -> Mapping[str, FrameLabels]:
+        return self._labels
+
+    # ------------------------------------------------------------------ the slices
+
+    def _run(self) -> Iterator[None]:
+        each = max(LEAST_FRAMES, self._options.value_frames // max(len(self._ids), 1))
+        version, critic = self.judgement.version + 1, copy.deepcopy(self.judgement.critic)
+        read: dict[str, _Read] = {}
+        for id in self._ids:
+            if len(episode := self._episodes[id]):
+                frames = np.unique(np.linspace(0, len(episode) - 1, min(each, len(episode))).astype(np.intp))
+                sights = critic.look(episode, frames)
+                read[id] = _Read(Track.of(episode), frames, sights, episode.meta.instruction)
+            yield
+        tracks = {id: item.track for id, item in read.items()}
+        scales = _scales(list(tracks.values()), self._options)
+        unjudged = replace(self.judgement, version=version, scales=scales, critic=critic)
+        yield from self._fit(unjudged, list(read.values()))
+        values: dict[str, FloatArray] = {}
+        for id in tracks:
+            values[id] = unjudged.values(self._episodes[id])
+            yield
+        scales = {}  # the same, with their thresholds
+        for task, scale in unjudged.scales.items():
+            judged = [(track, values[id]) for id, track in tracks.items() if track.task == task]
+            scales[task] = self._with_threshold(task, scale, judged)
+        judgement = replace(unjudged, scales=scales)
+        for id, track in tracks.items():
+            self._labels[id] = judgement.labels(track, values[id])
+            yield
+        self.judgement = judgement
+
+    def _fit(self, judgement: Judgement, read: Sequence[_Read]) -> Iterator[None]:
+        """One optimizer step a slice, on frames drawn uniformly from those with a known return."""
+        options, critic = self._options, judgement.critic
+        target = [returns(item.track, judgement.scales[item.track.task]) for item in read]
+        known = [(item, values[item.frames]) for item, values in zip(read, target, strict=True) if values is not None]
+        if not known:
+            return
+        sights = {name: np.concatenate([item.sights[name] for item, _ in known]) for name in known[0][0].sights}
+        bins = torch.from_numpy(binned(np.concatenate([values for _, values in known]), options.bins))
+        words = list(dict.fromkeys(item.instruction for item, _ in known))
+        said = np.concatenate([np.full(len(item.frames), words.index(item.instruction)) for item, _ in known])
+        weights = [weight for weight in critic.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(weights, lr=options.value_rate, weight_decay=options.value_decay, fused=True)
+        rng = np.random.Generator(np.random.Philox(key=np.array([options.seed, judgement.version], np.uint64)))
+        for step in range(self._most_steps):
+            optimizer.param_groups[0]["lr"] = options.value_rate * _share(step / self._most_steps)
+            rows = rng.integers(len(said), size=options.value_batch)
+            used, instruction = np.unique(said[rows], return_inverse=True)
+            logits = critic.logits(
+                {name: array[rows] for name, array in sights.items()}, [words[index] for index in used], instruction
+            )
+            loss = F.cross_entropy(logits, bins[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
+            optimizer.step()
+            self.steps, self.loss = step + 1, loss.item()
+            yield
+
+    def _with_threshold(self, task: str, scale: TaskScale, judged: Sequence[tuple[Track, FloatArray]]) -> TaskScale:
+        """eps over the frames that it decides on: the policy's own; where there are none, over all."""
+        found = [(track, advantages(track, values, scale)) for track, values in judged]
+        own = [advantage[track.source == Source.POLICY] for track, advantage in found if track.online]
+        decided = np.concatenate(own) if sum(map(len, own)) else np.concatenate([advantage for _, advantage in found])
+        return replace(scale, threshold=threshold(decided, self._options.of(task).positives))
+
+
+def fit_value(
+    start: Judgement,
+    episodes: Mapping[str, Episode],
+    options: RecapOptions,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> ValueFit:
+    """The whole fit at once: what `value: frozen` labels by. `start` is `blank(policy, options)`, as a rule.
+
+    `progress` is told each time how many optimizer steps have just been taken.
+    """
+    fit = ValueFit(start, episodes, options, options.value_steps)
+    told = 0
+    while not fit.ready:
+        fit.work()
+        progress(fit.steps - told)
+        told = fit.steps
+    return fit
+
+
+def _scales(tracks: Sequence[Track], options: RecapOptions) -> dict[str, TaskScale]:
+    """By task; the thresholds are still to come."""
+    tasks = dict.fromkeys(track.task for track in tracks)
+    return {task: _scale([track for track in tracks if track.task == task], options) for task in tasks}
+
+
+def _scale(tracks: Sequence[Track], options: RecapOptions) -> TaskScale:
+    own, hz = options.of(tracks[0].task), tracks[0].hz
+    longest = max(int(track.tick[-1]) for track in tracks)
+    t_max = max(1, longest if own.t_max_s is None else round(own.t_max_s * hz))
+    c_fail = t_max if own.c_fail_s is None else round(own.c_fail_s * hz)
+    outcomes = {track.outcome for track in tracks}
+    missing = "" if Outcome.SUCCESS in outcomes else "successes"
+    missing = missing if outcomes & set(FAILED) else "failures"
+    return TaskScale(t_max, c_fail, max(1, round(own.horizon_s * hz)), missing=missing)
+
+
+def _share(done: float) -> float:
+    """Of the learning rate: a short warm-up, then a cosine to nothing."""
+    return min(1.0, 20 * done + 0.05) * 0.5 * (1 + math.cos(math.pi * done))

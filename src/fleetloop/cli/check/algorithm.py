@@ -1,0 +1,181 @@
+"""The contract of an algorithm: its labels, its loss, what it keeps, its label versions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from fleetloop.cli.check.experience import batch_for
+from fleetloop.cli.check.findings import expect
+from fleetloop.core.algorithm import Algorithm, FrameLabels
+from fleetloop.core.episode import Episode
+from fleetloop.core.policy import Batch
+
+DTYPES = {"train": "bool", "stop": "int32", "weight": "float32", "indicator": "int8"}
+INDICATORS = (-1, 0, 1)
+SLICES = 2000  # of a refresh: more, and it is not bounded
+LATE = 1_000_000  # optimizer steps after which any refresh is due
+
+
+@dataclass(frozen=True)
+class AlgorithmSubject:
+    """`algorithm` is set up with `policy`; `another` is a fresh one under the same options, set up with it too."""
+
+    algorithm: Algorithm
+    another: Algorithm
+    policy: Any
+    episodes: Sequence[Episode]
+
+    def labels(self) -> list[tuple[Episode, FrameLabels]]:
+        return [(episode, self.algorithm.label(episode)) for episode in self.episodes]
+
+    def batch(self) -> Batch:
+        return batch_for(self.policy, self.episodes)
+
+
+def naming(subject: AlgorithmSubject) -> None:
+    """It says by which name it goes and what robots may be conditioned on."""
+    algorithm = subject.algorithm
+    expect(isinstance(algorithm.name, str) and bool(algorithm.name), f"`name` is {algorithm.name!r}", "give it a name")
+    known = f"`condition` is {algorithm.condition!r}, `conditions` {sorted(algorithm.conditions)}"
+    expect(algorithm.condition in {"", *algorithm.conditions}, known, "robots act on one of them")
+
+
+def shapes(subject: AlgorithmSubject) -> None:
+    """Labels have one entry per frame, of the right kind."""
+    for episode, labels in subject.labels():
+        for name, dtype in DTYPES.items():
+            array, wanted = np.asarray(getattr(labels, name)), f"{dtype}[{len(episode)}]"
+            given = f"{array.dtype}{list(array.shape)}"
+            expect(given == wanted, f"{name} is {given} for {len(episode)} frames", f"make it {wanted}")
+
+
+def targets(subject: AlgorithmSubject) -> None:
+    """A target begins at its own frame, ends within the episode and skips no missed tick."""
+    for episode, labels in subject.labels():
+        tick = episode.column("tick")
+        for frame in map(int, np.flatnonzero(labels.train)):
+            stop = int(labels.stop[frame])
+            given = f"frame {frame} of {len(episode)} stops at {stop}"
+            expect(frame < stop <= len(episode), given, "it is one past the last frame of the target")
+            whole = int(tick[stop - 1] - tick[frame]) == stop - 1 - frame
+            expect(whole, f"frame {frame} stops at {stop}, past a missed tick", "use algorithms.segments.segment_stops")
+
+
+def one_driver(subject: AlgorithmSubject) -> None:
+    """No target mixes what a person did with what the policy did."""
+    for episode, labels in subject.labels():
+        for frame in np.flatnonzero(labels.train):
+            drivers = set(episode.source[frame : labels.stop[frame]])
+            given = f"a target from frame {frame} has frames of {len(drivers)} drivers"
+            expect(len(drivers) == 1, given, "stop it where the driver changes: mark each driver's segments apart")
+
+
+def values(subject: AlgorithmSubject) -> None:
+    """Weights are finite and not negative, indicators are 1, 0 or -1."""
+    for _, labels in subject.labels():
+        fine = bool(np.isfinite(labels.weight).all() and (labels.weight >= 0).all())
+        expect(fine, "weights are not", "look at how they are computed")
+        expect(
+            bool(np.isin(labels.indicator, INDICATORS).all()), "indicators are not", "1 positive, 0 negative, -1 none"
+        )
+
+
+def learning_at_all(subject: AlgorithmSubject) -> None:
+    """Something trains: of demonstrations and of online episodes with every driver and every ending."""
+    trained = sum(int(labels.train.sum()) for _, labels in subject.labels())
+    expect(trained > 0, "no frame of seven episodes trains", "look at `train`")
+
+
+def purity(subject: AlgorithmSubject) -> None:
+    """Labels are pure: the same again, in any order, under one version."""
+    first = subject.labels()
+    for episode, labels in reversed(first):
+        again = subject.algorithm.label(episode)
+        for field in fields(labels):
+            same = np.array_equal(getattr(labels, field.name), getattr(again, field.name))
+            expect(same, f"{field.name} differs the second time", "keep nothing between calls: change it by a refresh")
+
+
+def losing(subject: AlgorithmSubject) -> None:
+    """The loss is (B,), one per sample, finite, and its gradient reaches the policy."""
+    batch = subject.batch()
+    kept = batch.actions.copy()
+    losses = subject.algorithm.loss(subject.policy, batch, rng=torch.Generator().manual_seed(0))
+    given, count = f"it has the shape {list(losses.shape)}", len(batch)
+    expect(tuple(losses.shape) == (count,), given, f"return [{count}] for {count} samples: no mean over the batch")
+    expect(bool(torch.isfinite(losses).all()), "it is not finite", "look at logarithms and divisions")
+    expect(losses.requires_grad, "it carries no gradient", "compute it from `policy.loss`, in torch")
+    parameters = [item for item in subject.policy.parameters() if item.requires_grad]
+    gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
+    expect(any(item is not None for item in gradients), "no parameter of the policy gets any", "call `policy.loss`")
+    expect(np.array_equal(kept, batch.actions), "it changed the batch", "work on a copy: dataclasses.replace")
+
+
+def repeating(subject: AlgorithmSubject) -> None:
+    """The same `rng` gives the same losses, so that a resumed run repeats."""
+    batch = subject.batch()
+    both = [
+        subject.algorithm.loss(subject.policy, batch, rng=torch.Generator().manual_seed(1)).detach() for _ in range(2)
+    ]
+    expect(torch.equal(*both), "two losses differ", "draw from `rng` alone")
+
+
+def surviving(subject: AlgorithmSubject) -> None:
+    """What it keeps survives a restart: JSON values and numpy arrays, and a fresh one labels the same."""
+    state = subject.algorithm.state_dict()
+    odd = _odd(state, "state")
+    expect(not odd, f"{odd} is neither", "turn it into a number, a text, a list, a dict or a numpy array")
+    subject.another.load_state_dict(state)
+    for episode, labels in subject.labels():
+        again = subject.another.label(episode)
+        same = all(np.array_equal(getattr(labels, name), getattr(again, name)) for name in DTYPES)
+        expect(
+            same, f"labels of {episode.meta.id} differ after the restart", "put all that they depend on into the state"
+        )
+
+
+def refreshing(subject: AlgorithmSubject) -> None:
+    """A refresh, if there is one, ends, relabels every episode and raises the version."""
+    held = {episode.meta.id: episode for episode in subject.episodes}
+    refresh = subject.algorithm.refresh(held, LATE)
+    if refresh is None:
+        return
+    for _ in range(SLICES):
+        if refresh.ready:
+            break
+        refresh.work()
+    expect(refresh.ready, f"it is not ready after {SLICES} slices", "do more in a slice, or less altogether")
+    missing = set(held) - set(refresh.labels)
+    expect(not missing, f"it has no labels for {sorted(missing)[:2]}", "relabel whatever is held")
+    before = subject.algorithm.version
+    subject.algorithm.switch(refresh)
+    expect(subject.algorithm.version > before, f"the version stayed {before}", "count it up in `switch`")
+
+
+CHECKS = (
+    naming,
+    shapes,
+    targets,
+    one_driver,
+    values,
+    learning_at_all,
+    purity,
+    losing,
+    repeating,
+    surviving,
+    refreshing,
+)
+
+
+def _odd(value: Any, path: str) -> str:
+    """The path of the first thing that is neither; empty if all is well."""
+    if value is None or isinstance(value, bool | int | float | str | np.ndarray):
+        return ""
+    if isinstance(value, Mapping):
+        return next((odd for name, inner in value.items() if (odd := _odd(inner, f"{path}.{name}"))), "")
+    if isinstance(value, list | tuple):
+        return next((odd for index, inner in enumerate(value) if (odd := _odd(inner, f"{path}[{index}]"))), "")
+    return path

@@ -1,0 +1,63 @@
+"""`fleetloop check KIND NAME`: is a plug-in what its kind must be?"""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+if TYPE_CHECKING:
+    from fleetloop.cli.check.findings import Finding
+
+EXAMPLES = flags.examples(
+    "fleetloop check algorithm hg_dagger",
+    "fleetloop check policy flow --set policy.options.width=64",
+    "fleetloop check robot my_arm                        resets and moves it",
+    "fleetloop check operator scripted --set robot.name=my_arm",
+)
+
+
+class Kind(StrEnum):
+    ALGORITHM = "algorithm"
+    POLICY = "policy"
+    ROBOT = "robot"
+    OPERATOR = "operator"
+    JUDGE = "judge"
+
+
+def check(
+    kind: Annotated[Kind, typer.Argument(help="What kind of plug-in.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its name; see `fleetloop plugins`.", show_default=False)],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+) -> None:
+    """Run the contract of its kind against a plug-in, and say in words what is wrong.
+
+    What else it takes (a robot for an operator, a policy for an algorithm) is the configuration's. Exit status 1 if
+    anything is wrong.
+    """
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import SECTIONS, load_config
+
+    wiring.one_thread()
+    section = str(kind)
+    chosen = load_config(config, sets or ())
+    if getattr(chosen, section).name != name:  # another one: the file's options are not for it
+        chosen = load_config(config, [f"{section}={{name: {name}}}", *(sets or ())])
+    from fleetloop.cli.check.subjects import checked
+
+    plural = next(key for key, place in SECTIONS.items() if place == section)
+    wrong = 0
+    for found in checked(plural, chosen):
+        wrong += bool(found.problem)
+        typer.echo(_line(found))
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _line(found: "Finding") -> str:
+    if not found.problem:
+        return f"{typer.style('✓', fg='green')} {found.holds}"
+    remedy = f"; {found.remedy}" if found.remedy else ""
+    return f"{typer.style('✗', fg='red')} {found.holds}: {found.problem}{remedy}"

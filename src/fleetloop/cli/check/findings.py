@@ -1,0 +1,60 @@
+"""What a contract is made of: checks, each a function whose docstring says what must hold."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fleetloop.core.errors import FleetLoopError
+
+Subject = TypeVar("Subject")
+
+
+class Broken(Exception):
+    """A check's way to say what is wrong, and what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        self.problem, self.remedy = problem, remedy
+        super().__init__(problem)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one check.
+
+    Attributes:
+        holds: what must hold, in words.
+        problem: what is wrong; empty if it does hold.
+        remedy: what to do.
+    """
+
+    holds: str
+    problem: str = ""
+    remedy: str = ""
+
+
+def findings(checks: Iterable[Callable[[Subject], None]], subject: Subject) -> Iterator[Finding]:
+    """The checks in their order; one that fails does not keep the others from being made."""
+    for check in checks:
+        yield finding(check.__doc__ or check.__name__, lambda check=check: check(subject))  # type: ignore[misc]
+
+
+def finding(holds: str, check: Callable[[], object]) -> Finding:
+    """One check. Whatever it raises is a finding: it is other people's code that is called."""
+    sentence = holds.strip().splitlines()[0].rstrip(".")
+    try:
+        check()
+    except Broken as broken:
+        return Finding(sentence, broken.problem, broken.remedy)
+    except FleetLoopError as error:
+        return Finding(sentence, f"{error.field}: {error.problem}", error.remedy)
+    except Exception as error:  # noqa: BLE001
+        return Finding(
+            sentence, f"{type(error).__name__}: {' '.join(str(error).split())}", "FLEETLOOP_DEBUG=1 shows where"
+        )
+    return Finding(sentence)
+
+
+def expect(true: bool, problem: str, remedy: str) -> None:
+    """Raise Broken unless it is so."""
+    if not true:
+        raise Broken(problem, remedy)

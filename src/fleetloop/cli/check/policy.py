@@ -1,0 +1,188 @@
+"""The contract of a policy: one that acts, one that trains, and that both are the same."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fleetloop.cli.check.experience import batch_for
+from fleetloop.cli.check.findings import expect
+from fleetloop.core.episode import Episode
+from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.policy import Batch
+from fleetloop.core.spec import PolicySpec, RobotSpec, check_fit
+from fleetloop.learner.export import release_weights, tensors
+from fleetloop.weights.codec import from_safetensors, to_safetensors
+
+CLOSE = 1e-3  # of the largest action: between two implementations of one network
+INSTRUCTION = "do task 0"
+
+
+@dataclass(frozen=True)
+class PolicySubject:
+    """`policy` is freshly built with `config` for `robot`; `kind` is the plug-in."""
+
+    kind: Any
+    policy: Any
+    config: Mapping[str, Any]
+    robot: RobotSpec
+    episodes: Sequence[Episode]
+
+    def batch(self) -> Batch:
+        return batch_for(self.policy, self.episodes)
+
+    def observation(self) -> Observation:
+        """A frame of a recording, with what the policy may see of it: no labels."""
+        episode, spec = self.episodes[0], self.policy.spec
+        names = {spec.rename.get(item.name, item.name): item.name for item in spec.inputs}
+        state = {own: episode.state(name)[0].copy() for name, own in names.items()}
+        images = {item.name: np.zeros((item.height, item.width, 3), np.uint8) for item in spec.cameras}
+        return Observation(state, 0.0, images, dict.fromkeys(images, 0.0))
+
+    def chunk(self, policy: Any, instruction: str = INSTRUCTION, seed: int = 0) -> FloatArray:
+        rng = np.random.default_rng(seed)
+        return policy.chunk(self.observation(), instruction, None, rng=rng)  # type: ignore[no-any-return]
+
+    def losses(self, batch: Batch, seed: int = 0) -> torch.Tensor:
+        return self.policy.loss(batch, rng=torch.Generator().manual_seed(seed))  # type: ignore[no-any-return]
+
+
+def building(subject: PolicySubject) -> None:
+    """It says what it consumes and emits, and the robot that it was built for offers that."""
+    spec = subject.policy.spec
+    expect(isinstance(spec, PolicySpec), f"`spec` is a {type(spec).__name__}", "make it a PolicySpec")
+    check_fit(subject.robot, spec)
+    played = f"it plays {spec.execute} of {spec.horizon} actions"
+    expect(1 <= spec.execute <= spec.horizon, played, "play at least one, and no more than there are")
+    labels = {feature.name for feature in subject.robot.state if feature.label} & {item.name for item in spec.inputs}
+    expect(not labels, f"it consumes {sorted(labels)}", "label features are training targets, never inputs")
+
+
+def remembering_its_options(subject: PolicySubject) -> None:
+    """Its `config` survives JSON and builds the same policy again."""
+    config = json.loads(json.dumps(subject.policy.config))
+    again = subject.kind.build(config, subject.robot)
+    expect(again.spec == subject.policy.spec, "the specification is another", "put every option into `config`")
+    shapes = [{name: tuple(item.shape) for name, item in one.state_dict().items()} for one in (again, subject.policy)]
+    expect(shapes[0] == shapes[1], "its tensors have other names or shapes", "put every option into `config`")
+
+
+def chunking(subject: PolicySubject) -> None:
+    """A chunk is (horizon, A) float32 and finite, for known words, for new ones and for none."""
+    spec = subject.policy.spec
+    wanted = (spec.horizon, *spec.action.shape)
+    for instruction in (INSTRUCTION, "xyzzy plugh", ""):
+        chunk = subject.chunk(subject.policy, instruction)
+        expect(isinstance(chunk, np.ndarray), f"{instruction!r} gives a {type(chunk).__name__}", "return a numpy array")
+        given = f"{instruction!r} gives {chunk.dtype}{list(chunk.shape)}"
+        expect((chunk.shape, chunk.dtype.name) == (wanted, "float32"), given, f"return float32{list(wanted)}")
+        expect(
+            bool(np.isfinite(chunk).all()), f"{instruction!r} gives numbers that are not finite", "look at the network"
+        )
+
+
+def repeating(subject: PolicySubject) -> None:
+    """The same `rng` gives the same chunk and the same losses."""
+    same = np.array_equal(subject.chunk(subject.policy), subject.chunk(subject.policy))
+    expect(same, "two chunks differ", "draw from `rng` alone; in `chunk` there is no dropout")
+    batch = subject.batch()
+    first, again = subject.losses(batch), subject.losses(batch)
+    expect(torch.equal(first, again), "two losses differ", "draw from `rng` alone")
+
+
+def losing(subject: PolicySubject) -> None:
+    """The loss is (B,), one per sample, finite, and its gradient reaches the parameters."""
+    batch = subject.batch()
+    losses = subject.losses(batch)
+    given, count = f"it has the shape {list(losses.shape)}", len(batch)
+    expect(tuple(losses.shape) == (count,), given, f"return [{count}] for {count} samples: no mean over the batch")
+    expect(bool(torch.isfinite(losses).all()), "it is not finite", "look at logarithms and divisions")
+    parameters = [item for item in subject.policy.parameters() if item.requires_grad]
+    expect(bool(parameters), "there is no parameter to train", "register parameters with requires_grad")
+    expect(losses.requires_grad, "it carries no gradient", "compute it in torch, without no_grad or detach")
+    gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
+    there = [item for item in gradients if item is not None]
+    finite = all(bool(torch.isfinite(item).all()) for item in there)
+    expect(bool(there) and finite, "no parameter gets a finite gradient", "look at where the graph is cut")
+
+
+def each_for_itself(subject: PolicySubject) -> None:
+    """A sample's loss depends on that sample alone."""
+    batch = subject.batch()
+    actions = batch.actions.copy()
+    actions[0, :, 0] += 0.5  # one axis: on several, what they change may cancel
+    change = (subject.losses(replace(batch, actions=actions)) - subject.losses(batch)).abs().detach()
+    expect(
+        float(change[0]) > 0, "the first sample's target does not matter to its loss", "compare with `batch.actions`"
+    )
+    others = float(change[1:].max())
+    expect(others < 1e-5, "the first sample's target changes other losses", "no batch normalisation, no mean over B")
+
+
+def heeding_the_mask(subject: PolicySubject) -> None:
+    """Actions where `batch.mask` is 0 are no targets.
+
+    All of a sample is masked here: with part of it, a flow policy may still see the rest as noisy input.
+    """
+    batch = subject.batch()
+    batch = replace(batch, mask=np.zeros_like(batch.mask))
+    actions = batch.actions.copy()
+    actions[..., 0] += 0.5
+    moved = replace(batch, actions=actions)
+    change = float((subject.losses(moved) - subject.losses(batch)).abs().max().detach())
+    wrong = "the loss changes with them" if np.isfinite(change) else "the loss of a sample without any is not finite"
+    expect(change < 1e-5, wrong, "multiply each step's error by `batch.mask`, and divide by its sum, at least 1")
+
+
+def normalising(subject: PolicySubject) -> None:
+    """`fit_statistics` changes buffers whose path has a part `stats`, and nothing else."""
+    before = {name: item.clone() for name, item in subject.policy.state_dict().items()}
+    subject.policy.fit_statistics(subject.batch())
+    after = subject.policy.state_dict()
+    changed = [name for name in after if not torch.equal(after[name], before[name])]
+    odd = [name for name in changed if "stats" not in name.split(".")]
+    expect(not odd, f"it changed {odd[:3]}", "keep statistics in buffers of a module called `stats`")
+
+
+def travelling(subject: PolicySubject) -> None:
+    """Its weights survive a release, and the policy that acts by them does as the trained one would."""
+    weights = from_safetensors(to_safetensors(release_weights(subject.policy.state_dict())))
+    acting = subject.kind.acting(json.loads(json.dumps(subject.policy.config)), subject.policy.spec, weights)
+    expect(acting.spec == subject.policy.spec, "it acts under another specification", "keep the one that it is given")
+    rounded = subject.kind.build(subject.policy.config, subject.robot)
+    rounded.load_state_dict(tensors(weights))
+    rounded.eval()
+    here, there = subject.chunk(rounded), subject.chunk(acting)
+    apart = float(np.abs(here - there).max())
+    limit = CLOSE * max(1.0, float(np.abs(here).max()))
+    expect(apart <= limit, f"their chunks are {apart:.2g} apart", "load every tensor; act in eval mode")
+
+
+def refusing_strangers(subject: PolicySubject) -> None:
+    """Weights that lack a tensor are refused, not run."""
+    weights: dict[str, npt.NDArray[Any]] = release_weights(subject.policy.state_dict())
+    name = next(iter(weights))
+    del weights[name]
+    try:
+        acting = subject.kind.acting(subject.policy.config, subject.policy.spec, weights)
+    except Exception:  # noqa: BLE001  (any refusal will do)
+        return
+    expect(acting is None, f"it acts without {name}", "load strictly; raise ReleaseInvalid")
+
+
+CHECKS = (
+    building,
+    remembering_its_options,
+    normalising,
+    chunking,
+    repeating,
+    losing,
+    each_for_itself,
+    heeding_the_mask,
+    travelling,
+    refusing_strangers,
+)

@@ -1,0 +1,200 @@
+"""The contract of a robot. Its checks reset and move it."""
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleetloop.actor.options import ActorOptions
+from fleetloop.actor.rollout import rollout
+from fleetloop.cli.check.findings import expect
+from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.judge import SIMULATOR
+from fleetloop.core.operator import Expert
+from fleetloop.core.outcome import Outcome
+from fleetloop.core.robot import OffersExpert, OffersOutcome, Robot
+from fleetloop.core.spec import RobotSpec
+from fleetloop.core.task import Task
+from fleetloop.lab.stage import ExpertOperator
+
+SEEDS = (1, 2, 3)
+TIMED_TICKS = 20
+
+
+@dataclass(frozen=True)
+class RobotSubject:
+    robot: Robot
+    task: Task
+
+    def fresh(self, seed: int = SEEDS[0]) -> Observation:
+        """What is observed right after a reset."""
+        self.robot.reset(self.task, seed)
+        return self.robot.observe()
+
+    def any_action(self, seed: int = 0) -> FloatArray:
+        """The expert's where there is one; else a small one within the limits."""
+        if isinstance(self.robot, OffersExpert):
+            return self.robot.expert().action()
+        feature, rng = self.robot.spec.action, np.random.default_rng(seed)
+        low, high = (-1.0 if feature.low is None else feature.low), (1.0 if feature.high is None else feature.high)
+        middle, reach = (low + high) / 2, 0.1 * (high - low)
+        return (middle + reach * rng.uniform(-1, 1, feature.shape)).astype(np.float32)
+
+
+def specification(subject: RobotSubject) -> None:
+    """Its specification can be written into every episode and read back."""
+    spec = subject.robot.spec
+    expect(isinstance(spec, RobotSpec), f"`spec` is a {type(spec).__name__}", "make it a RobotSpec")
+    again = RobotSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    expect(again == spec, "it reads back as another", "use plain numbers, texts and tuples in the specification")
+    names = [feature.name for feature in spec.state] + [camera.name for camera in spec.cameras]
+    expect(len(set(names)) == len(names), f"two features or cameras share a name: {names}", "give each its own")
+    expect(len(spec.action.shape) == 1, f"the action has the shape {list(spec.action.shape)}", "flatten it to one axis")
+
+
+def resetting(subject: RobotSubject) -> None:
+    """A reset says what the robot is told and how long it took."""
+    start = subject.robot.reset(subject.task, SEEDS[0])
+    expect(
+        bool(getattr(start, "instruction", "")), f"it returned {start!r}", "return EpisodeStart(instruction, seconds)"
+    )
+    expect(start.reset_s >= 0, f"it took {start.reset_s} s", "say clock seconds, 0 or more")
+
+
+def observing(subject: RobotSubject) -> None:
+    """What it observes is what its specification says: names, shapes, dtypes, finite numbers."""
+    seen, spec = subject.fresh(), subject.robot.spec
+    expected = {feature.name for feature in spec.state}
+    expect(
+        set(seen.state) == expected, f"state holds {sorted(seen.state)}", f"the specification says {sorted(expected)}"
+    )
+    for feature in spec.state:
+        array = np.asarray(seen.state[feature.name])
+        given = f"{feature.name} is {array.dtype}{list(array.shape)}"
+        expect((array.shape, array.dtype.name) == (feature.shape, feature.dtype), given, f"say {feature.describe()}")
+        expect(bool(np.isfinite(array).all()), f"{feature.name} holds numbers that are not finite", "mend the driver")
+    expect(set(seen.images) == {item.name for item in spec.cameras}, f"images: {sorted(seen.images)}", "one per camera")
+    for camera in spec.cameras:
+        image, wanted = np.asarray(seen.images[camera.name]), (camera.height, camera.width, 3)
+        given = f"{camera.name} is {image.dtype}{list(image.shape)}"
+        expect((image.shape, image.dtype.name) == (wanted, "uint8"), given, f"it must be uint8{list(wanted)}")
+        expect(
+            camera.name in seen.images_taken, f"{camera.name} has no time in `images_taken`", "say when it was taken"
+        )
+
+
+def handing_out(subject: RobotSubject) -> None:
+    """Arrays that it hands out are never written to again."""
+    seen = subject.fresh()
+    kept = {name: np.array(array) for name, array in (*seen.state.items(), *seen.images.items())}
+    for number in range(3):
+        subject.robot.act(subject.any_action(number))
+        subject.robot.observe()
+    for name, array in (*seen.state.items(), *seen.images.items()):
+        expect(np.array_equal(kept[name], array), f"{name} changed after it was handed out", "hand out copies")
+
+
+def acting(subject: RobotSubject) -> None:
+    """`act` returns what was really sent: float32, finite, within the stated limits."""
+    subject.fresh()
+    feature, action = subject.robot.spec.action, subject.any_action()
+    before = action.copy()
+    sent = subject.robot.act(action)
+    expect(isinstance(sent, np.ndarray), f"it returned {type(sent).__name__}", "return the action that was sent")
+    given = f"it returned {sent.dtype}{list(sent.shape)}"
+    expect((sent.shape, sent.dtype.name) == (feature.shape, "float32"), given, f"return float32{list(feature.shape)}")
+    expect(bool(np.isfinite(sent).all()), "it returned numbers that are not finite", "return what was sent")
+    low, high = (-np.inf if feature.low is None else feature.low), (np.inf if feature.high is None else feature.high)
+    inside = bool(((sent >= low - 1e-5) & (sent <= high + 1e-5)).all())
+    expect(inside, f"it says that it sent {sent}, outside of {low} to {high}", "limit first, and return what is left")
+    expect(np.array_equal(before, action), "it wrote to the action that it was given", "work on a copy")
+
+
+def limiting(subject: RobotSubject) -> None:
+    """A simulated robot limits an action that is far too large."""
+    feature = subject.robot.spec.action
+    if not isinstance(subject.robot, OffersOutcome) or feature.low is None or feature.high is None:
+        return
+    subject.fresh()
+    sent = subject.robot.act(np.full(feature.shape, 1e3, np.float32))
+    expect(bool((sent <= feature.high + 1e-5).all()), f"1000 was sent as {sent.max():.3g}", "clip before you send")
+
+
+def seeding(subject: RobotSubject) -> None:
+    """A simulated reset repeats under the same seed and differs under others."""
+    if not isinstance(subject.robot, OffersOutcome):
+        return
+    first, again, *others = (_flat(subject.fresh(seed)) for seed in (SEEDS[0], *SEEDS))
+    expect(np.array_equal(first, again), "the same seed gave another start", "draw everything from `seed`")
+    differ = any(not np.array_equal(first, other) for other in others)
+    expect(differ, f"the seeds {SEEDS} all gave the same start", "draw the start from `seed`")
+
+
+def keeping_up(subject: RobotSubject) -> None:
+    """Observing and acting together take less than a tick, in the median."""
+    subject.fresh()
+    took = statistics.median(_tick_s(subject) for _ in range(TIMED_TICKS))
+    tick = 1 / subject.robot.spec.control_hz
+    expect(
+        took < tick, f"they take {took * 1e3:.1f} ms of {tick * 1e3:.1f} ms", "wait for nothing, or lower control_hz"
+    )
+
+
+def knowing_the_end(subject: RobotSubject) -> None:
+    """Its own rule says nothing right after a reset."""
+    if isinstance(subject.robot, OffersOutcome):
+        subject.fresh()
+        said = subject.robot.outcome()
+        expect(said is None, f"it says {said!r}", "forget the last episode in `reset`")
+
+
+def having_an_expert(subject: RobotSubject) -> None:
+    """Its expert, if it has one, says actions and progress, and does the task in one of a few tries."""
+    robot = subject.robot
+    if not isinstance(robot, OffersExpert):
+        return
+    subject.fresh()
+    expert: Expert = robot.expert()
+    action, progress = expert.action(), expert.progress()
+    given = f"it says {action.dtype}{list(action.shape)}"
+    wanted = robot.spec.action.shape
+    expect((action.shape, action.dtype.name) == (wanted, "float32"), given, f"say float32{list(wanted)}")
+    expect(isinstance(progress, float), f"progress is a {type(progress).__name__}", "say a float that grows")
+    if isinstance(robot, OffersOutcome):
+        ended = [_attempt(subject, seed) for seed in SEEDS]
+        expect(Outcome.SUCCESS in ended, f"it ended in {', '.join(ended)}", "mend the expert or the success rule")
+
+
+CHECKS = (
+    specification,
+    resetting,
+    observing,
+    handing_out,
+    acting,
+    limiting,
+    seeding,
+    keeping_up,
+    knowing_the_end,
+    having_an_expert,
+)
+
+
+def _attempt(subject: RobotSubject, seed: int) -> Outcome:
+    robot = subject.robot
+    judge, operator = SIMULATOR.build(robot), ExpertOperator(robot)
+    options = ActorOptions(takeover_grace=1)
+    return rollout(robot, None, subject.task, seed, judge=judge, operator=operator, options=options).outcome
+
+
+def _tick_s(subject: RobotSubject) -> float:
+    action = subject.any_action()
+    began = time.perf_counter()
+    subject.robot.observe()
+    subject.robot.act(action)
+    return time.perf_counter() - began
+
+
+def _flat(seen: Observation) -> FloatArray:
+    return np.concatenate([np.asarray(array, np.float32).ravel() for array in seen.state.values()])

@@ -1,0 +1,130 @@
+"""`fleetloop recap`: RECAP's value function, fitted offline and looked at."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+if TYPE_CHECKING:
+    from fleetloop.algorithms.recap_judgement import Judgement
+    from fleetloop.cli.config import FleetConfig
+    from fleetloop.core.episode import Episode
+
+app = typer.Typer(no_args_is_help=True, help="Fit RECAP's value function offline; see what it says of an episode.")
+Values = Annotated[
+    Path | None,
+    typer.Option(help="The value function; by default the newest of the learner's checkpoints.", show_default=False),
+]
+
+
+@app.command(
+    epilog=flags.examples(
+        "fleetloop recap fit --episodes demonstrations --episodes host/rollouts --base base --out values.safetensors",
+        "fleetloop recap fit --episodes demonstrations --base base --set algorithm.options.horizon_s=2",
+    )
+)
+def fit(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    episodes: Annotated[
+        list[Path] | None,
+        typer.Option(help="Sealed episodes; repeatable. By default the demonstrations.", show_default=False),
+    ] = None,
+    base: flags.BaseDirectory = None,
+    out: Annotated[Path, typer.Option(help="Where the value function is written.")] = Path("values.safetensors"),
+) -> None:
+    """Fit value function and thresholds to demonstrations and recorded rollouts: what `value: frozen` labels by."""
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import chosen_options, load_config
+
+    wiring.one_thread()
+    # What is frozen later is made now: the options must not ask for the file.
+    given = {"algorithm.name": "recap", "algorithm.options.value": "live", "directories.base": base}
+    chosen = load_config(config, sets or (), given)
+    from fleetloop.algorithms.recap_file import write_judgement
+    from fleetloop.algorithms.recap_fit import fit_value
+    from fleetloop.algorithms.recap_judgement import blank
+    from fleetloop.algorithms.recap_options import RecapOptions
+    from fleetloop.cli.progress import counting
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.errors import ConfigInvalid
+    from fleetloop.learner.assemble import open_demonstrations
+    from fleetloop.learner.base import load_base
+
+    directories = episodes or [chosen.directories.demonstrations]
+    held = {item.meta.id: item for directory in directories for item in open_demonstrations(directory)}
+    if not held:
+        where = ", ".join(map(str, directories))
+        raise ConfigInvalid(where, "hold no sealed episode", "record some with `fleetloop demos record`")
+    options = chosen_options("algorithms", chosen.algorithm)
+    assert isinstance(options, RecapOptions)
+    start = blank(load_base(chosen.directories.base).policy, options)
+    with counting("fitting", options.value_steps) as progress:
+        found = fit_value(start, held, options, progress)
+    write_judgement(RealDisk(), out, found.judgement)
+    _print(found.judgement, list(held.values()))
+    typer.echo(f"{out}: {len(held)} episodes, {found.steps} steps, cross-entropy {found.loss:.2f} nats")
+
+
+@app.command(
+    epilog=flags.examples(
+        "fleetloop recap plot 01JD… --values values.safetensors --base base --out episode.png",
+        "fleetloop recap plot learner/episodes/01JD….arrow",
+    )
+)
+def plot(
+    episode: Annotated[str, typer.Argument(help="An episode's id at the hub, or a sealed file.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    base: flags.BaseDirectory = None,
+    values: Values = None,
+    out: Annotated[Path | None, typer.Option(help="The picture; by default ID.png.", show_default=False)] = None,
+) -> None:
+    """Draw value, advantage and indicator along an episode, beside its frames."""
+    from fleetloop.cli import wiring
+    from fleetloop.cli.config import load_config
+
+    wiring.one_thread()
+    chosen = load_config(config, sets or (), {"hub_url": hub, "directories.base": base})
+    from fleetloop.cli.measured import named_episode
+    from fleetloop.cli.recap_plot import draw
+
+    recorded = named_episode(chosen, episode)
+    path = out or Path(f"{recorded.meta.id}.png")
+    draw(path, recorded, _judgement(chosen, values))
+    typer.echo(str(path))
+
+
+def _judgement(config: "FleetConfig", values: Path | None) -> "Judgement":
+    """Raises ConfigInvalid if there is no value function yet, or it is another policy's."""
+    from fleetloop.algorithms.recap_file import read_judgement
+    from fleetloop.algorithms.recap_judgement import Judgement, blank
+    from fleetloop.algorithms.recap_options import RecapOptions
+    from fleetloop.core.errors import ConfigInvalid
+    from fleetloop.learner.base import load_base
+    from fleetloop.learner.checkpoint import latest
+
+    critic = blank(load_base(config.directories.base).policy, RecapOptions()).critic
+    if values is not None:
+        return read_judgement(values, critic)
+    checkpoint, where = latest(config.directories.learner / "checkpoints"), str(config.directories.learner)
+    state = {**checkpoint.algorithm, **checkpoint.under("algorithm.")} if checkpoint else {}
+    if not state.get("version"):
+        raise ConfigInvalid(where, "holds no checkpoint with a live value function", "name a file with --values")
+    return Judgement.from_state(state, critic, where)
+
+
+def _print(judgement: "Judgement", episodes: "list[Episode]") -> None:
+    from fleetloop.cli import tables
+
+    rows = tables.table("task", "episodes", "successes", "T_max", "C_fail", "N", "threshold", title="in ticks")
+    for task, scale in judgement.scales.items():
+        held = [item for item in episodes if item.meta.task == task]
+        successes = sum(item.meta.outcome == "success" for item in held)
+        told = f"{scale.threshold:+.4f}" if not scale.missing else f"none: no {scale.missing}"
+        numbers = (len(held), successes, scale.t_max, scale.c_fail, scale.horizon)
+        rows.add_row(task, *map(str, numbers), told)
+    tables.show(rows)

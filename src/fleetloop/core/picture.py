@@ -1,0 +1,14 @@
+"""One way to make a picture smaller: a robot that acts and a learner that trains must see the same."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+
+def resized(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """(h, w, 3) uint8 -> (height, width, 3) uint8; each pixel is the mean of those that it covers (box filter)."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))

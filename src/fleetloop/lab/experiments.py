@@ -1,0 +1,189 @@
+"""The experiments, as data: what is asked, under which setting, and which arms are set side by side."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fleetloop.core.errors import UnknownName
+from fleetloop.lab.arms import (
+    RECAP,
+    Expert,
+    MoreDemonstrations,
+    MoreSteps,
+    OfflineRounds,
+    Online,
+    Pretrained,
+    Watch,
+)
+from fleetloop.lab.experiment import Claim, Experiment, Setting
+from fleetloop.lab.plan import Choice, RobotPlan
+
+RESTOCK = ("restock/shelf", "restock/misplaced", "restock/freezer", "restock/cooler")
+LAUNDRY = ("laundry/fold",)
+BOX = ("box/walls", "box/assemble")
+THREE = ("restock/shelf", "laundry/fold", "box/walls")
+SITES = tuple(range(1, 9))
+TINY_POLICY = Choice("flow", {"width": 32, "depth": 1, "words": 8})
+# Enough for a base of .5 to .7, far from enough for a good policy.
+WHOLE: Mapping[str, int] = {
+    "restock/shelf": 120,
+    "restock/misplaced": 160,
+    "restock/freezer": 240,
+    "restock/cooler": 120,
+    "laundry/fold": 40,
+    "box/walls": 48,
+    "box/assemble": 320,
+}
+WHOLE_OF_THREE: Mapping[str, int] = {"restock/shelf": 80, "laundry/fold": 24, "box/walls": 24}
+
+
+def _turned(tasks: tuple[str, ...], turn: int) -> tuple[str, ...]:
+    """Robots begin with different tasks, so that all tasks are worked at from the start."""
+    return tasks[turn % len(tasks) :] + tasks[: turn % len(tasks)]
+
+
+def _robots(*families: tuple[tuple[str, ...], int]) -> tuple[RobotPlan, ...]:
+    """So many robots of each family, every one at a site of its own."""
+    entries = [(tasks, turn) for tasks, number in families for turn in range(number)]
+    return tuple(
+        RobotPlan(f"robot-{site}", site, _turned(tasks, turn)) for site, (tasks, turn) in enumerate(entries, start=1)
+    )
+
+
+def _places(robots: tuple[RobotPlan, ...]) -> dict[str, tuple[int, ...]]:
+    """Each task is evaluated where robots work at it."""
+    tasks = sorted({task for robot in robots for task in robot.tasks}, key=list(WHOLE).index)
+    return {task: tuple(robot.site for robot in robots if task in robot.tasks) for task in tasks}
+
+
+def _quick(setting: Setting) -> Setting:
+    """The same, in seconds: it shows that everything works, and nothing else."""
+    return replace(
+        setting,
+        demonstrations=dict.fromkeys(setting.demonstrations, 4),
+        minutes=0.25,
+        episodes=2,
+        watch_every_s=5.0,
+        watch_episodes=1,
+        pretrain_steps=20,
+        batch=16,
+        policy=TINY_POLICY,
+        algorithms={"recap": {"value_steps": 10, "refresh_every": 20, "refresh_steps": 5}},
+    )
+
+
+TEN = _robots((RESTOCK, 4), (LAUNDRY, 3), (BOX, 3))
+LIVE = Choice("recap", {"value": "live"})
+ROLLOUTS = 0.1
+_ten = Setting(robots=TEN, places=_places(TEN), demonstrations=WHOLE, pretrain_steps=5000)
+MAIN = Experiment(
+    "main",
+    "What is each way of post-training worth, for ten robots with seven tasks?",
+    _ten,
+    _quick(_ten),
+    (
+        Expert(),
+        Pretrained(),
+        MoreSteps(),
+        Online("fleet-hg-dagger"),
+        MoreDemonstrations(needs="fleet-hg-dagger"),
+        Online("single-hg-dagger", robots=1, generalist=True),
+        OfflineRounds(),
+        Online("fleet-recap-frozen", algorithm=RECAP, rollouts=ROLLOUTS),
+        Online("fleet-recap-live", algorithm=LIVE),
+        Online("recap-unaided", algorithm=LIVE, helped=False),
+    ),
+    claims=(
+        Claim("more-steps", "pretrained"),
+        Claim("more-demonstrations", "pretrained"),
+        Claim("fleet-hg-dagger", "pretrained"),
+        Claim("fleet-hg-dagger", "more-steps"),
+        Claim("fleet-hg-dagger", "more-demonstrations"),
+        Claim("fleet-hg-dagger", "single-hg-dagger"),
+        Claim("offline-recap", "pretrained"),
+        Claim("fleet-recap-frozen", "offline-recap"),
+        Claim("fleet-recap-live", "offline-recap"),
+        Claim("fleet-recap-live", "fleet-recap-frozen"),
+        Claim("recap-unaided", "pretrained"),
+        Claim("recap-unaided", "more-steps"),
+    ),
+)
+
+_eight = tuple(RobotPlan(f"robot-{site}", site, _turned(THREE, site - 1)) for site in SITES)
+_three = Setting(
+    robots=_eight,
+    places=dict.fromkeys(THREE, SITES),
+    demonstrations=WHOLE_OF_THREE,
+    anneal_from=1.0,  # how long a run lasts is what is asked: its rate must not depend on that
+)
+TARGET = 0.8
+FLEET = Experiment(
+    "fleet",
+    "Does a larger fleet learn faster, at the same learner's budget per time?",
+    _three,
+    _quick(_three),
+    (
+        Expert(),
+        Pretrained(),
+        Online("robots-1", robots=1, watch=Watch(until=TARGET, longest=3.0)),
+        *(Online(f"robots-{number}", robots=number, watch=Watch()) for number in (2, 4, 8)),
+    ),
+    claims=(
+        *(Claim(f"robots-{number}", "pretrained") for number in (1, 2, 4, 8)),
+        *(Claim(f"robots-{number}", "robots-1") for number in (2, 4, 8)),
+        Claim("robots-8", "robots-4"),
+    ),
+)
+
+_four = replace(_three, robots=_eight[:4], places=dict.fromkeys(THREE, SITES[:4]), anneal_from=0.6)
+SHARES = (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1.0))
+PRETRAINING = Experiment(
+    "pretraining",
+    "How does what comes online depend on the base, and are more demonstrations worth as much?",
+    _four,
+    _quick(_four),
+    (
+        Expert(),
+        *(
+            Pretrained(f"base-{name}", share=share)
+            for name, share in (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1), ("2", 2))
+        ),
+        *(Online(f"online-{name}", share=share) for name, share in (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1))),
+    ),
+)
+
+SAMPLER = Experiment(
+    "sampler",
+    "What is the adaptive sampler worth, and what should its numbers be?",
+    _four,
+    _quick(_four),
+    (
+        Expert(),
+        Pretrained(),
+        Online("adaptive"),
+        *(
+            Online(f"fixed-{share}", sampler={"least_online": share, "most_online": share, "cold_start_online": share})
+            for share in (0.2, 0.5, 0.8)
+        ),
+        Online("uniform", uniform=True),
+        *(Online(f"a-{boost}", sampler={"boost": boost}) for boost in (1.05, 1.5, 2.0, 4.0)),
+        *(Online(f"w-{window}", sampler={"window": window}) for window in (50, 800)),
+        *(Online(f"replay-{most}", sampler={"max_replay": most}) for most in (50, 1000)),
+    ),
+    claims=(
+        Claim("adaptive", "pretrained"),
+        *(Claim("adaptive", f"fixed-{share}") for share in (0.2, 0.5, 0.8)),
+        Claim("adaptive", "uniform"),
+        *(Claim("adaptive", f"a-{boost}") for boost in (1.05, 1.5, 2.0, 4.0)),
+        *(Claim("adaptive", f"w-{window}") for window in (50, 800)),
+        *(Claim("adaptive", f"replay-{most}") for most in (50, 1000)),
+    ),
+)
+
+EXPERIMENTS = {item.name: item for item in (MAIN, FLEET, PRETRAINING, SAMPLER)}
+
+
+def experiment(name: str) -> Experiment:
+    """Raises UnknownName naming the experiments there are."""
+    if name not in EXPERIMENTS:
+        raise UnknownName(f"experiment {name}", "does not exist", f"known: {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]

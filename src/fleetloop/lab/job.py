@@ -1,0 +1,137 @@
+"""One arm under one seed: the unit that is run, kept and skipped."""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fleetloop.core.disk import RealDisk
+from fleetloop.lab.bench import EVALUATION_SEED, Bench
+from fleetloop.lab.experiment import Arm, Setting
+from fleetloop.lab.experiments import experiment
+from fleetloop.lab.storage import Cache, scratch
+
+FORMAT = 1
+PACKAGES = ("fleetloop", "mujoco", "numpy", "pyarrow", "torch")
+PRIVILEGED = "scripted, privileged: operator, expert and judge read the simulator's true state"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Attributes:
+    experiment, arm: by name; another process finds the rest.
+    results: the experiment's own directory; cache: see `Cache`.
+    minutes: of the fleet's clock, in place of the setting's; None to leave them.
+    """
+
+    experiment: str
+    arm: str
+    seed: int
+    results: Path
+    cache: Path
+    quick: bool = False
+    minutes: float | None = None
+
+    @property
+    def file(self) -> Path:
+        """Where its result is kept."""
+        return self.results / f"{self.arm}-{self.seed}.json"
+
+    @property
+    def done(self) -> bool:
+        return self.file.exists()
+
+    @property
+    def needs(self) -> "Job | None":
+        """The job whose result this one builds on."""
+        needed = self._arm().needs
+        return replace(self, arm=needed) if needed else None
+
+    @property
+    def setting(self) -> Setting:
+        found = experiment(self.experiment)
+        setting = found.quick if self.quick else found.setting
+        return setting if self.minutes is None else replace(setting, minutes=self.minutes)
+
+    def run(self) -> None:
+        """Do it, and keep the result. Raises whatever goes wrong; then nothing is kept."""
+        began, began_cpu = time.monotonic(), time.process_time()
+        with scratch() as directory:
+            bench = Bench(self.setting, self.seed, directory, Cache(self.cache), self._needed())
+            result = self._arm().run(bench)
+        facts = {
+            "format": FORMAT,
+            "experiment": self.experiment,
+            "arm": self.arm,
+            "seed": self.seed,
+            "quick": self.quick,
+            "minutes": self.setting.minutes,
+            "evaluation_seed": EVALUATION_SEED,
+            "privileged": PRIVILEGED,
+            "command": self.command,
+            "commit": commit(),
+            "versions": versions(),
+            "setting": as_json(self.setting),
+            "options": as_json(self._arm()),
+            "wall_s": round(time.monotonic() - began, 1),
+            "cpu_s": round(time.process_time() - began_cpu, 1),
+        }
+        RealDisk().make(self.results)
+        RealDisk().write(self.file, (json.dumps({**facts, **result}, separators=(",", ":")) + "\n").encode())
+
+    @property
+    def command(self) -> str:
+        """What runs this job, and the others of its seed."""
+        extra = " --quick" * self.quick + (f" --minutes {self.minutes:g}" if self.minutes is not None else "")
+        return f"fleetloop lab run {self.experiment} --seeds {self.seed + 1}{extra}"
+
+    def _arm(self) -> Arm:
+        return next(arm for arm in experiment(self.experiment).arms if arm.name == self.arm)
+
+    def _needed(self) -> Mapping[str, Any]:
+        return read(self.needs.file) if self.needs else {}
+
+
+def read(file: Path) -> Mapping[str, Any]:
+    """A result."""
+    return json.loads(file.read_bytes())  # type: ignore[no-any-return]
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses and options as plain JSON."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        return {item.name: as_json(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that the results depend on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # it may run from a source tree
+            found[package] = "unknown"
+    return found
+
+
+def commit() -> str | None:
+    """Of the source tree that this file lies in; None if it is in none, with `+` if the tree has been changed."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + "+" * bool(git("status", "--porcelain", "--", str(here.parent)))
+    except (OSError, subprocess.CalledProcessError):
+        return None

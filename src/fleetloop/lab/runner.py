@@ -1,0 +1,103 @@
+"""Runs jobs over the cores, each in a process of its own: one that dies loses nothing but itself."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import FrameType
+
+from fleetloop.lab.job import Job
+from fleetloop.lab.shards import cores
+
+PRELOADED = ("fleetloop.lab.experiments", "fleetloop.lab.job", "torch")
+Say = Callable[[str], None]
+
+
+def run_jobs(jobs: Sequence[Job], processes: int | None = None, say: Say = lambda line: None) -> list[Job]:
+    """Run what is not done yet; returns the jobs that failed, and those that wait for one of them.
+
+    Every process keeps to one thread. A job's output goes to a log in its cache directory. Stopped by a signal, it
+    stops the jobs under way; they begin anew the next time.
+    """
+    waiting, failed = [job for job in jobs if not job.done], list[Job]()
+    running: dict[ForkServerProcess, Job] = {}
+    say(f"{len(jobs) - len(waiting)} of {len(jobs)} are done")
+    with _stoppable():
+        try:
+            while waiting or running:
+                while len(running) < (processes or cores()) and (job := _ready(waiting)) is not None:
+                    waiting.remove(job)
+                    running[_begun(job)] = job
+                    say(f"{job.arm}, seed {job.seed}: begun, log in {log(job)}")
+                if not running:
+                    break  # what is left builds on something that failed
+                wait([process.sentinel for process in running])
+                failed += _ended(running, say)
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.join()
+    return failed + waiting
+
+
+def _begun(job: Job) -> ForkServerProcess:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    process = context.Process(target=_work, args=(job, log(job)), daemon=True)
+    process.start()
+    return process
+
+
+def _ended(running: dict[ForkServerProcess, Job], say: Say) -> list[Job]:
+    """Take note of the processes that have ended; returns the jobs of those that failed."""
+    failed = []
+    for process in [item for item in running if not item.is_alive()]:
+        job = running.pop(process)
+        process.join()
+        say(f"{job.arm}, seed {job.seed}: {'done' if job.done else f'FAILED, see {log(job)}'}")
+        failed += [] if job.done else [job]
+    return failed
+
+
+def log(job: Job) -> Path:
+    """Where a job says what it has to say."""
+    return job.cache / "logs" / f"{job.experiment}-{job.arm}-{job.seed}{'-quick' * job.quick}.log"
+
+
+def _ready(waiting: Sequence[Job]) -> Job | None:
+    """The first that needs nothing that is still to come."""
+    return next((job for job in waiting if job.needs is None or job.needs.done), None)
+
+
+def _work(job: Job, file: Path) -> None:
+    signal.signal(signal.SIGTERM, _unwind)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner's own process decides
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        job.run()  # an exception is printed by the process's own end
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    """A process that is told to stop leaves nothing running, and nothing in memory."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM unwinds this process too, where signals can be handled at all: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,80 @@
+"""How fast fleets of different sizes got there: time to target, speed-up, and success at equal data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fleetloop.lab.results import ArmResults, Results
+from fleetloop.lab.statistics import bootstrap, crossing
+from fleetloop.lab.tables import table
+
+TARGET, WINDOW = 0.8, 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's success over time, averaged over the tasks."""
+
+    minutes: list[float]
+    rates: list[float]
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> "Curve":
+        points = result["curve"]
+        rates = [float(np.mean([won / tried for won, tried in point.values()])) for _, point in points]
+        return cls([minute for minute, _ in points], rates)
+
+    @property
+    def target(self) -> float | None:
+        """Minutes to the target; None if it was never reached."""
+        return crossing(self.minutes, self.rates, TARGET, WINDOW)
+
+    def at(self, minute: float) -> float | None:
+        """Success around a minute, over WINDOW points; None beyond the curve."""
+        near = [rate for when, rate in zip(self.minutes, self.rates, strict=True) if when <= minute + 1e-9]
+        return float(np.mean(near[-WINDOW:])) if len(near) >= WINDOW and self.minutes[-1] >= minute - 1e-9 else None
+
+
+def curves(arm: ArmResults) -> list[Curve]:
+    """One per seed that has any."""
+    return [Curve.of(result) for result in arm.by_seed.values() if result.get("curve")]
+
+
+def robots(arm: ArmResults) -> int:
+    return int(next(iter(arm.by_seed.values()))["fleet"]["robots"])
+
+
+def speeds(results: Results) -> str:
+    """As Markdown; empty if no arm was watched."""
+    watched = {name: found for name, arm in results.arms.items() if (found := curves(arm))}
+    if not watched:
+        return ""
+    sizes = {name: robots(results.arms[name]) for name in watched}
+    alone = next((name for name, size in sizes.items() if size == 1), None)
+    slowest = mean_time(watched[alone]) if alone else None
+    rows = list[list[str]]()
+    equal = min((curve.minutes[-1] * sizes[name] for name, found in watched.items() for curve in found), default=0.0)
+    for name, found in watched.items():
+        time = mean_time(found)
+        reached = sum(curve.target is not None for curve in found)
+        rates = [rate for curve in found if (rate := curve.at(equal / sizes[name])) is not None]
+        share = bootstrap(rates)
+        speed = f"{slowest / time:.1f}x" if slowest and time else "–"
+        shown = f"{time:.1f}" if time else "–"
+        reached_in = f"{reached} of {len(found)} seeds"
+        rows.append([str(sizes[name]), shown, reached_in, speed, str(share or "–"), f"{equal:.0f}"])
+    said = (
+        f"The mean of the last {WINDOW} evaluations, one every simulated minute on fixed resets, first at {TARGET} or "
+        "above; given only if every seed got there. Equal data: at the minute at which each fleet has worked as "
+        "many robot-minutes as the smallest in its whole run.\n\n"
+    )
+    heads = ["robots", f"minutes to {TARGET}", "reached in", "speed-up", "success at equal data", "robot-minutes then"]
+    return said + table(heads, rows)
+
+
+def mean_time(found: list[Curve]) -> float | None:
+    """Only if every seed got there: a mean over those that did would flatter."""
+    times = [curve.target for curve in found]
+    return float(np.mean([time for time in times if time is not None])) if None not in times else None

@@ -1,0 +1,83 @@
+"""From one label version to the next: behind the running learner, and switched between two steps."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from fleetloop.core.algorithm import Algorithm, Refresh
+from fleetloop.core.episode import Episode
+from fleetloop.learner.arrival import Prepared
+from fleetloop.learner.buffer import ExperienceBuffer
+
+
+class Archive(Mapping[str, Episode]):
+    """Every episode that is held, by id, in order of arrival. Demonstrations are at hand; a look-up opens the others.
+
+    Args:
+        fetch: opens an online episode as the annotations so far would have it.
+    """
+
+    def __init__(self, fetch: Callable[[str], Episode]) -> None:
+        self._fetch = fetch
+        self._held: dict[str, Episode | None] = {}
+
+    def hold(self, episode: Episode) -> None:
+        self._held[episode.meta.id] = episode if episode.meta.purpose == "demonstration" else None
+
+    def drop(self, episode: str) -> None:
+        """Nobody is to learn from it; whoever has its id can still open it."""
+        self._held.pop(episode, None)
+
+    def __getitem__(self, id: str) -> Episode:
+        return self._held.get(id) or self._fetch(id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+class Relabelling:
+    """Keeps the buffer under one label version. `work` is for another thread; all else is the training loop's."""
+
+    def __init__(self, algorithm: Algorithm, buffer: ExperienceBuffer, archive: Archive) -> None:
+        self._algorithm, self._buffer, self._archive = algorithm, buffer, archive
+        self._refresh: Refresh | None = None
+
+    def admitted(self, prepared: Prepared) -> Prepared:
+        """Note what is about to be held; the same under the version in force, if it was labelled under another."""
+        episode = prepared.episode
+        self._archive.hold(episode)
+        if self._refresh is not None:
+            self._refresh.add(episode)
+        if prepared.labels.version == self._algorithm.version:
+            return prepared
+        return replace(prepared, labels=self._algorithm.label(episode))
+
+    def retired(self, episode: str) -> None:
+        """It is held no more."""
+        self._archive.drop(episode)
+
+    def step(self, step: int) -> bool:
+        """Between two optimizer steps: switch if the next version is ready, else begin one if it is due.
+
+        Returns whether it switched. Raises LabelsInvalid if the next version is about other samples.
+        """
+        if self._refresh is None:
+            self._refresh = self._algorithm.refresh(self._archive, step)
+            return False
+        if not self._refresh.ready:
+            return False
+        self._algorithm.switch(self._refresh)
+        for episode, labels in self._refresh.labels.items():
+            self._buffer.relabel(episode, labels)
+        self._refresh = None
+        return True
+
+    def work(self) -> bool:
+        """One slice of what makes the next version; False if there is nothing to do."""
+        refresh = self._refresh
+        if refresh is None or refresh.ready:
+            return False
+        refresh.work()
+        return True

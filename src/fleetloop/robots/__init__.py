@@ -1,0 +1,1 @@
+"""Other people's robots and environments behind core's Robot seam."""

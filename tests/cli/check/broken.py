@@ -1,0 +1,194 @@
+"""Plug-ins that each break one rule of their contract."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from fleetloop.core.algorithm import FixedLabels, FrameLabels
+from fleetloop.core.frame import Observation, Source
+from fleetloop.core.operator import Drive
+from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.robot import EpisodeStart
+from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
+from fleetloop.core.task import Task
+
+PLACE = FeatureSpec("place", (2,), low=-1, high=1)
+TASK = Task("point/go", "go there", 2.0)
+
+
+class Point:
+    """A robot that keeps its contract; `fault` says what it does wrong."""
+
+    spec = RobotSpec("point", (PLACE,), PLACE, 10)
+
+    def __init__(self, fault=""):
+        self.fault, self.place, self.ended = fault, np.zeros(2, np.float32), None
+
+    def reset(self, task, seed):
+        start = np.random.default_rng() if self.fault == "unseeded" else np.random.default_rng(seed)
+        self.place = start.uniform(-1, 1, 2).astype(np.float32)
+        if self.fault != "remembers":
+            self.ended = None
+        return None if self.fault == "silent" else EpisodeStart(task.instruction, 0.0)
+
+    def observe(self):
+        shared = self.place if self.fault == "shares" else self.place.copy()
+        state = {"place": shared.astype(np.float64) if self.fault == "doubles" else shared}
+        return Observation({} if self.fault == "blind" else state, 0.0)
+
+    def act(self, action):
+        if self.fault == "scribbles":
+            action *= 0
+        wanted = action if self.fault == "unlimited" else np.clip(action, -1, 1)
+        self.place[:] = wanted
+        self.ended = Outcome.SUCCESS
+        return None if self.fault == "mute" else wanted.astype(np.float32)
+
+    def outcome(self):
+        return self.ended
+
+    def expert(self):
+        return self
+
+    def action(self):
+        return np.full(2, 0.5, np.float64 if self.fault == "expert" else np.float32)
+
+    def progress(self):
+        return float(self.place.sum())
+
+    def close(self):
+        pass
+
+
+class Watcher:
+    """An operator that takes over when it may."""
+
+    name, wants_attention = "watcher", False
+
+    def __init__(self, fault=""):
+        self.fault = fault
+
+    def start(self, instruction):
+        self.wants_attention = self.fault == "greedy"
+
+    def watch(self, view):
+        self.wants_attention = True
+        if self.fault == "speaks":
+            return "take over"
+        drives = view.attention or self.fault == "forces"
+        size = 3 if self.fault == "misfits" else 2
+        return Drive(np.zeros(size, np.float32)) if drives else None
+
+
+class Referee:
+    rank = Judge.CLASSIFIER
+
+    def __init__(self, fault=""):
+        self.fault, self.asked = fault, 0
+
+    def verdict(self, observation):
+        self.asked += 1
+        if self.fault == "hasty" or (self.fault == "fickle" and self.asked % 2 == 0):
+            return Outcome.FAILURE
+        done = np.allclose(observation.state["place"], 0.5) and self.fault != "blind"
+        return Outcome.SUCCESS if done else None
+
+
+class Unranked(Referee):
+    rank = "referee"
+
+
+class Cloning(FixedLabels):
+    name = "cloning"
+
+    def __init__(self, fault=""):
+        self.fault, self.calls, self.kept = fault, 0, 1.0
+
+    def label(self, episode):
+        count, self.calls = len(episode), self.calls + 1
+        frames = np.arange(count, dtype=np.int32)
+        labels = FrameLabels(
+            train=episode.source == Source.HUMAN,
+            stop=frames + 1,
+            weight=np.full(count, self.kept, np.float32),
+            indicator=np.full(count, -1, np.int8),
+        )
+        changed = {
+            "long": {"train": np.ones(count + 1, bool)},
+            "far": {"stop": np.full(count, count, np.int32)},
+            "mixes": {"train": np.ones(count, bool), "stop": np.minimum(frames + 8, count)},
+            "idle": {"train": np.zeros(count, bool)},
+            "negative": {"weight": np.full(count, -1, np.float32)},
+            "moody": {"weight": np.full(count, self.calls, np.float32)},
+        }
+        return replace(labels, **changed.get(self.fault, {}))
+
+    def loss(self, policy, batch, *, rng):
+        losses = policy.loss(batch, rng=rng)
+        if self.fault == "scalar":
+            return losses.mean()
+        if self.fault == "nan":
+            return losses * float("nan")
+        if self.fault == "random":
+            return losses * torch.rand(len(losses))
+        return losses.detach() if self.fault == "detached" else losses
+
+    def state_dict(self):
+        return {"kept": object()} if self.fault == "object" else {"kept": self.kept}
+
+    def load_state_dict(self, state):
+        self.kept = 7.0 if self.fault == "forgets" else state["kept"]
+
+
+class Linear(nn.Module):
+    """A policy that keeps its contract; `config["fault"]` says what it does wrong."""
+
+    def __init__(self, config, spec):
+        super().__init__()
+        self.config, self.spec = dict(config), spec
+        self.fault = config.get("fault", "")
+        self.stats = nn.Module()
+        self.stats.register_buffer("mean", torch.zeros(2))
+        self.map = nn.Linear(2, spec.horizon * 2)
+
+    @classmethod
+    def build(cls, config, robot):
+        horizon = 4
+        execute = 9 if config.get("fault") == "plays" else 2
+        return cls(config, PolicySpec(robot.state, robot.action, horizon, execute, robot.control_hz))
+
+    @classmethod
+    def acting(cls, config, spec, weights):
+        policy = cls(config, spec)
+        given = {name: torch.from_numpy(array.astype(np.float32)) for name, array in weights.items()}
+        if policy.fault == "forgets":
+            del given["map.bias"]
+        policy.load_state_dict(given, strict=policy.fault not in {"forgets", "lax"})
+        return policy
+
+    def fit_statistics(self, batch):
+        self.stats.mean.copy_(torch.from_numpy(batch.state["place"]).mean(0))
+        if self.fault == "tampers":
+            self.map.weight.data += 1
+
+    def loss(self, batch, *, rng):
+        error = (self._predict(torch.from_numpy(batch.state["place"])) - torch.from_numpy(batch.actions)).abs().mean(-1)
+        mask = torch.from_numpy(batch.mask)
+        if self.fault == "unmasked":
+            return error.mean(-1)
+        losses = (error * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+        if self.fault == "shares":
+            return losses + losses.mean()
+        return losses.mean() if self.fault == "scalar" else losses
+
+    @torch.no_grad()
+    def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        chunk = self._predict(torch.from_numpy(observation.state["place"])[None])[0].numpy()
+        if self.fault == "noisy":
+            chunk = chunk + np.random.default_rng().normal(size=chunk.shape).astype(np.float32)
+        return chunk[:-1] if self.fault == "short" else chunk
+
+    def _predict(self, place):
+        return self.map(place - self.stats.mean).view(len(place), self.spec.horizon, 2)

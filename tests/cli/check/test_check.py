@@ -1,0 +1,187 @@
+"""What `fleetloop check` finds: nothing in what comes with FleetLoop, and each broken rule by its name."""
+
+import re
+
+import pytest
+import torch
+from broken import TASK, Cloning, Linear, Point, Referee, Unranked, Watcher
+from typer.testing import CliRunner
+
+from fleetloop.cli.check import algorithm, judge, operator, policy, robot
+from fleetloop.cli.check.experience import TOY, batch_for, episodes
+from fleetloop.cli.check.findings import findings
+from fleetloop.cli.main import app
+from fleetloop.policies.flow import FlowPolicy
+
+
+def problems(checks, subject) -> dict[str, str]:
+    """Sentence -> what is wrong with it."""
+    return {found.holds: f"{found.problem}; {found.remedy}" for found in findings(checks, subject) if found.problem}
+
+
+def told_by(pattern: str, wrong: dict[str, str]) -> None:
+    lines = [f"{holds}: {said}" for holds, said in wrong.items()]
+    assert any(re.search(pattern, line) for line in lines), "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "sets"),
+    [
+        ("algorithm", "bc", ()),
+        ("algorithm", "hg_dagger", ()),
+        ("algorithm", "recap", ("algorithm.options.value_steps=20", "algorithm.options.refresh_steps=20")),
+        ("policy", "flow", ("policy.options.width=16",)),
+        ("robot", "sim", ("tasks=[box/walls]",)),
+        ("operator", "scripted", ()),
+        ("operator", "none", ()),
+        ("judge", "simulator", ("tasks=[box/walls]",)),
+    ],
+)
+def test_what_comes_with_fleetloop_keeps_its_contracts(tmp_path, monkeypatch, kind, name, sets):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["check", kind, name, *(item for pair in sets for item in ("--set", pair))])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("✓") > 3
+    assert "✗" not in result.stdout
+
+
+def test_what_is_wrong_is_said_in_a_line_and_by_the_exit_status(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["check", "policy", "flow", "--set", "policy.options.observe=images"])
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "✗ It can be imported and made from its options: cameras: the robot shows none; use `observe: state` or add a "
+        "camera\n"
+    )
+
+
+def test_options_of_the_file_are_for_the_plug_in_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.yaml").write_text("algorithm: {name: hg_dagger, options: {intervention_weight: 2}}\n")
+    assert CliRunner().invoke(app, ["check", "algorithm", "bc"]).exit_code == 0
+    refused = CliRunner().invoke(app, ["check", "algorithm", "hg_dagger", "--set", "algorithm.options.nothing=1"])
+    assert "algorithm.options.nothing: is unknown" in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("unseeded", "repeats under the same seed.*the same seed gave another start"),
+        ("silent", "A reset says.*it returned None"),
+        ("blind", "What it observes.*state holds"),
+        ("doubles", r"What it observes.*place is float64\[2\]; say place float32\[2\]"),
+        ("shares", "never written to again: place changed"),
+        ("scribbles", "`act` returns.*it wrote to the action"),
+        ("unlimited", "far too large: 1000 was sent as 1e[+]03"),
+        ("mute", "`act` returns.*it returned NoneType"),
+        ("remembers", "says nothing right after a reset.*forget the last episode"),
+        ("expert", r"Its expert.*it says float64\[2\]"),
+    ],
+)
+def test_a_robot_that_breaks_a_rule(fault, told):
+    wrong = problems(robot.CHECKS, robot.RobotSubject(Point(fault), TASK))
+    told_by(told, wrong)
+
+
+def test_a_robot_that_breaks_none():
+    assert not problems(robot.CHECKS, robot.RobotSubject(Point(), TASK))
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("speaks", "it said 'take over'; say one of the four"),
+        ("forces", "Without attention.*at tick 0 it said Drive"),
+        ("misfits", r"it drives with float32\[3\]; send float32\[2\]"),
+        ("greedy", "it still wants attention after `start`"),
+    ],
+)
+def test_an_operator_that_breaks_a_rule(fault, told):
+    wrong = problems(operator.CHECKS, operator.OperatorSubject(Watcher(fault), Point(), TASK))
+    told_by(told, wrong)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (Referee("hasty"), "before anything was done"),
+        (Referee("fickle"), "before anything was done"),
+        (Referee("blind"), "An expert's attempt.*it said timeout, timeout, timeout"),
+        (Unranked(), "in what capacity.*`rank` is 'referee'"),
+    ],
+)
+def test_a_judge_that_breaks_a_rule(made, told):
+    wrong = problems(judge.CHECKS, judge.JudgeSubject(made, Point(), TASK))
+    told_by(told, wrong)
+
+
+def test_operators_and_judges_that_break_none():
+    assert not problems(operator.CHECKS, operator.OperatorSubject(Watcher(), Point(), TASK))
+    assert not problems(judge.CHECKS, judge.JudgeSubject(Referee(), Point(), TASK))
+
+
+@pytest.fixture(scope="module")
+def told_on_toy(tmp_path_factory):
+    torch.manual_seed(0)
+    told = episodes(tmp_path_factory.mktemp("toy"), TOY)
+    learner = FlowPolicy.build({"width": 16, "depth": 1}, TOY)
+    learner.fit_statistics(batch_for(learner, told))
+    return learner, told
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("long", r"train is bool\[41\] for 40 frames; make it bool\[40\]"),
+        ("far", "past a missed tick; use algorithms.segments.segment_stops"),
+        ("mixes", "No target mixes.*has frames of 2 drivers"),
+        ("idle", "no frame of seven episodes trains"),
+        ("negative", "weights are not"),
+        ("moody", "weight differs the second time"),
+        ("scalar", r"it has the shape \[\]; return \[8\]"),
+        ("nan", "it is not finite"),
+        ("detached", "it carries no gradient"),
+        ("random", "two losses differ"),
+        ("object", "state.kept is neither"),
+        ("forgets", "differ after the restart"),
+    ],
+)
+def test_an_algorithm_that_breaks_a_rule(told_on_toy, fault, told):
+    learner, recorded = told_on_toy
+    subject = algorithm.AlgorithmSubject(Cloning(fault), Cloning(fault), learner, recorded)
+    wrong = problems(algorithm.CHECKS, subject)
+    told_by(told, wrong)
+
+
+def test_an_algorithm_that_breaks_none(told_on_toy):
+    learner, recorded = told_on_toy
+    assert not problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning(), Cloning(), learner, recorded))
+
+
+def about(fault, directory):
+    torch.manual_seed(0)
+    config, spec = {"fault": fault}, Point.spec
+    return policy.PolicySubject(Linear, Linear.build(config, spec), config, spec, episodes(directory, spec))
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("plays", "it plays 9 of 4 actions"),
+        ("tampers", r"it changed \['map.weight'\]; keep statistics in buffers"),
+        ("short", r"gives float32\[3, 2\]; return float32\[4, 2\]"),
+        ("noisy", "two chunks differ; draw from `rng` alone"),
+        ("scalar", r"it has the shape \[\]; return \[8\] for 8 samples"),
+        ("shares", "the first sample's target changes other losses"),
+        ("unmasked", "no targets: the loss changes with them"),
+        ("forgets", "their chunks are .* apart; load every tensor"),
+        ("lax", "it acts without .*; load strictly"),
+    ],
+)
+def test_a_policy_that_breaks_a_rule(tmp_path, fault, told):
+    wrong = problems(policy.CHECKS, about(fault, tmp_path))
+    told_by(told, wrong)
+
+
+def test_a_policy_that_breaks_none(tmp_path):
+    assert not problems(policy.CHECKS, about("", tmp_path))

@@ -1,0 +1,202 @@
+"""Label versions in the learner: made behind it, switched between two steps, the same after a restart."""
+
+import json
+
+import numpy as np
+import pytest
+from learner_world import MemoryHub, advance, beat, demonstrations, hg_dagger, judged_base, learner_at, write_episode
+
+from fleetloop.algorithms.recap import Recap
+from fleetloop.algorithms.recap_options import RecapOptions
+from fleetloop.core.algorithm import FixedLabels, FrameLabels
+from fleetloop.core.outcome import Outcome
+from fleetloop.learner.checkpoint import latest
+from fleetloop.learner.errors import LabelsInvalid
+from fleetloop.learner.restart import catch_up, restore
+
+QUICK = {"bins": 11, "value_steps": 3, "value_batch": 8, "refresh_steps": 2, "refresh_every": 4, "horizon_s": 0.1}
+
+
+def recap(**changes):
+    return Recap(RecapOptions(**{**QUICK, **changes}))
+
+
+def world(tmp_path, count=4):
+    """A hub with online episodes of either outcome, and some demonstrations."""
+    hub = MemoryHub()
+    for number in range(count):
+        add(hub, tmp_path, number)
+    return hub, demonstrations(tmp_path / "demos", 2)
+
+
+def add(hub, tmp_path, number):
+    outcome = Outcome.FAILURE if number % 2 else Outcome.SUCCESS
+    return hub.add(write_episode(tmp_path / "robot", number, "pppphhpp", outcome=outcome))
+
+
+def refresh(learner):
+    """Let the background do all that there is to do, and the learner take notice."""
+    while learner.work():
+        pass
+    beat(learner)
+
+
+def held_indicators(learner):
+    """By episode, what the buffer holds."""
+    samples = np.arange(len(learner.parts.buffer), dtype=np.int32)
+    batch = learner.parts.buffer.gather(samples, np.zeros(len(samples), np.int64), np.ones(len(samples), bool))
+    found = {}
+    for held in learner.parts.buffer.episodes:
+        found[held.id] = batch.indicator[held.first : held.last].tolist()
+    return found
+
+
+def expected_indicators(learner, demos):
+    """What the algorithm says of every episode now."""
+    parts = learner.parts
+    episodes = [*demos, *(parts.feeder.episode(id) for id in parts.feeder._hub.files)]
+    labels = {one.meta.id: parts.algorithm.label(one) for one in episodes}
+    return {id: one.indicator[one.train].tolist() for id, one in labels.items()}
+
+
+def metrics(directory, kind):
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] == kind]
+
+
+def test_the_learner_trains_under_exactly_one_version_at_a_time(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base(), demos=demos)
+    advance(learner, 5)
+    before = held_indicators(learner)
+    assert {value for id in hub.files for value in before[id]} == {-1, 1}  # nobody can tell yet; people are positive
+    for _ in range(3):
+        assert learner.work()
+    late = add(hub, tmp_path, 7)  # comes while the next version is being made
+    advance(learner, 2)
+    assert held_indicators(learner) == {**before, late: [-1] * 4 + [1, 1, -1, -1]}
+    refresh(learner)
+    assert held_indicators(learner) == expected_indicators(learner, demos)
+    assert 0 in {value for id in hub.files for value in held_indicators(learner)[id]}
+    assert learner.parts.algorithm.version == 1
+    advance(learner, 1)
+    [switch] = metrics(tmp_path / "learner", "labels")
+    assert switch["version"] == 1
+    versions = [(row["step"], row["label_version"]) for row in metrics(tmp_path / "learner", "step")]
+    assert [version for step, version in versions if step <= switch["step"]] == [0] * switch["step"]
+    assert versions[-1][1] == 1
+    assert 0 < learner.figures()["tasks"]["push/left"]["positives"] < 1
+
+
+def test_what_was_labelled_under_the_version_before_is_labelled_anew_on_its_way_in(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base(), demos=demos)
+    advance(learner, 5)
+    add(hub, tmp_path, 8)
+    learner.parts.feeder.pull()  # labelled now, admitted later
+    while learner.work():
+        pass
+    learner.parts.relabelling.step(learner.steps)
+    beat(learner)
+    assert learner.parts.algorithm.version == 1
+    assert held_indicators(learner) == expected_indicators(learner, demos)
+
+
+def test_a_new_outcome_counts_under_the_next_version_too(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base(), demos=demos)
+    advance(learner, 5)
+    learner.work()
+    hub.say(next(iter(hub.files)), outcome=Outcome.FAILURE)
+    gone = list(hub.files)[1]
+    hub.say(gone, exclude=True)
+    advance(learner, 1)
+    refresh(learner)
+    held = {held.id: held for held in learner.parts.buffer.episodes}  # the newest of each
+    samples = np.arange(len(learner.parts.buffer), dtype=np.int32)
+    batch = learner.parts.buffer.gather(samples, np.zeros(len(samples), np.int64), np.ones(len(samples), bool))
+    for id, expected in expected_indicators(learner, demos).items():
+        if id != gone:
+            assert batch.indicator[held[id].first : held[id].last].tolist() == expected
+    assert gone not in learner.parts.buffer.episode_ids(learner.parts.buffer.part(0, 1))
+
+
+def test_a_restart_brings_back_version_values_and_labels(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base(), demos=demos)
+    advance(learner, 5)
+    refresh(learner)
+    learner.parts.checkpoints.offer(learner.checkpoint())
+    learner.parts.checkpoints.work()
+    expected = held_indicators(learner)
+
+    checkpoint = latest(tmp_path / "learner" / "checkpoints")
+    settings = {"algorithm": recap(), "base": judged_base(), "demos": demos, "checkpoint": checkpoint}
+    second = learner_at(tmp_path / "learner", hub, **settings)
+    catch_up(second, checkpoint)
+    restore(second, checkpoint)
+    assert second.parts.algorithm.version == 1
+    assert held_indicators(second) == expected
+    ours, theirs = (one.parts.algorithm.state_dict() for one in (second, learner))
+    assert {name for name in ours if name.startswith("critic.")}
+    for name, value in ours.items():
+        assert np.array_equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize(("before", "after"), [(hg_dagger, recap), (recap, hg_dagger)])
+def test_a_run_goes_on_under_another_algorithm(tmp_path, before, after):
+    hub, demos = world(tmp_path)
+    first = learner_at(tmp_path / "learner", hub, algorithm=before(), base=judged_base(), demos=demos)
+    advance(first, 6)
+    first.parts.publisher.work(first.parts.clock.now())
+    first.note_published()
+    first.parts.checkpoints.offer(first.checkpoint())
+    first.parts.checkpoints.work()
+
+    checkpoint = latest(tmp_path / "learner" / "checkpoints")
+    algorithm = after()
+    settings = {"algorithm": algorithm, "base": judged_base(seed=3), "demos": demos, "checkpoint": checkpoint}
+    second = learner_at(tmp_path / "learner", hub, **settings)
+    catch_up(second, checkpoint)
+    restore(second, checkpoint)
+    assert (second.steps, second.cursor, second.release) == (first.steps, first.cursor, first.release)
+    states = [learner.parts.trainer.state() for learner in (first, second)]
+    assert states[0].keys() == states[1].keys()
+    assert all((states[0][name] == states[1][name]).all() for name in states[0])
+    assert held_indicators(second) == expected_indicators(second, demos)
+    assert not second.parts.buffer.all_draws().any()
+    advance(second, 3)
+    assert second.steps == first.steps + 3
+
+
+def test_a_version_that_is_about_other_samples_is_refused(tmp_path):
+    class Fickle(FixedLabels):
+        name = "fickle"
+
+        def __init__(self):
+            self.version, self.alarm, self.ready, self.labels = 0, "", True, {}
+
+        def label(self, episode):
+            count = len(episode)
+            train = np.arange(count) != self.version
+            stop = np.arange(1, count + 1, dtype=np.int32)
+            return FrameLabels(train, stop, np.ones(count, np.float32), np.full(count, -1, np.int8), self.version)
+
+        def refresh(self, episodes, step):
+            self.version = 1
+            self.labels = {id: self.label(episodes[id]) for id in episodes}
+            return self
+
+    hub, demos = world(tmp_path, 1)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=Fickle(), base=judged_base(), demos=demos)
+    with pytest.raises(LabelsInvalid, match="differ between two label versions"):
+        advance(learner, 3)
+
+
+def test_without_failures_the_fleet_view_says_so(tmp_path):
+    hub = MemoryHub()
+    hub.add(write_episode(tmp_path / "robot", 0, "pppp"))
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base())
+    advance(learner, 5)
+    refresh(learner)
+    assert "push/left: no failures yet" in learner.status().alarm
