@@ -5,6 +5,7 @@ import threading
 
 from fleetloop.actor.attempt import Attempt, Tally
 from fleetloop.actor.executor import ChunkExecutor
+from fleetloop.actor.exploring import Exploring
 from fleetloop.actor.handover import Handover
 from fleetloop.actor.inference import Inference, Pilot
 from fleetloop.actor.loader import Loaded
@@ -128,8 +129,10 @@ class Actor:
     def _new_attempt(self) -> Attempt:
         assert self._loaded is not None
         assert self._start is not None
-        loaded = self._loaded
-        pilot = Pilot(loaded.policy, loaded.release.version, self._plan.rng, loaded.condition)
+        loaded, policy = self._loaded, self._loaded.policy
+        if self._options.exploration:
+            policy = Exploring(policy, self._options.exploration)
+        pilot = Pilot(policy, loaded.release.version, self._plan.rng, loaded.condition)
         return Attempt(
             self._robot,
             judge=self._judge,

@@ -33,6 +33,12 @@ class ActorOptions(BaseModel):
         default=None,
         description="what the policy is conditioned on; null: what its release says robots act on; empty: nothing",
     )
+    exploration: float = Field(
+        default=0.0,
+        ge=0,
+        description="spread of a slow random offset to what the policy does, in the action's own units; 0: none. "
+        "For an algorithm that learns from what turned out better than usual",
+    )
     task_order: Literal["round-robin", "shuffled"] = Field(
         default="round-robin", description="how the next task is picked from the robot's list; `shuffled` is seeded"
     )
