@@ -28,6 +28,7 @@ from fleetloop.lab.evaluation import wilson
 HERE = Path(__file__).parent
 SETTINGS = yaml.safe_load((HERE / "fleet.yaml").read_text())
 DEMONSTRATIONS = 2  # of each task
+FIRST_SEED = 2  # the settings were chosen while looking at seed 0, and seed 1 was seen before they were fixed
 EVALUATION_SEED = 1000  # the same resets for every policy
 STEPS = SETTINGS["learner"]["optimizer"]["total_steps"]
 FLEETLOOP = [sys.executable, "-W", "ignore", "-m", "fleetloop"]
@@ -121,7 +122,6 @@ def wait_for(true: Any, limit_s: float = 1800.0) -> None:
 
 def page(runs: Sequence[dict[str, Any]]) -> str:
     """The figures of all seeds together, with Wilson's 95 % intervals over all episodes."""
-    each = runs[0]["figures"]["base"]["tasks"][SETTINGS["tasks"][0]]["episodes"]
     noise = SETTINGS["robot"]["options"]["noise"]
     lines = [
         "# Meta-World: five tasks that we did not write",
@@ -129,11 +129,11 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
         "<!-- Written by examples/metaworld/run.py; don't edit. -->",
         "",
         f"Three simulated Sawyer arms, HG-DAgger, {DEMONSTRATIONS} demonstrations of each task to start from, "
-        f"{STEPS} learner steps online. Seeds: {len(runs)}, with {each} evaluation episodes of each task, on the same "
-        f"resets for every policy and seed; the intervals (Wilson, 95 %) are over all episodes. The fleet's and the evaluation's arms are unsteady (noise {noise} of an action's limits), the "
-        "demonstrations are not. **Privileged:** the operator is Meta-World's scripted expert, whose gate and actions "
-        "read the true state, and success is Meta-World's own rule. The policy sees Meta-World's own 39 numbers and "
-        "the task's name.",
+        f"{STEPS} learner steps online. Seeds: {len(runs)}, with {_each(runs)} evaluation episodes of each task, on "
+        "the same resets for every policy and seed; the intervals (Wilson, 95 %) are over all episodes. The fleet's "
+        f"and the evaluation's arms are unsteady (noise {noise} of an action's limits), the demonstrations are not. "
+        "**Privileged:** the operator is Meta-World's scripted expert, whose gate and actions read the true state, and "
+        "success is Meta-World's own rule. The policy sees Meta-World's own 39 numbers and the task's name.",
         "",
         "| task | " + " | ".join(POLICIES.values()) + " |",
         "|---|" + "---|" * len(POLICIES),
@@ -144,12 +144,28 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
     lines.append("| **all** | " + " | ".join(f"**{_rate(runs, name, SETTINGS['tasks'])}**" for name in POLICIES) + " |")
     lines += ["", "By seed: " + "; ".join(_by_seed(facts) for facts in runs) + ".", ""]
     before, after, best = (_total(runs, name, SETTINGS["tasks"])[2] for name in ("base", "online", "expert"))
+    if any(facts["seed"] < FIRST_SEED for facts in runs):
+        lines += [
+            "The settings were chosen while looking at seed 0, after a first attempt (3 demonstrations, 2,000 steps, a "
+            "gate half as strict) had gone from .52 to .70: its figures flatter them. Later seeds are untouched.",
+            "",
+        ]
     lines += [f"Of the gap to the experts {(after - before) / (best - before):.2f} is closed.", ""]
     lines += [
-        "Run again: `python examples/metaworld/run.py --seeds 3`. Configuration: `examples/metaworld/fleet.yaml`.",
+        f"Run again: `{again(runs)}`. Configuration: `examples/metaworld/fleet.yaml`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def again(runs: Sequence[dict[str, Any]]) -> str:
+    """The command that makes these runs."""
+    first = f" --first-seed {runs[0]['seed']}" if runs[0]["seed"] != FIRST_SEED else ""
+    return f"python examples/metaworld/run.py --seeds {len(runs)}{first} --episodes {_each(runs)}"
+
+
+def _each(runs: Sequence[dict[str, Any]]) -> int:
+    return int(runs[0]["figures"]["base"]["tasks"][SETTINGS["tasks"][0]]["episodes"])
 
 
 def _total(runs: Sequence[dict[str, Any]], name: str, tasks: Sequence[str]) -> tuple[int, int, float]:
@@ -175,16 +191,20 @@ def _by_seed(facts: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--episodes", type=int, default=50, help="evaluation episodes of each task and figure")
     parser.add_argument("--directory", type=Path, default=Path("metaworld"), help="where everything is run and kept")
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "docs" / "results")
     said = parser.parse_args()
     directory = said.directory.absolute()
-    runs = [run_seed(seed, directory / f"seed-{seed}", said.episodes) for seed in range(said.seeds)]
+    runs = [
+        run_seed(seed, directory / f"seed-{seed}", said.episodes)
+        for seed in range(said.first_seed, said.first_seed + said.seeds)
+    ]
     packages = ("fleetloop", "metaworld", "mujoco", "gymnasium", "torch", "numpy")
     facts = {
-        "command": "python examples/metaworld/run.py",
+        "command": again(runs),
         "settings": SETTINGS,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "runs": runs,

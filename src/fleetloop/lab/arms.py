@@ -113,6 +113,7 @@ class Online:
         uniform: draw uniformly from everything that is held, in place of the adaptive sampler.
         rollouts: share of the minutes for which the base works alone before, nobody helping. A value function is fitted
             to that and to the demonstrations, and then is frozen. None for an algorithm that needs none.
+        exploration: spread of the robots' random offset to what the policy does, in metres; none in evaluations.
         watch: evaluations on the way.
     """
 
@@ -125,6 +126,7 @@ class Online:
     sampler: Mapping[str, Any] = field(default_factory=dict)
     uniform: bool = False
     rollouts: float | None = None
+    exploration: float = 0.0
     watch: Watch | None = None
     needs: str = ""
 
@@ -132,7 +134,12 @@ class Online:
         setting, algorithm = bench.setting, self._algorithm(bench)
         operators = setting.operators if self.helped else 0
         plan = bench.plan(
-            self._robots(bench), algorithm, operators=operators, minutes=setting.minutes, sampler=self.sampler
+            self._robots(bench),
+            algorithm,
+            operators=operators,
+            minutes=setting.minutes,
+            sampler=self.sampler,
+            exploration=self.exploration,
         )
         base = load_base(bench.base(self.share))
         fleet = VirtualFleet(plan, base, bench.demonstrations(self.share), bench.scratch / "fleet")

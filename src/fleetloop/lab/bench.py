@@ -125,6 +125,7 @@ class Bench:
         operators: int,
         minutes: float,
         sampler: Mapping[str, Any] | None = None,
+        exploration: float = 0.0,
     ) -> FleetPlan:
         """A fleet of these robots under the setting."""
         setting = self.setting
@@ -141,6 +142,7 @@ class Bench:
             seed=self.seed,
             operators=operators,
             robot=RobotKind("sim", setting.deployed),
+            actor=ActorOptions(exploration=exploration),
         )
 
     # ------------------------------------------------------------------ measuring
