@@ -15,7 +15,7 @@ from types import FrameType
 import torch
 
 from fleetloop.core.algorithm import Algorithm
-from fleetloop.core.clock import Clock
+from fleetloop.core.clock import Clock, Wall
 from fleetloop.core.disk import alone
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import FleetLoopError, HubUnavailable
@@ -23,6 +23,7 @@ from fleetloop.core.hub import Hub
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
 from fleetloop.learner.checkpoint import Checkpoint, latest, save
+from fleetloop.learner.journal import Journal, Say
 from fleetloop.learner.loop import Learner
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.restart import catch_up, restore
@@ -30,7 +31,6 @@ from fleetloop.learner.restart import catch_up, restore
 POLL_S = 0.5  # real seconds that a thread waits before it looks whether it is to stop
 LOCK = "learner.lock"
 PAUSE_S = 0.5  # real seconds between two tries while the hub is away
-Say = Callable[[str], None]
 
 
 def run(
@@ -91,40 +91,42 @@ def _learn(
         demonstrations=demonstrations,
         checkpoint=checkpoint,
     )
+    journal = Journal(say)
     with _signals(stop):
         if checkpoint is None:
             learner.parts.metrics.rewind(-1)
         else:
-            _go_on_from(learner, checkpoint, stop, say)
+            _go_on_from(learner, checkpoint, stop, journal)
         if not stop.is_set():
-            _run_threads(learner, around, stop, say)
+            journal.begins(name, learner.steps, learner.release, len(demonstrations))
+            _run_threads(learner, around, stop, journal)
             learner.note_published()
             save(around.disk, around.checkpoints, learner.checkpoint(), options.keep_checkpoints)
     learner.parts.metrics.close()
     return learner
 
 
-def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event, say: Say) -> None:
+def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event, journal: Journal) -> None:
     while not stop.is_set():
         try:
             catch_up(learner, checkpoint)
             break
         except HubUnavailable as error:
-            say(f"waiting for the hub: {error}")
+            journal.waits(error)
             stop.wait(PAUSE_S)
     else:
         return
+    journal.hub_is_there()
     restore(learner, checkpoint)
-    say(f"going on from step {checkpoint.step}, release {checkpoint.release}")
     before, now = checkpoint.algorithm_name, learner.parts.algorithm.name
     if before != now:
-        say(f"the algorithm was {before}, it is {now}: all experience is labelled anew, the weights go on")
+        journal.changed_algorithm(before, now)
 
 
-def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, say: Say) -> None:
+def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, journal: Journal) -> None:
     failures: list[BaseException] = []
     threads = [
-        _thread("learner-feed", _feed(learner, stop, say), stop, failures),
+        _thread("learner-feed", _feed(learner, stop, journal), stop, failures),
         _thread("learner-publish", _publish(learner, around.clock, stop), stop, failures),
         _thread("learner-labels", _make_labels(learner, stop), stop, failures),
         _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), stop, failures),
@@ -149,17 +151,25 @@ def _train(learner: Learner, clock: Clock, stop: threading.Event) -> None:
             clock.sleep_until(due)
 
 
-def _feed(learner: Learner, stop: threading.Event, say: Say) -> Callable[[], None]:
-    feeder = learner.parts.feeder
+def _feed(learner: Learner, stop: threading.Event, journal: Journal) -> Callable[[], None]:
+    feeder, wall = learner.parts.feeder, Wall()
 
     def feed() -> None:
+        journal.progress(
+            wall.now(),
+            step=learner.steps,
+            release=learner.release,
+            episodes=len(learner.parts.buffer.episodes),
+            parked=learner.parked,
+        )
         if feeder.full:
             stop.wait(PAUSE_S)
             return
         try:
             feeder.pull(POLL_S)
+            journal.hub_is_there()
         except HubUnavailable as error:
-            say(f"the hub is away, training goes on: {error}")
+            journal.hub_is_away(error)
             stop.wait(PAUSE_S)
 
     return feed

@@ -1,0 +1,52 @@
+"""What a person reads in a learner's terminal: how it began, whether the hub is there, and a line a minute."""
+
+from collections.abc import Callable
+
+from fleetloop.core.errors import HubUnavailable
+
+Say = Callable[[str], None]
+EVERY_WALL_S = 60.0
+
+
+class Journal:
+    """Says what has changed, once."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._away = False
+        self._due: float | None = None
+
+    def begins(self, run: str, step: int, release: int, demonstrations: int) -> None:
+        held = f"{demonstrations} demonstrations at hand"
+        where = f"going on from step {step}, release {release}" if step else "beginning at step 0"
+        self._say(f"run {run}: {where}; {held}")
+
+    def changed_algorithm(self, before: str, now: str) -> None:
+        self._say(f"the algorithm was {before}, it is {now}: all experience is labelled anew, the weights go on")
+
+    def waits(self, error: HubUnavailable) -> None:
+        """Nothing can begin without the hub."""
+        self._lost(f"waiting for the hub: {error}")
+
+    def hub_is_away(self, error: HubUnavailable) -> None:
+        self._lost(f"the hub is away, training goes on: {error}")
+
+    def hub_is_there(self) -> None:
+        if self._away:
+            self._away = False
+            self._say("the hub is there again")
+
+    def progress(self, wall_s: float, *, step: int, release: int, episodes: int, parked: bool) -> None:
+        """`wall_s`: real seconds on any steady clock."""
+        if self._due is None:
+            self._due = wall_s + EVERY_WALL_S
+        if wall_s < self._due:
+            return
+        self._due = wall_s + EVERY_WALL_S
+        state = "parked: nothing new to learn from" if parked else f"step {step}"
+        self._say(f"{state}, release {release}, {episodes} episodes held")
+
+    def _lost(self, line: str) -> None:
+        if not self._away:
+            self._away = True
+            self._say(line)

@@ -1,0 +1,26 @@
+"""What a learner's terminal says."""
+
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.learner.journal import EVERY_WALL_S, Journal
+
+
+def test_a_hub_that_comes_and_goes_is_spoken_of_once_each_time():
+    said: list[str] = []
+    journal, error = Journal(said.append), HubUnavailable("hub", "does not answer")
+    for _ in range(3):
+        journal.hub_is_away(error)
+    for _ in range(3):
+        journal.hub_is_there()
+    journal.hub_is_away(error)
+    assert ["away" in line for line in said] == [True, False, True]
+
+
+def test_a_line_a_minute_says_how_far_it_is():
+    said: list[str] = []
+    journal = Journal(said.append)
+    for second in range(round(2.5 * EVERY_WALL_S)):
+        journal.progress(float(second), step=second, release=7, episodes=90, parked=second > EVERY_WALL_S + 1)
+    assert said == [
+        "step 60, release 7, 90 episodes held",
+        "parked: nothing new to learn from, release 7, 90 episodes held",
+    ]
