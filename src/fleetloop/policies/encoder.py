@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fleetloop.core.picture import resized
 from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.grounding import Grounding
+from fleetloop.policies.namesake import squashed_length
 from fleetloop.policies.scene_features import SceneFeatures
 from fleetloop.policies.scene_fields import has_scene
 from fleetloop.policies.sight import Sight
@@ -105,13 +106,17 @@ class Encoder(nn.Module):
         pointers = anchors = anchor_mask = None
         if self.scene:
             rows = self.scene(state["hands"], state["entities"], state["mask"])
-            pointers = self.grounding(self.words, sentence, instruction, state["names"], state["mask"])
+            positions = self.scene.positions(state["entities"])
+            away = positions[:, None] - self.scene.hand_positions(state["hands"])[:, :, None]  # (B, hands, E, 3)
+            near = squashed_length(away).amin(1)
+            pointers = self.grounding(
+                self.words, sentence, instruction, state["names"], state["mask"], positions=positions, near=near
+            )
             measured.append(self.stats["slots"](rows.flatten(1)))
             found = pointers.exp()
             learned.append(torch.bmm(found, self.stats["entity"](rows)).flatten(1))
-            positions = self.scene.positions(state["entities"])
-            places = torch.cat([torch.bmm(found, positions), positions], dim=1)
-            anchors = places[:, None] - self.scene.hand_positions(state["hands"])[:, :, None]
+            places = torch.bmm(found, positions)[:, None] - self.scene.hand_positions(state["hands"])[:, :, None]
+            anchors = torch.cat([places, away], dim=2)
             anchor_mask = torch.cat([torch.ones_like(found[:, :, 0]), state["mask"]], dim=1)
         learned += [self.eyes[name](_pixels(image)) for name, image in images.items()]
         return Encoded(torch.cat(measured, 1), torch.cat(learned, 1), pointers, anchors, anchor_mask)

@@ -8,6 +8,8 @@ Z_AXIS = ("z_axis_x", "z_axis_y", "z_axis_z")
 YAW = ("sin_yaw", "cos_yaw")
 NEAR = 0.03  # metres: within about this distance a gripper must be exact, so tanh(offset / NEAR) spreads it
 PER_HAND = 11
+MOST_ALIKE = 30.0  # the exponent at which two names are alike enough
+TINY = 1e-6  # square metres: keeps the gradient of a length finite at 0
 
 
 def has_scene(features: tuple[FeatureSpec, ...]) -> bool:

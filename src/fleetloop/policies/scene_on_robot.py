@@ -1,4 +1,4 @@
-"""Relative features, grounding and anchors in plain numpy; `scene_features.py` and `grounding.py` are the reference."""
+"""Relative features, grounding and anchors in plain numpy; the torch files are the reference."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fleetloop.core.frame import FloatArray
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.flow_options import POSITION_SCALE
-from fleetloop.policies.scene_fields import NEAR, POSITION, X_AXIS, YAW, Z_AXIS, columns
+from fleetloop.policies.scene_fields import MOST_ALIKE, NEAR, POSITION, TINY, X_AXIS, YAW, Z_AXIS, columns
 from fleetloop.policies.vocabulary import word_ids
 
 UNUSED = -1e4
@@ -39,6 +39,12 @@ class SceneOnRobot:
         width = embedding.shape[1]
         self._keys = (called @ tensor("encoder.grounding.key.weight").T).reshape(-1, heads, width)
         self._query = tensor("encoder.grounding.query.weight").T
+        same = called @ tensor("encoder.grounding.namesake.key.weight").T / width**0.25
+        self._alike = same @ same.T
+        self._nobody = np.exp(tensor("encoder.grounding.namesake.nobody"))
+        self._related = tensor("encoder.grounding.related.weight").T, tensor("encoder.grounding.related.bias")
+        self._asked = tensor("encoder.grounding.asked.weight").T
+        self._meant = tensor("encoder.grounding.meant.weight")
         self._usable = np.ones(heads + entities.shape[0] + 1, bool)
 
     def see(self, state: Mapping[str, npt.NDArray[Any]], sentence: FloatArray) -> Seen:
@@ -47,12 +53,16 @@ class SceneOnRobot:
         rows = self._rows(state["hands"], entities) * mask[:, None]
         query = (sentence @ self._query).reshape(self._heads, -1)
         scores = np.einsum("hd,chd->hc", query, self._keys)
-        logits = scores[:, state["names"]].sum(axis=-1)
-        pointers = _softmax(np.where(mask < 0.5, UNUSED, logits))
         positions = entities[:, self._position]
-        places = np.concatenate([pointers @ positions, positions])
+        away = positions[None] - state["hands"][:, None, self._hand_position]
+        relations = np.column_stack([*self._namesake(state["names"], positions, mask), _squashed_length(away).min(0)])
+        hidden = relations @ self._related[0] + self._related[1] + sentence @ self._asked
+        hidden = hidden / (1 + np.exp(-hidden))
+        logits = scores[:, state["names"]].sum(axis=-1) + self._meant @ hidden.T
+        pointers = _softmax(np.where(mask < 0.5, UNUSED, logits))
+        found = pointers @ positions - state["hands"][:, None, self._hand_position]
         self._usable[self._heads : -1] = mask > 0.5
-        return Seen(rows, pointers, places[None] - state["hands"][:, None, self._hand_position])
+        return Seen(rows, pointers, np.concatenate([found, away], axis=1))
 
     def shift(self, logits: FloatArray, anchors: FloatArray) -> FloatArray:
         """(A,): the set-points' shift towards the places that the gates choose."""
@@ -61,6 +71,15 @@ class SceneOnRobot:
         shift = np.zeros((hands, 5), np.float32)
         shift[:, :3] = (gates[:, None] @ anchors)[:, 0] / POSITION_SCALE
         return shift.ravel()
+
+    def _namesake(self, names: FloatArray, positions: FloatArray, mask: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(E,) the squashed distance to the entity that shares the name, (E,) how sure it is that there is one."""
+        alike = self._alike[names[:, None, :, None], names[None, :, None, :]].sum(axis=(2, 3))
+        weight = np.exp(np.minimum(alike, MOST_ALIKE)) * mask
+        np.fill_diagonal(weight, 0)
+        share = weight / (weight.sum(axis=1, keepdims=True) + self._nobody)
+        sure = share.sum(axis=1)
+        return _squashed_length(share @ positions - sure[:, None] * positions), sure
 
     def _rows(self, hands: FloatArray, entities: FloatArray) -> FloatArray:
         x_axis, z_axis = entities[:, self._x_axis], entities[:, self._z_axis]
@@ -75,6 +94,11 @@ class SceneOnRobot:
             seen_by_entity = (axes @ offset[:, :, None])[:, :, 0]
             parts += [offset, seen_by_entity, np.tanh(offset / NEAR), turn]
         return np.concatenate(parts, axis=1)
+
+
+def _squashed_length(offset: FloatArray) -> FloatArray:
+    squashed: FloatArray = np.tanh(np.sqrt(np.square(offset).sum(axis=-1) + TINY) / POSITION_SCALE)
+    return squashed
 
 
 def _softmax(logits: FloatArray) -> FloatArray:
