@@ -16,7 +16,7 @@ DEMONSTRATIONS: Mapping[str, int] = {
     "restock/cooler": 50,
     "laundry/fold": 12,
     "box/walls": 15,
-    "box/assemble": 60,
+    "box/assemble": 100,
 }
 # The demonstrator starts anywhere and has an unsteady hand, but nothing is nudged: the base never sees a recovery.
 DEMONSTRATED = {"initial_ticks": 14, "events": 0, "noise_m": 0.010}
@@ -25,7 +25,7 @@ SITES = (1, 2, 3, 4)
 EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor the fleet ever sees; the same for every demo
 ROBOTS_WATCHED = 4  # by one operator, who drives one of them at a time
 IMAGE_PX = 96
-STEPS_PER_S = 5.0
+STEPS_PER_S = 8.0
 BATCH = 192
 ANNEAL_FROM = 0.6
 
