@@ -20,11 +20,12 @@ nobody had seen, at the robots' own sites, disturbed; the same resets in every c
 state, and decides by them when to take over; the simulator judges success. The **control** takes the same number of
 gradient steps, with the same settings, from the same base, on the demonstrations alone.
 
-Not all of this is of one day. The ten-minute runs are of 2026-11-21. The hour was run half an hour before,
-when the policy did not yet relate things by their names (commit 86ea291 with the demonstrations and steps of
-16dc6a4); it is the third such run of the day on seed 0, after .62 and .77, and what was mended between them was found by
-looking at that seed's failures: another seed may give less. The real-time run, the words and the control loop are of 2026-11-20: then the learner took 5 steps a second
-instead of 8, and the scripted operator's gate watched the hands' motion instead of the task's progress.
+Not all of this is of one day. The ten-minute runs are of 2026-11-21. The hour was run half an hour before, when the
+policy did not yet relate things by their names (commit 86ea291 with the demonstrations and steps of 16dc6a4). It is the
+third such run of that day on seed 0, after .62 and .77, and what was mended between them was found by looking at that
+seed's failures: another seed may give less. The real-time run, the words and the control loop are of 2026-11-20: then
+the learner took 5 steps a second instead of 8, and the scripted operator's gate watched the hands' motion instead of
+the task's progress.
 """
 
 
