@@ -196,8 +196,13 @@ def test_a_chunk_is_of_the_stated_shape_and_repeats(robot, draw):
     first = chunk(policy, batch, 0)
     assert (first.shape, first.dtype) == ((4, *robot.action.shape), np.float32)
     assert np.array_equal(first, chunk(policy, batch, 0))
-    assert not np.array_equal(first, chunk(policy, batch, 0, seed=1))
     assert not np.array_equal(first, chunk(policy, batch, 1))
+
+
+@pytest.mark.parametrize(("temperature", "same"), [(0, True), (1, False)])
+def test_only_a_policy_with_a_temperature_samples(temperature, same):
+    policy, batch = fresh(GRIPPERS, temperature=temperature), scenes(np.random.default_rng(0), 1)
+    assert np.array_equal(chunk(policy, batch, 0, seed=0), chunk(policy, batch, 0, seed=1)) is same
 
 
 def test_any_instruction_can_be_said(fetcher):

@@ -25,10 +25,10 @@ SITES = tuple(range(1, 9))
 TINY_POLICY = Choice("flow", {"width": 32, "depth": 1, "words": 8})
 # Enough for a base of .5 to .7, far from enough for a good policy.
 WHOLE: Mapping[str, int] = {
-    "restock/shelf": 120,
-    "restock/misplaced": 160,
-    "restock/freezer": 240,
-    "restock/cooler": 120,
+    "restock/shelf": 60,
+    "restock/misplaced": 80,
+    "restock/freezer": 120,
+    "restock/cooler": 60,
     "laundry/fold": 40,
     "box/walls": 48,
     "box/assemble": 320,

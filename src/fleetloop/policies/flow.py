@@ -2,7 +2,8 @@
 
 It predicts the clean chunk: for noise n, time t and target a, the network sees x = (1 - t) n + t a and answers with an
 estimate of a; acting integrates dx/dt = (a_hat - x) / (1 - t) over a few Euler steps. That form learned best from
-little in our trials; predicting the velocity did not.
+little in our trials; predicting the velocity did not. By default acting starts from the noise's centre: a fresh sample
+for each chunk made robots waver between two ways (cloth, 900 demonstrations: .86 sampled, .94 from the centre).
 """
 
 import copy
@@ -242,7 +243,7 @@ class FlowPolicy(nn.Module):
         rows = condition_rows(condition, self._beta)
         passes = [self.trunk.project(encoded, torch.from_numpy(row)[None]) for row in rows]
         shape = (1, self.options.horizon, self.spec.action.shape[0])
-        mixed = torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+        mixed = self.options.temperature * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         steps = self.options.flow_steps
         for step in range(steps):
             share = 1 / (steps - step)  # of the way to the clean chunk

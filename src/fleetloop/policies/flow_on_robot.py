@@ -87,7 +87,8 @@ class FlowOnRobot:
             anchors = seen.anchors
         found: FloatArray = np.concatenate(learned, dtype=np.float32)
         passes = [self._projected(measured, row, found) for row in condition_rows(condition, self._beta)]
-        mixed: FloatArray = rng.standard_normal((self.options.horizon, *self.spec.action.shape), dtype=np.float32)
+        noise = rng.standard_normal((self.options.horizon, *self.spec.action.shape), dtype=np.float32)
+        mixed: FloatArray = np.float32(self.options.temperature) * noise
         for share, time_bias in zip(self._shares, self._time_bias, strict=True):
             at = partial(self._clean, mixed=mixed, time_bias=time_bias, anchors=anchors)
             mixed = mixed + share * (guided(at, passes, self._beta) - mixed)

@@ -22,6 +22,13 @@ class FlowOptions(BaseModel):
     words: int = Field(32, ge=4, description="width of a word's embedding")
     pointers: int = Field(2, ge=1, description="attention heads from the instruction to the entities")
     flow_steps: int = Field(5, ge=1, description="Euler steps from noise to a chunk")
+    temperature: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="spread of the noise that acting starts from; 1: a sample; 0: its centre, the same chunk for the "
+        "same observation, so that a robot between two ways does not change its mind from chunk to chunk",
+    )
     grounding_weight: float = Field(
         0.1, ge=0, description="weight of the auxiliary loss that the attention finds what the instruction names"
     )
