@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from fleetloop.core.algorithm import FrameLabels
 from fleetloop.core.episode import Episode
-from fleetloop.core.frame import Array, Source
+from fleetloop.core.frame import Source
 from fleetloop.core.policy import Batch
-from fleetloop.core.spec import FeatureSpec, PolicySpec
+from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Prepared, is_held_out
 from fleetloop.learner.columns import Column
 from fleetloop.learner.errors import LabelsInvalid
+from fleetloop.learner.observations import Observations
 
 Ids = npt.NDArray[np.int32]
 COVERED_SAMPLES = 32
@@ -76,9 +77,7 @@ class ExperienceBuffer:
         self._newest: dict[str, int] = {}  # episode id -> index in `episodes` of the last time it was taken in
         self._parts: list[tuple[Column, Column, Column]] = []  # per task, by Part: ids of the samples in use
         self._instructions: dict[str, int] = {}
-        self._state = {item.name: Column(item.shape, item.dtype) for item in spec.inputs}
-        self._scratch = scratch
-        self._seen: dict[str, Column] = {}  # made when the first episode says what is kept of its images
+        self._observations = Observations(spec, scratch)
         self._actions = Column(spec.action.shape, np.float32)
         self._facts = Column((len(Fact),), np.int64)  # together, because one sample's are read together
         self._weight, self._draws = Column((), np.float32), Column((), np.int32)
@@ -102,9 +101,7 @@ class ExperienceBuffer:
         base = len(self._actions)
         if len(frames):
             self._actions.extend(episode.action)
-        self._extend_state(episode, frames)
-        for name, seen in prepared.seen.items():
-            self._seen_column(name, seen).extend(seen)
+        self._observations.extend(episode, frames, prepared.seen, len(self))
         self._facts.extend(self._facts_of(prepared, frames, base))
         self._weight.extend(labels.weight[frames])
         earlier = self._earlier_draws(before, frames)
@@ -159,28 +156,6 @@ class ExperienceBuffer:
             return Part.ONLINE
         return Part.HELD_OUT if is_held_out(episode.meta.id, self._held_out) else Part.OFFLINE
 
-    def _extend_state(self, episode: Episode, frames: Ids) -> None:
-        for feature in self._spec.inputs:
-            recorded = self._spec.rename.get(feature.name, feature.name)
-            self._state[feature.name].extend(episode.state(recorded)[frames])
-        offered = {feature.name: feature for feature in episode.meta.spec.state if feature.label}
-        for feature in offered.values():
-            if feature.name not in self._state:
-                self._state[feature.name] = Column(feature.shape, feature.dtype)
-                self._state[feature.name].extend(_unknown(feature, len(self)))
-        inputs = {feature.name for feature in self._spec.inputs}
-        for name, column in self._state.items():
-            if name in offered:
-                column.extend(episode.state(name)[frames])
-            elif name not in inputs:
-                column.extend(np.full((len(frames), *column.rows.shape[1:]), _unknown_value(column.rows.dtype)))
-
-    def _seen_column(self, name: str, like: Array) -> Column:
-        if name not in self._seen:
-            file = self._scratch / f"{name}.seen" if self._scratch else None
-            self._seen[name] = Column(like.shape[1:], like.dtype, file)
-        return self._seen[name]
-
     def _facts_of(self, prepared: Prepared, frames: Ids, base: int) -> npt.NDArray[np.int64]:
         """(n, facts): `base` is the row of the episode's first action."""
         episode, labels = prepared.episode, prepared.labels
@@ -230,8 +205,8 @@ class ExperienceBuffer:
         names = list(self._instructions)
         used, instruction = np.unique(facts[:, Fact.INSTRUCTION], return_inverse=True)
         return Batch(
-            state={name: column.rows.take(samples, axis=0) for name, column in self._state.items()},
-            seen={name: column.rows.take(samples, axis=0) for name, column in self._seen.items()},
+            state=self._observations.state(samples),
+            seen=self._observations.seen(samples),
             instructions=tuple(names[index] for index in used),
             instruction=instruction,
             actions=self._actions.rows.take(np.minimum(steps, stop - 1), axis=0),
@@ -307,12 +282,3 @@ class ExperienceBuffer:
         for parts in self._parts:
             ids = parts[Part.ONLINE]
             ids.keep(self._draws.rows[ids.rows] < self._max_replay)
-
-
-def _unknown(feature: FeatureSpec, count: int) -> npt.NDArray[np.generic]:
-    return np.full((count, *feature.shape), _unknown_value(np.dtype(feature.dtype)))
-
-
-def _unknown_value(dtype: np.dtype[np.generic]) -> float:
-    """What a label feature holds where a robot recorded none: NaN, -1 for signed integers, else 0."""
-    return {"f": np.nan, "i": -1}.get(dtype.kind, 0)

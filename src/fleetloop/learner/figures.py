@@ -7,8 +7,8 @@ import numpy as np
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Episode
-from fleetloop.learner.buffer import ExperienceBuffer
-from fleetloop.learner.sampler import Draw
+from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.sampler import AdaptiveSampler, Draw
 from fleetloop.learner.trainer import Trained
 
 
@@ -49,6 +49,25 @@ class Tally:
             "staleness": self._staleness / self._online if self._online else None,
             "data_wait": self.data_s / self.total_s if self.total_s > 0 else 0.0,
         }
+
+
+def task_figures(
+    tally: Tally, buffer: ExperienceBuffer, sampler: AdaptiveSampler, held_out: Mapping[str, float]
+) -> dict[str, Any]:
+    """By task: losses since the last row, the share of online samples, and what is held."""
+    shares = sampler.online_shares(buffer.tasks)
+    return {
+        name: {
+            "loss_online": tally.loss(task, True),
+            "loss_offline": tally.loss(task, False),
+            "loss_held_out": held_out.get(name),
+            "online_share": float(shares[task]),
+            "samples_online": len(buffer.part(task, Part.ONLINE)),
+            "samples_offline": len(buffer.part(task, Part.OFFLINE)),
+            "positives": buffer.positives(task),
+        }
+        for task, name in enumerate(buffer.tasks)
+    }
 
 
 class Journey:

@@ -12,11 +12,11 @@ from fleetloop.core.frame import Source
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.outcome import Outcome
 from fleetloop.learner.arrival import Arrival, Prepared
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer import ExperienceBuffer
 from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
 from fleetloop.learner.export import config_hash, exact_weights, release_weights
 from fleetloop.learner.feeder import Feeder
-from fleetloop.learner.figures import Journey, Tally
+from fleetloop.learner.figures import Journey, Tally, task_figures
 from fleetloop.learner.held_out import measure_held_out
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
@@ -219,23 +219,9 @@ class Learner:
 
     def figures(self) -> dict[str, Any]:
         """What a row of the metrics and the report to the hub say."""
-        buffer, sampler = self.parts.buffer, self.parts.sampler
-        shares = sampler.online_shares(buffer.tasks)
-        tasks = {
-            name: {
-                "loss_online": self._tally.loss(task, True),
-                "loss_offline": self._tally.loss(task, False),
-                "loss_held_out": self._held_out.get(name),
-                "online_share": float(shares[task]),
-                "samples_online": len(buffer.part(task, Part.ONLINE)),
-                "samples_offline": len(buffer.part(task, Part.OFFLINE)),
-                "positives": buffer.positives(task),
-            }
-            for task, name in enumerate(buffer.tasks)
-        }
         return {
             "clock_s": self.parts.clock.now(),
-            "tasks": tasks,
+            "tasks": task_figures(self._tally, self.parts.buffer, self.parts.sampler, self._held_out),
             "label_version": self.parts.algorithm.version,
             "replay_ratio": self._online_draws / self._online_frames if self._online_frames else 0.0,
             "rate": self.parts.trainer.rate(self.steps),
