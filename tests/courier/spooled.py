@@ -28,14 +28,14 @@ def episode_id(number: int) -> str:
     return str(ULID.from_bytes((1_700_000_000_000 + number).to_bytes(6, "big") + bytes(10)))
 
 
-def record(host, number, *, frames=5, ending=SUCCESS):
+def record(host, number, *, frames=5, ending=SUCCESS, source=Source.POLICY):
     """A recording in the spool; with `ending=None` its writer died after the last whole batch."""
     meta = EpisodeMeta(episode_id(number), "run", "robot-1", "site-1", "slide/far", "slide", "online", ROBOT)
     recording = Recording(RealDisk(), host.spool, meta)
     for tick in range(frames):
         observation = Observation({"count": np.array([tick], np.float32)}, taken=tick / 20)
         action = np.array([tick, 0], np.float32)
-        recording.add(Frame(tick, tick / 20, tick / 20, observation, action, action, Source.POLICY, 1, 0, tick))
+        recording.add(Frame(tick, tick / 20, tick / 20, observation, action, action, source, 1, 0, tick))
     if ending is None:
         recording.flush()
         recording.abandon()

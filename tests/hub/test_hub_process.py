@@ -57,6 +57,18 @@ def test_killed_in_the_middle_of_an_upload(tmp_path: Path, outbox: Path) -> None
     assert again.stop() == 0
 
 
+def test_an_upload_on_a_capped_uplink_arrives_whole(tmp_path: Path, outbox: Path) -> None:
+    hub = HubProcess.start(tmp_path / "hub")
+    client = HttpHub(hub.url, uplink_mbps=50)
+    large = sealed(outbox, "p" * 45_000)
+    assert put(client, large) == 1
+    copy = tmp_path / "copy.arrow"
+    client.get_episode(large.meta.id, copy)
+    assert copy.read_bytes() == large.path.read_bytes()
+    client.close()
+    assert hub.stop() == 0
+
+
 def test_what_was_acknowledged_outlives_kill_9(tmp_path: Path, outbox: Path) -> None:
     directory = tmp_path / "hub"
     hub = HubProcess.start(directory, attention={"operators": 1, "robots_per_operator": 1, "lease_s": 600})

@@ -17,6 +17,12 @@ class RecorderOptions(BaseModel):
     queue_frames: int = Field(
         default=2000, ge=1, description="frames that may wait for the disk; when they are more, the episode is aborted"
     )
+    spool_bytes: int | None = Field(
+        default=20_000_000_000,
+        ge=0,
+        description="bytes that may wait on this host's disk; while they are more no new episode is recorded, an alarm "
+        "says so, and driving goes on; null: until the disk is full",
+    )
 
 
 class ActorOptions(BaseModel):

@@ -107,6 +107,7 @@ class Recorder:
 
     def _write(self, item: EpisodeMeta | Frame | Ending) -> None:
         if isinstance(item, EpisodeMeta):
+            self._check_budget()
             self._writer = EpisodeWriter(self._disk, self._directory, item, self._options.jpeg_quality)
         elif self._writer is None:
             return  # given up; the alarm has said so
@@ -119,11 +120,32 @@ class Recorder:
             if item.outcome is not Outcome.ABORTED:
                 self._alarms.clear(QUEUE)
 
+    def _check_budget(self) -> None:
+        """Whatever the hub has is gone from the spool at once, so there is nothing to make room with."""
+        budget, waiting = self._options.spool_bytes, spooled_bytes(self._directory)
+        if budget is not None and waiting >= budget:
+            raise DiskTrouble(
+                str(self._directory),
+                f"holds {waiting} bytes, and actor.recorder.spool_bytes allows {budget}",
+                "let the courier reach the hub, or look at `fleetloop spool ls`",
+            )
+
     def _give_up(self, error: DiskTrouble) -> None:
         self._alarms.set(DISK, f"recording stopped: {error}")
         if self._writer is not None:
             self._writer.abandon()
             self._writer = None
+
+
+def spooled_bytes(directory: Path) -> int:
+    """What the files in a spool take, the refused ones too."""
+    total = 0
+    for path in directory.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:  # the courier was quicker
+            continue
+    return total
 
 
 def encode_jpeg(image: npt.NDArray[np.uint8], quality: int) -> bytes:

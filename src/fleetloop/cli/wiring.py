@@ -38,9 +38,9 @@ def one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def open_hub(url: str) -> HttpHub:
-    """A client of the hub at this URL; nothing is sent yet."""
-    return HttpHub(url)
+def open_hub(url: str, *, uplink_mbps: float | None = None) -> HttpHub:
+    """A client of the hub at this URL, its uploads capped if so told; nothing is sent yet."""
+    return HttpHub(url, uplink_mbps=uplink_mbps)
 
 
 def clock_from(file: Path | None, *, create_factor: float | None = None) -> Clock:

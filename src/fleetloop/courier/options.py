@@ -11,6 +11,15 @@ class CourierOptions(BaseModel):
     scan_wall_s: float = Field(
         default=0.05, gt=0, description="real seconds between two looks for finished episodes in the spool"
     )
+    urgent_bytes: int = Field(
+        default=4_000_000,
+        ge=0,
+        description="episodes with interventions that are no larger than this go up before the others; 0: strictly in "
+        "order of age",
+    )
+    uplink_mbps: float | None = Field(
+        default=None, gt=0, description="megabits per second that uploads take at most; null: no limit"
+    )
     beat_wall_s: float = Field(
         default=0.25, gt=0, description="real seconds between two beats: statuses up, orders down"
     )

@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -33,14 +34,18 @@ def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, opti
     To be called in the main thread. Raises what any of its parts raised, and DiskTrouble if another courier serves
     this host's directory.
     """
-    remedy = "one courier is enough for a host"
-    with alone(host.root / LOCK, str(host.root), "another courier serves this directory", remedy):
+    with only_courier(host, "one courier is enough for a host"):
         _serve(host, hub, disk, clock, options)
+
+
+def only_courier(host: HostDirectory, remedy: str) -> AbstractContextManager[None]:
+    """Raises DiskTrouble with this remedy if a courier serves the host's directory."""
+    return alone(host.root / LOCK, str(host.root), "another courier serves this directory", remedy)
 
 
 def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: CourierOptions) -> None:
     alarms, rng = Alarms(), np.random.default_rng()
-    spool = Spool(host.spool, disk, alarms)
+    spool = Spool(host.spool, disk, alarms, urgent_bytes=options.urgent_bytes)
     uploader = Uploader(spool, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
     fetcher = Fetcher(host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms, clock=clock)
     herald = Herald(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)

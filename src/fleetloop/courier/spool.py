@@ -5,18 +5,25 @@ from pathlib import Path
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.disk import Disk
+from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
 from fleetloop.core.recording import PARTIAL, SEALED, seal
 
 PART = "spool"
+REFUSED = "refused"
+URGENT_IN_A_ROW = 8  # then the oldest goes, so that a stream of corrections holds nothing back for ever
 
 
 class Spool:
     """One host's spool directory. Raises DiskTrouble when it can't be written; then everything in it stays."""
 
-    def __init__(self, directory: Path, disk: Disk, alarms: Alarms) -> None:
+    def __init__(self, directory: Path, disk: Disk, alarms: Alarms, *, urgent_bytes: int = 0) -> None:
+        """`urgent_bytes`: episodes with interventions that are no larger than this overtake the others."""
         self._directory, self._disk, self._alarms = directory, disk, alarms
-        self._refused = directory / "refused"
+        self._urgent_bytes = urgent_bytes
+        self._urgent: dict[Path, bool] = {}  # of the episodes that wait, as far as they were looked into
+        self._in_a_row = 0
+        self._refused = directory / REFUSED
         disk.make(self._refused)
         for leftover in directory.glob(".*.tmp"):  # a courier was killed while it sealed; the recording is still there
             disk.remove(leftover)
@@ -38,6 +45,25 @@ class Spool:
     def sealed(self) -> list[Path]:
         """The episodes that wait for the hub, oldest first (their ids sort by time)."""
         return sorted(self._directory.glob(f"*{SEALED}"))
+
+    def next(self) -> Path | None:
+        """The episode to upload now: the oldest urgent one, and at times the oldest of all; None if none waits."""
+        waiting = self.sealed()
+        self._urgent = {path: self._is_urgent(path) for path in waiting}
+        urgent = [path for path in waiting if self._urgent[path]]
+        if urgent and self._in_a_row < URGENT_IN_A_ROW:
+            self._in_a_row += 1
+            return urgent[0]
+        self._in_a_row = 0
+        return waiting[0] if waiting else None
+
+    def _is_urgent(self, path: Path) -> bool:
+        if path in self._urgent:
+            return self._urgent[path]
+        try:
+            return path.stat().st_size <= self._urgent_bytes and bool(Episode.open(path).interventions())
+        except EpisodeInvalid:  # the upload will say so
+            return False
 
     def forget(self, episode: Path) -> None:
         """Delete what the hub has durably."""

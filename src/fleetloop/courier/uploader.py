@@ -1,4 +1,4 @@
-"""Episodes up: oldest first, one at a time, deleted here only after the hub has them durably."""
+"""Episodes up: urgent ones first, then by age; one at a time, deleted here only after the hub has them durably."""
 
 import logging
 from pathlib import Path
@@ -29,15 +29,15 @@ class Uploader:
         """Seal what is finished and upload one episode. Returns the real seconds until the next call."""
         try:
             self._spool.seal_finished()
-            waiting = self._spool.sealed()
-            if waiting:
-                self._upload(waiting[0])
+            chosen = self._spool.next()
+            if chosen is not None:
+                self._upload(chosen)
         except (HubUnavailable, DiskTrouble) as error:
             self._alarms.set(PART, str(error))
             return self._backoff.failed()
         self._alarms.clear(PART)
         self._backoff.succeeded()
-        return 0.0 if len(waiting) > 1 else self._options.scan_wall_s
+        return self._options.scan_wall_s if self.idle else 0.0
 
     @property
     def idle(self) -> bool:

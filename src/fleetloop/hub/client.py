@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from fleetloop.core.clock import Wall
 from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
 from fleetloop.core.hub import (
     Acknowledgement,
@@ -23,6 +24,7 @@ from fleetloop.core.release import Release
 from fleetloop.hub import wire
 from fleetloop.hub.objects import copy_verified
 from fleetloop.hub.options import is_loopback
+from fleetloop.hub.uplink import Uplink
 
 
 class HttpHub:
@@ -32,9 +34,13 @@ class HttpHub:
     (HubRefused, EpisodeInvalid, …) when it says no.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        """`timeout_s`: real seconds without a byte from the hub after which a call gives up."""
+    def __init__(self, url: str, *, timeout_s: float = 10.0, uplink_mbps: float | None = None) -> None:
+        """`timeout_s`: real seconds without a byte from the hub after which a call gives up.
+
+        `uplink_mbps`: megabits per second that the uploads of episodes share; None for no limit.
+        """
         self.url = url.rstrip("/")
+        self._uplink = Uplink(uplink_mbps, Wall()) if uplink_mbps else None
         self._timeout_s = timeout_s
         host = httpx.URL(self.url).host
         self._http = httpx.Client(
@@ -51,7 +57,8 @@ class HttpHub:
 
     def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
         with path.open("rb") as file:
-            said = self._call("PUT", f"/v1/episodes/{id}", content=file, headers={wire.HASH_HEADER: hash})
+            content = self._uplink.paced(file) if self._uplink else file
+            said = self._call("PUT", f"/v1/episodes/{id}", content=content, headers={wire.HASH_HEADER: hash})
         return Acknowledgement(**said.json())
 
     def get_episode(self, id: str, path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What a person does with a spool whose courier is not running."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import Disk
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import Hub
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.run import only_courier
+from fleetloop.courier.spool import Spool
+from fleetloop.courier.uploader import Uploader
+
+
+def drain_spool(host: HostDirectory, hub: Hub, *, disk: Disk, options: CourierOptions, wait_s: float) -> None:
+    """Upload all that waits, and return.
+
+    Raises:
+        HubUnavailable: if the hub took nothing for `wait_s` real seconds; the rest stays.
+        DiskTrouble: if a courier serves this host's directory: it does the same.
+    """
+    with only_courier(host, "it uploads by itself: look at its alarm in `fleetloop status`"):
+        alarms, wall = Alarms(), Wall()
+        spool = Spool(host.spool, disk, alarms, urgent_bytes=options.urgent_bytes)
+        uploader = Uploader(spool, hub, options, Backoff(options, np.random.default_rng()), alarms)
+        left, deadline = -1, wall.now() + wait_s
+        while True:
+            pause = uploader.step()
+            if uploader.idle:
+                return
+            if len(spool.sealed()) != left:
+                left, deadline = len(spool.sealed()), wall.now() + wait_s
+            if wall.now() + pause > deadline:
+                raise HubUnavailable(str(host.spool), f"{left} episodes could not be uploaded ({alarms.text})")
+            wall.sleep_until(wall.now() + pause)
+
+
+def export_spool(host: HostDirectory, directory: Path, *, disk: Disk, move: bool) -> list[Path]:
+    """Seal what ended and copy all sealed episodes durably; returns the copies. `move`: remove each here afterwards.
+
+    Raises:
+        DiskTrouble: if the target can't be written, or if a courier serves this host's directory.
+    """
+    with only_courier(host, "stop it first: it would upload what is being copied"):
+        spool = Spool(host.spool, disk, Alarms())
+        spool.seal_finished()
+        disk.make(directory)
+        copied = []
+        for path in spool.sealed():
+            disk.write(directory / path.name, path.read_bytes())
+            copied.append(directory / path.name)
+            if move:
+                spool.forget(path)
+        return copied
