@@ -122,3 +122,5 @@ def test_the_quick_experiments_from_end_to_end(tmp_path):
         assert "A quick run" in page
         assert all(arm.name in page for arm in experiment.arms)
         assert (kept / f"{name}.png").stat().st_size > 1000
+    guidance = (kept / "main.md").read_text().partition("## Guidance")[2].partition("##")[0]
+    assert [row.count("fleet-recap-live") for row in guidance.splitlines() if "fleet-recap" in row] == [1] * 6

@@ -115,6 +115,7 @@ class Online:
             to that and to the demonstrations, and then is frozen. None for an algorithm that needs none.
         exploration: spread of the robots' random offset to what the policy does, in metres; none in evaluations.
         watch: evaluations on the way.
+        acts: other ways to act by the last policy that are tried too: (condition, how much of it), see guidance.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Online:
     rollouts: float | None = None
     exploration: float = 0.0
     watch: Watch | None = None
+    acts: tuple[tuple[str, float], ...] = ()
     needs: str = ""
 
     def run(self, bench: Bench) -> Result:
@@ -147,8 +149,13 @@ class Online:
             fleet.sample_by(UniformSampler(plan.learner.sampler, plan.seed))
         curve = self._work(fleet, bench)
         fleet.stop()
+        candidate = fleet.candidate()
         result = {
-            "evaluation": bench.tried(fleet.candidate(), condition=fleet.newest().condition),
+            "evaluation": bench.tried(candidate, condition=candidate.condition),
+            "acts": [
+                [condition, beta, bench.tried(replace(candidate, guidance=beta), condition=condition)]
+                for condition, beta in self.acts
+            ],
             "curve": curve,
             "fleet": fleet_figures(fleet),
             "weights": fleet.newest().result_hash,

@@ -74,6 +74,8 @@ def _quick(setting: Setting) -> Setting:
 TEN = _robots((RESTOCK, 4), (LAUNDRY, 3), (BOX, 3))
 LIVE = Choice("recap", {"value": "live"})
 ROLLOUTS = 0.1
+# Beside `positive` at 1, which is what robots do.
+GUIDANCE = (("negative", 1.0), ("", 1.0), ("positive", 1.5), ("positive", 2.0), ("positive", 2.5))
 _ten = Setting(robots=TEN, places=_places(TEN), demonstrations=WHOLE, pretrain_steps=5000)
 MAIN = Experiment(
     "main",
@@ -89,7 +91,7 @@ MAIN = Experiment(
         Online("single-hg-dagger", robots=1, generalist=True),
         OfflineRounds(),
         Online("fleet-recap-frozen", algorithm=RECAP, rollouts=ROLLOUTS),
-        Online("fleet-recap-live", algorithm=LIVE),
+        Online("fleet-recap-live", algorithm=LIVE, acts=GUIDANCE),
         Online("recap-unaided", algorithm=LIVE, helped=False),
     ),
     claims=(

@@ -87,6 +87,7 @@ def _sections(results: Results) -> list[str]:
         ("Share of the gap to the expert that was closed", _gaps),
         ("Successes per robot-hour", _throughput),
         ("The fleet at work", _fleet),
+        ("Guidance", _guidance),
         ("Time to target", speeds),
         ("Seeds", _seeds),
     ]
@@ -141,6 +142,19 @@ def _throughput(results: Results) -> str:
         rows.append([name, *(f"{item.value:.0f} [{item.low:.0f}, {item.high:.0f}]" for item in found)])
     text = table(["arm", *results.families, "all tasks in turn"], rows)
     return f"Of the final policy without an operator; an hour of driving, resets apart.\n\n{text}"
+
+
+def _guidance(results: Results) -> str:
+    """How the same policies do under other conditions; see concepts/algorithms.md."""
+    rows, families = [], results.families
+    for name, arm in results.arms.items():
+        for (condition, beta), tried in arm.acts().items():
+            rates = [statistics.rate(statistics.outcomes(tried, tasks)) for tasks in families.values()]
+            whole = statistics.mean(statistics.outcomes(tried, results.setting.tasks))
+            rows.append([name, condition or "none", f"{beta:g}", *map(said, rates), said(whole)])
+    heads = ["arm", "condition", "beta", *families, "average over tasks"]
+    text = "The same policies, evaluated on the same resets; robots act on `positive` at 1."
+    return f"{text}\n\n{table(heads, rows)}" if rows else ""
 
 
 def _fleet(results: Results) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from fleetloop.lab import statistics
 from fleetloop.lab.experiment import Experiment, Setting
 from fleetloop.lab.job import read
-from fleetloop.lab.statistics import Estimate, Values
+from fleetloop.lab.statistics import Estimate, Tried, Values
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,16 @@ class ArmResults:
     def ticks(self, tasks: Sequence[str]) -> Values:
         """(seeds, tasks, episodes)."""
         return statistics.lengths([result["evaluation"] for result in self.by_seed.values()], tasks)
+
+    def acts(self) -> dict[tuple[str, float], list[Tried]]:
+        """By condition and guidance, the evaluations of all seeds, first what robots do; empty if that is all."""
+        found: dict[tuple[str, float], list[Tried]] = {}
+        for result in self.by_seed.values():
+            if result.get("acts"):
+                found.setdefault(("positive", 1.0), []).append(result["evaluation"])
+            for condition, beta, tried in result.get("acts", ()):
+                found.setdefault((condition, beta), []).append(tried)
+        return found
 
     def fleet(self, name: str) -> Estimate | None:
         """The mean over the seeds of one of the fleet's figures; None for an arm without a fleet."""
