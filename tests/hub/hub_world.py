@@ -188,7 +188,7 @@ class HubProcess:
         process = launch(directory, **options)
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert url.startswith("http://"), f"the hub said {url!r}"
+        assert url.startswith(("http://", "https://")), f"the hub said {url!r}"
         return cls(process, url)
 
     def kill(self) -> None:

@@ -139,6 +139,13 @@ class FleetConfig(Section):
         pattern=r"^https?://",
         description="where the hub is found, e.g. http://127.0.0.1:8787; null: at hub.host and hub.port",
     )
+    hub_token_file: Path | None = Field(
+        default=None,
+        description="file with the token for a hub that asks for one; null: the environment's FLEETLOOP_TOKEN, if set",
+    )
+    hub_ca: Path | None = Field(
+        default=None, description="PEM file with the certificate to trust the hub by; null: the system's"
+    )
     directories: Directories = Field(default=Directories(), description="where things are kept")
     clock: ClockOptions = Field(default=ClockOptions(), description="the fleet's clock")
     policy: PolicyChoice = Field(default=PolicyChoice(), description="which policy learns and drives")
@@ -167,7 +174,7 @@ class FleetConfig(Section):
         if self.hub_url:
             return self.hub_url
         host = f"[{self.hub.host}]" if ":" in self.hub.host else self.hub.host
-        return f"http://{host}:{self.hub.port}"
+        return f"{self.hub.scheme}://{host}:{self.hub.port}"
 
     def member(self, name: str, new_at: int | None = None) -> RobotEntry:
         """The entry of this robot, at another site if `new_at` says so; a robot without an entry needs `new_at`.

@@ -42,7 +42,7 @@ def courier(
     disk = RealDisk()
     run_courier(
         HostDirectory(chosen.directories.home, disk),
-        open_hub(chosen.url, uplink_mbps=chosen.courier.uplink_mbps),
+        open_hub(chosen),
         disk=disk,
         clock=clock_from(chosen.clock.file),
         options=chosen.courier,

@@ -29,7 +29,7 @@ def list_episodes(
     from fleetloop.cli.wiring import open_hub
 
     chosen = load_config(config, sets or (), {"hub_url": hub})
-    known = open_hub(chosen.url).episodes(task=task, outcome=outcome, limit=limit)
+    known = open_hub(chosen).episodes(task=task, outcome=outcome, limit=limit)
     rows = tables.table("id", "robot", "site", "task", "purpose", "outcome", "frames", "takeovers", "release", "behind")
     for row in known:
         rows.add_row(
@@ -64,7 +64,7 @@ def show(
     from fleetloop.cli.wiring import open_hub
     from fleetloop.core.episode import Episode
 
-    client = open_hub(load_config(config, sets or (), {"hub_url": hub}).url)
+    client = open_hub(load_config(config, sets or (), {"hub_url": hub}))
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "episode.arrow"
         client.get_episode(episode, path)
@@ -123,7 +123,7 @@ def annotate(
         "exclude": exclude,
         "quality": quality,
     }
-    client = open_hub(load_config(config, sets or (), {"hub_url": hub}).url)
+    client = open_hub(load_config(config, sets or (), {"hub_url": hub}))
     client.annotate(Annotation.from_json(said))
     typer.echo(f"noted about {episode}")
 

@@ -55,7 +55,7 @@ def learner(
     check_base(chosen, start)
     demonstrations_held = open_demonstrations(places.demonstrations)
     _check_tasks(chosen, {episode.meta.task for episode in demonstrations_held})
-    around = Surroundings(wiring.open_hub(chosen.url), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
+    around = Surroundings(wiring.open_hub(chosen), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
     run(
         chosen.run,
         chosen.learner,

@@ -26,6 +26,7 @@ from fleetloop.cli import (
     sim,
     spool,
     status,
+    tokens,
 )
 from fleetloop.cli.check import command as check_command
 from fleetloop.cli.demo import command as demo_command
@@ -98,6 +99,7 @@ app.command("eval", rich_help_panel=flags.LEARN, epilog=eval_command.EXAMPLES)(e
 app.command("replay", rich_help_panel=flags.LEARN, epilog=replay.EXAMPLES)(replay.replay)
 app.add_typer(recap.app, name="recap", rich_help_panel=flags.LEARN)
 app.add_typer(sim.app, name="sim", rich_help_panel=flags.LOOK)
+app.add_typer(tokens.app, name="tokens", rich_help_panel=flags.FLEET)
 app.add_typer(spool.app, name="spool", rich_help_panel=flags.LOOK)
 app.add_typer(episodes.app, name="episodes", rich_help_panel=flags.LOOK)
 app.add_typer(releases.app, name="releases", rich_help_panel=flags.LOOK)

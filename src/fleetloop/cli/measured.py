@@ -26,7 +26,7 @@ def named_candidate(
             "policy", "it takes exactly one to be measured", "name it with --release, --base or --checkpoint"
         )
     if release is not None:
-        return from_release(open_hub(config.url), release)
+        return from_release(open_hub(config), release)
     assert base is not None
     return from_base(base)
 
@@ -41,5 +41,5 @@ def named_episode(config: FleetConfig, name: str) -> Episode:
         return Episode.open(Path(name))
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "episode.arrow"
-        open_hub(config.url).get_episode(name, path)
+        open_hub(config).get_episode(name, path)
         return Episode.from_bytes(path.read_bytes())

@@ -26,7 +26,7 @@ def list_releases(
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub
 
-    client = open_hub(load_config(config, sets or (), {"hub_url": hub}).url)
+    client = open_hub(load_config(config, sets or (), {"hub_url": hub}))
     fleet = client.fleet()
     rows = tables.table("version", "channel", "parent", "run", "step", "trained through", "covers", "MB", "clock s")
     for release in client.releases(limit=limit):
@@ -56,5 +56,5 @@ def promote(
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub
 
-    open_hub(load_config(config, sets or (), {"hub_url": hub}).url).promote(version)
+    open_hub(load_config(config, sets or (), {"hub_url": hub})).promote(version)
     typer.echo(f"stable is release {version}")

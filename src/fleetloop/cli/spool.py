@@ -52,7 +52,7 @@ def drain(
     chosen = load_config(config, sets or (), {"hub_url": hub, "directories.home": home})
     disk = RealDisk()
     host = HostDirectory(chosen.directories.home, disk)
-    client = open_hub(chosen.url, uplink_mbps=chosen.courier.uplink_mbps)
+    client = open_hub(chosen)
     drain_spool(host, client, disk=disk, options=chosen.courier, wait_s=wait)
     typer.echo("Nothing waits any more.")
 

@@ -31,7 +31,7 @@ def status(
     from fleetloop.core.errors import HubUnavailable
 
     chosen = load_config(config, sets or (), {"hub_url": hub})
-    client, wall = open_hub(chosen.url), Wall()
+    client, wall = open_hub(chosen), Wall()
     if once:
         tables.show(fleet_view(client.fleet()))
         return

@@ -28,6 +28,8 @@ from fleetloop.core.task import Site, Task
 from fleetloop.hub.client import HttpHub
 from fleetloop.weights.codec import Weights
 
+TOKEN = "FLEETLOOP_TOKEN"
+
 
 def one_thread() -> None:
     """Keep numpy and torch to one thread in this process and its children: call it before they are first imported.
@@ -38,9 +40,19 @@ def one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def open_hub(url: str, *, uplink_mbps: float | None = None) -> HttpHub:
-    """A client of the hub at this URL, its uploads capped if so told; nothing is sent yet."""
-    return HttpHub(url, uplink_mbps=uplink_mbps)
+def open_hub(chosen: FleetConfig) -> HttpHub:
+    """A client of the fleet's hub; nothing is sent yet.
+
+    Raises:
+        ConfigInvalid: if the token or the certificate can't be used.
+    """
+    token, file = os.environ.get(TOKEN, ""), chosen.hub_token_file
+    if file is not None:
+        try:
+            token = file.read_text().strip()
+        except (OSError, ValueError) as error:
+            raise ConfigInvalid("hub_token_file", f"can't be read ({error})", "name a file with a token") from error
+    return HttpHub(chosen.url, uplink_mbps=chosen.courier.uplink_mbps, token=token, ca=chosen.hub_ca)
 
 
 def clock_from(file: Path | None, *, create_factor: float | None = None) -> Clock:

@@ -76,6 +76,13 @@ _attended = Table(
     Column("pool", Text, nullable=False),
     Column("attendant", Text, nullable=False),
 )
+_tokens = Table(
+    "tokens",
+    _schema,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("data", sa.JSON, nullable=False),
+)
 
 Row = Mapping[str, Any]
 
@@ -233,6 +240,20 @@ class Records:
         self._connection.execute(_attended.delete())
         for robot, pool, attendant in rows:
             self._connection.execute(_attended.insert().values(robot=robot, pool=pool, attendant=attendant))
+
+    # ------------------------------------------------------------------ tokens
+
+    def add_token(self, id: str, hash: str, data: Row) -> None:
+        self._connection.execute(_tokens.insert().values(id=id, hash=hash, data=dict(data)))
+
+    def change_token(self, id: str, data: Row) -> None:
+        self._connection.execute(_tokens.update().where(_tokens.c.id == id).values(data=dict(data)))
+
+    def tokens(self) -> Sequence[Row]:
+        return self._connection.scalars(sa.select(_tokens.c.data)).all()
+
+    def token(self, hash: str) -> Row | None:
+        return self._connection.scalar(sa.select(_tokens.c.data).where(_tokens.c.hash == hash))
 
 
 def _episode_row(row: Row) -> Row:

@@ -1,5 +1,6 @@
 """The hub over HTTP: implements core's Hub for everybody who is not in the hub's process."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 
 from fleetloop.core.clock import Wall
-from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
+from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid, HubUnavailable
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -34,18 +35,35 @@ class HttpHub:
     (HubRefused, EpisodeInvalid, …) when it says no.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, uplink_mbps: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        uplink_mbps: float | None = None,
+        token: str = "",
+        ca: Path | None = None,
+    ) -> None:
         """`timeout_s`: real seconds without a byte from the hub after which a call gives up.
 
         `uplink_mbps`: megabits per second that the uploads of episodes share; None for no limit.
+        `token`: the secret that the hub asks for; it goes to other machines under TLS alone.
+        `ca`: PEM file with the certificate to trust, in place of the system's.
+
+        Raises:
+            ConfigInvalid: if the token would travel in the clear, or `ca` can't be used.
         """
         self.url = url.rstrip("/")
         self._uplink = Uplink(uplink_mbps, Wall()) if uplink_mbps else None
         self._timeout_s = timeout_s
         host = httpx.URL(self.url).host
+        if token and self.url.startswith("http://") and not is_loopback(host):
+            raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
         self._http = httpx.Client(
             base_url=self.url,
             timeout=timeout_s,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            verify=_trusting(ca),
             limits=httpx.Limits(keepalive_expiry=30.0),  # shorter than the server's, so that it never hangs up first
             trust_env=not is_loopback(host),  # a proxy has no way to this machine's own loopback
         )
@@ -150,3 +168,12 @@ class HttpHub:
 
     def _away(self, error: httpx.TransportError) -> HubUnavailable:
         return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", "is the hub running?")
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
+    if ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigInvalid("hub_ca", f"{ca} can't be used ({error})", "name a PEM file with a certificate") from error

@@ -1,7 +1,7 @@
 """Experience in: episodes, what was said about them later, and the one cursor that delivers both."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ class Experience:
                     incoming.write(chunk)
             return self.accept(id, incoming, hash)
 
-    def accept(self, id: str, incoming: Incoming, hash: str) -> Acknowledgement:
+    def accept(
+        self, id: str, incoming: Incoming, hash: str, *, check_robot: Callable[[str], None] = lambda robot: None
+    ) -> Acknowledgement:
         """Check what has arrived and keep it, or refuse it and keep nothing.
 
         Raises:
             EpisodeInvalid, UnknownName: naming the field that is wrong.
-            HubRefused: 409 if the id is known with other bytes.
+            HubRefused: 409 if the id is known with other bytes; and what `check_robot` raises of the episode's robot.
         """
         if not is_id(id):
             raise EpisodeInvalid("id", f"{id!r} is no ULID")
@@ -64,6 +66,7 @@ class Experience:
             if known := _known(records, id, hash):
                 return known
         episode = self._checked(id, incoming.path)
+        check_robot(episode.meta.robot)
         with self._catalog.writing() as records:
             if known := _known(records, id, hash):
                 return known

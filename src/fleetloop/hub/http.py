@@ -1,7 +1,7 @@
 """The hub's HTTP face: JSON in and out, uploads streamed to the disk, long polls without a thread each."""
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TypeVar
@@ -19,12 +19,15 @@ from fleetloop.hub.doorbell import Doorbell
 from fleetloop.hub.objects import CHUNK, Incoming, check_size
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
+from fleetloop.hub.tokens import EVERYBODY, Scope, Token
 
 MAX_JSON_BYTES = 16_000_000
 LONGEST_WAIT_S = 60.0
 RETRY_AFTER_S = 2
+ANYBODY = Token("", Scope.ROBOT)
 
 Kept = TypeVar("Kept")
+Call = Callable[[Request], Awaitable[Response]]
 
 
 class Face:
@@ -61,28 +64,42 @@ class Face:
         self.hang_up()
 
     def _routes(self) -> list[Route]:
-        return [
-            Route("/v1/health", self.health),
-            Route("/v1/episodes", self.episodes),
-            Route("/v1/episodes/{id}", self.put_episode, methods=["PUT"]),
-            Route("/v1/episodes/{id}", self.get_episode),
-            Route("/v1/episodes/{id}/annotations", self.annotations),
-            Route("/v1/annotations", self.annotate, methods=["POST"]),
-            Route("/v1/events", self.events),
-            Route("/v1/lease", self.claim_lease, methods=["POST"]),
-            Route("/v1/lease", self.renew_lease, methods=["PUT"]),
-            Route("/v1/blobs/{hash}", self.put_blob, methods=["PUT"]),
-            Route("/v1/blobs/{hash}", self.get_blob),
-            Route("/v1/releases", self.publish, methods=["POST"]),
-            Route("/v1/releases", self.releases),
-            Route("/v1/releases/{version}", self.release),
-            Route("/v1/channels/stable", self.promote, methods=["PUT"]),
-            Route("/v1/channels/{name}", self.channel),
-            Route("/v1/robots", self.register, methods=["POST"]),
-            Route("/v1/beats", self.beat, methods=["POST"]),
-            Route("/v1/learner", self.report_learner, methods=["POST"]),
-            Route("/v1/fleet", self.fleet),
+        robot, learner, operator = (frozenset({scope}) for scope in Scope)
+        calls = [
+            ("GET", "/v1/episodes", self.episodes, learner | operator),
+            ("PUT", "/v1/episodes/{id}", self.put_episode, robot | operator),
+            ("GET", "/v1/episodes/{id}", self.get_episode, learner | operator),
+            ("GET", "/v1/episodes/{id}/annotations", self.annotations, learner | operator),
+            ("POST", "/v1/annotations", self.annotate, operator),
+            ("GET", "/v1/events", self.events, learner | operator),
+            ("POST", "/v1/lease", self.claim_lease, learner),
+            ("PUT", "/v1/lease", self.renew_lease, learner),
+            ("PUT", "/v1/blobs/{hash}", self.put_blob, learner),
+            ("GET", "/v1/blobs/{hash}", self.get_blob, EVERYBODY),
+            ("POST", "/v1/releases", self.publish, learner),
+            ("GET", "/v1/releases", self.releases, EVERYBODY),
+            ("GET", "/v1/releases/{version}", self.release, EVERYBODY),
+            ("PUT", "/v1/channels/stable", self.promote, operator),
+            ("GET", "/v1/channels/{name}", self.channel, EVERYBODY),
+            ("POST", "/v1/robots", self.register, robot),
+            ("POST", "/v1/beats", self.beat, robot),
+            ("POST", "/v1/learner", self.report_learner, learner),
+            ("GET", "/v1/fleet", self.fleet, learner | operator),
         ]
+        guarded = [Route(path, self._guarded(call, scopes), methods=[method]) for method, path, call, scopes in calls]
+        return [Route("/v1/health", self.health), *guarded]
+
+    def _guarded(self, call: Call, scopes: frozenset[Scope]) -> Call:
+        """The call, for holders of a token of one of these scopes; for everybody where the hub asks for none."""
+
+        async def guarded(request: Request) -> Response:
+            kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+            holder = await run_in_threadpool(self._service.tokens.holder, secret if kind == "Bearer" else "")
+            holder.check_scope(scopes)
+            request.state.holder = holder
+            return await call(request)
+
+        return guarded if self._options.asks_for_tokens else call
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "serving"})
@@ -98,7 +115,7 @@ class Face:
             request,
             experience.incoming,
             self._options.max_episode_bytes,
-            lambda incoming: experience.accept(id, incoming, hash),
+            lambda incoming: experience.accept(id, incoming, hash, check_robot=_holder(request).check_robot),
         )
         return JSONResponse(asdict(got), status_code=200 if got.known else 201)
 
@@ -185,11 +202,14 @@ class Face:
 
     async def register(self, request: Request) -> Response:
         registration = wire.registration_from_json(wire.parse_object(await _body(request)))
+        _holder(request).check_robot(registration.robot)
         await run_in_threadpool(self._service.register, registration)
         return JSONResponse({}, status_code=201)
 
     async def beat(self, request: Request) -> Response:
         statuses = wire.decode(wire.statuses, wire.parse(await _body(request)), "statuses")
+        for status in statuses:
+            _holder(request).check_robot(status.robot)
         orders = await run_in_threadpool(self._service.beat, statuses)
         return JSONResponse([asdict(order) for order in orders])
 
@@ -200,6 +220,12 @@ class Face:
 
     async def fleet(self, _: Request) -> Response:
         return JSONResponse(wire.fleet_to_json(await run_in_threadpool(self._service.fleet)))
+
+
+def _holder(request: Request) -> Token:
+    """Who calls; where the hub asks for no token, somebody who may speak for every robot."""
+    holder: Token = getattr(request.state, "holder", ANYBODY)
+    return holder
 
 
 async def _receive(

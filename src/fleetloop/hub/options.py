@@ -2,8 +2,9 @@
 
 import ipaddress
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class AttentionOptions(BaseModel):
@@ -27,11 +28,20 @@ class HubOptions(BaseModel):
 
     directory: Path = Field(default=Path("hub"), description="where episodes, weights and the catalog are kept")
     host: str = Field(
-        default="127.0.0.1", description="address to listen on; anything but this machine's own needs `insecure`"
+        default="127.0.0.1",
+        description="address to listen on; anything but this machine's own needs TLS, or `insecure`",
     )
     port: int = Field(default=8787, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
     insecure: bool = Field(
         default=False, description="serve other machines although there is neither TLS nor any token"
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate that the hub shows, and those that vouch for it"
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file with the certificate's private key")
+    require_tokens: bool = Field(
+        default=False,
+        description="ask this machine's own processes for a token too; others are always asked, unless `insecure`",
     )
     max_episode_mb: float = Field(default=256.0, gt=0, description="largest episode taken, in MB (10^6 bytes)")
     max_blob_mb: float = Field(default=20_000.0, gt=0, description="largest blob of weights taken, in MB (10^6 bytes)")
@@ -48,6 +58,22 @@ class HubOptions(BaseModel):
     attention: AttentionOptions = Field(
         default=AttentionOptions(), description="how many robots operators attend to at once"
     )
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together: name both files, or none")
+        return self
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether every call needs a token."""
+        return self.require_tokens or not (is_loopback(self.host) or self.insecure)
+
+    @property
+    def scheme(self) -> str:
+        """Of the hub's URL."""
+        return "https" if self.tls_certificate else "http"
 
     @property
     def max_episode_bytes(self) -> int:

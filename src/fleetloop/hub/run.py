@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -50,19 +51,29 @@ def serve(
     ):
         service = HubService.open(options, clock, disk, tasks)
         try:
-            _run(Face(service, options), listener, ready)
+            _run(Face(service, options), options, listener, ready)
         finally:
             service.close()
 
 
 def check_binding(options: HubOptions) -> None:
     """Raise ConfigInvalid for an address that others could reach, unless that is what the user said."""
-    if not is_loopback(options.host) and not options.insecure:
+    if not (is_loopback(options.host) or options.insecure or options.tls_certificate):
         raise ConfigInvalid(
             "hub.host",
-            f"{options.host} can be reached by others, and this hub has neither TLS nor tokens",
-            "use 127.0.0.1, or say `insecure: true` (--insecure) on a network that you trust",
+            f"{options.host} can be reached by others, and this hub has no TLS",
+            "name hub.tls_certificate and hub.tls_key, use 127.0.0.1, or say `insecure: true` (--insecure) on a "
+            "network that you trust",
         )
+    try:
+        if options.tls_certificate:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_certificate, options.tls_key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigInvalid(
+            "hub.tls_certificate",
+            f"can't be used with hub.tls_key ({error})",
+            "name two PEM files that belong together",
+        ) from error
 
 
 class _Server(uvicorn.Server):
@@ -82,9 +93,9 @@ class _Server(uvicorn.Server):
         self._stopping()
 
 
-def _run(face: Face, listener: socket.socket, ready: Callable[[str], None]) -> None:
+def _run(face: Face, options: HubOptions, listener: socket.socket, ready: Callable[[str], None]) -> None:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = f"{options.scheme}://[{host}]:{port}" if ":" in host else f"{options.scheme}://{host}:{port}"
     config = uvicorn.Config(
         face.app,
         log_level="warning",
@@ -92,6 +103,8 @@ def _run(face: Face, listener: socket.socket, ready: Callable[[str], None]) -> N
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=options.tls_certificate,
+        ssl_keyfile=options.tls_key,
     )
     # After its shutdown uvicorn raises the signal again; being told to stop is no failure.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}

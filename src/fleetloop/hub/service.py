@@ -24,6 +24,7 @@ from fleetloop.hub.fleet import FleetBook
 from fleetloop.hub.objects import DirectoryStore, ObjectStore, copy_verified
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.releases import Releases
+from fleetloop.hub.tokens import Tokens
 
 
 class HubService:
@@ -37,6 +38,7 @@ class HubService:
     ) -> None:
         """`tasks` are the ones that the fleet works at; any will do if there are none."""
         self._catalog = catalog
+        self.tokens = Tokens(catalog, clock)
         self.experience = Experience(catalog, objects, clock, tasks=tasks, max_bytes=options.max_episode_bytes)
         self.publishing = Releases(
             catalog,

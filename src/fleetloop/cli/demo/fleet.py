@@ -39,7 +39,7 @@ class DemoFleet:
         self._wall = Wall()
         file = config.clock.file
         self._clock: Clock = Wall() if file is None else Scaled.create(file, START_FACTOR)
-        self._hub = open_hub(config.url)
+        self._hub = open_hub(config)
         self._experience = Experience(self._hub)
         self._processes = FleetProcesses(config_file, plan.directory / "logs")
         self._began_s = 0.0
