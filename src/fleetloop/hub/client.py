@@ -167,7 +167,8 @@ class HttpHub:
         return said
 
     def _away(self, error: httpx.TransportError) -> HubUnavailable:
-        return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", "is the hub running?")
+        remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else "is the hub running?"
+        return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", remedy)
 
 
 def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
