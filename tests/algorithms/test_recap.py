@@ -170,7 +170,7 @@ def test_the_indicator_is_left_out_for_a_share_of_the_samples():
     indicator = (np.arange(count) % 2).astype(np.int8)
     batch = Batch(
         {"position": np.zeros((count, 3), np.float32)}, {}, ("a",), zeros, np.zeros((count, 4, 2), np.float32),
-        np.ones((count, 4), np.float32), np.ones(count, np.float32), indicator, zeros, np.ones(count, bool),
+        np.ones((count, 4), np.float32), indicator, zeros, np.ones(count, bool),
     )  # fmt: skip
     algorithm = Recap(OPTIONS)
     for seed in (0, 0, 1):

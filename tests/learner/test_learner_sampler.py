@@ -1,6 +1,7 @@
 """The sampler's formula, its settled open points, and that its draws are everybody's."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 from fleetloop.core.episode import Episode
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.columns import Column
 from fleetloop.learner.options import SamplerOptions
+from fleetloop.learner.pool import Pool
 from fleetloop.learner.sampler import AdaptiveSampler, numbers, occurrence
 
 LOSS = st.floats(1e-3, 50)
@@ -125,6 +128,45 @@ def test_what_is_to_be_kept_gets_its_share(tmp_path):
     for _ in range(10):  # the losses ask for more fresh experience; the floor holds
         sampler.record(np.array([0, 0]), np.array([False, True]), np.array([1.0, 9.0]))
     assert sampler.online_shares(["a"])[0] == pytest.approx(0.3)
+
+
+WEIGHTS = st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0, 1e4]), min_size=1, max_size=40).filter(any)
+
+
+@given(WEIGHTS)
+def test_each_sample_is_drawn_as_often_as_its_weight_says(weights):
+    column = Column((), np.float32)
+    column.extend(weights)
+    pool = Pool(column)
+    pool.extend(np.arange(len(weights)))
+    even = (np.arange(10_000) + 0.5) / 10_000
+    shares = np.bincount(pool.pick(even), minlength=len(weights)) / len(even)
+    np.testing.assert_allclose(shares, np.array(weights) / sum(weights), atol=2e-4)
+    assert weights[pool.pick(np.array([np.nextafter(1, 0)]))[0]] > 0
+
+
+def test_another_label_version_changes_how_often_samples_are_drawn(tmp_path):
+    buffer = buffer_of(tmp_path, [("a", "demonstration", 10), ("a", "online", 10)])
+    sampler, episode = AdaptiveSampler(SamplerOptions(), 0), buffer.episodes[1].id
+    labels = hg_dagger().label(Episode.open(write_episode(tmp_path, 1, "h" * 10, task="a")))
+    assert len(np.unique(sampler.draw(buffer, 0, 500).samples)) == 20
+
+    weight = np.where(np.arange(10) == 3, 1, 0).astype(np.float32)
+    buffer.relabel(episode, replace(labels, weight=weight))
+    draw = sampler.draw(buffer, 0, 500)
+    assert np.unique(draw.samples[draw.online]).tolist() == [13]
+    assert draw.online.mean() == pytest.approx(0.5, abs=0.1)
+
+    buffer.relabel(episode, replace(labels, weight=np.zeros(10, np.float32)))
+    assert not sampler.draw(buffer, 0, 500).online.any()
+
+
+def test_what_is_never_drawn_keeps_no_episode_from_being_covered(tmp_path):
+    buffer = buffer_of(tmp_path, [("a", "online", 4)])
+    labels = hg_dagger().label(Episode.open(write_episode(tmp_path, 0, "h" * 4, task="a")))
+    buffer.relabel(buffer.episodes[0].id, replace(labels, weight=np.array([0, 1, 1, 0], np.float32)))
+    buffer.count(np.array([1, 2], np.int32), np.ones(2, bool))
+    assert buffer.covered() == (buffer.episodes[0].id,)
 
 
 def test_tasks_without_weight_alone_are_nothing_to_draw_from(tmp_path):

@@ -20,7 +20,7 @@ from fleetloop.learner.trainer import Trainer
 def batch(tmp_path):
     buffer = ExperienceBuffer(SPEC, max_replay=9)
     path = write_episode(tmp_path, 1, "h" * 20)
-    buffer.ingest(prepare(Episode.open(path), hg_dagger(intervention_weight=2.0), SPEC))
+    buffer.ingest(prepare(Episode.open(path), hg_dagger(), SPEC))
     return buffer.gather(np.arange(20, dtype=np.int32), np.zeros(20, np.int64), np.ones(20, bool))
 
 
@@ -53,19 +53,15 @@ def test_the_average_follows_with_a_warm_up(batch):
         torch.testing.assert_close(value, mean[name].detach())
 
 
-def test_weights_of_samples_count(batch):
+def test_every_sample_counts_alike(batch):
     class Indexed(TinyPolicy):
         def loss(self, batch, *, rng):
             return self.body[0].bias[:1] * torch.arange(float(len(batch)))
 
-    weight = np.zeros(20, np.float32)
-    weight[7] = 3.0
     policy = Indexed()
     one = trainer(policy, clip_norm=1e6)
-    before = policy.body[0].bias.grad
-    one.train(type(batch)(**{**vars(batch), "weight": weight}), words)
-    assert before is None
-    assert policy.body[0].bias.grad[0].item() == pytest.approx(7.0)
+    one.train(batch, words)
+    assert policy.body[0].bias.grad[0].item() == pytest.approx(np.arange(20).mean())
 
 
 def test_gradients_are_clipped(batch):

@@ -39,7 +39,6 @@ def batch_of(state: dict[str, np.ndarray], actions: np.ndarray, **changes: Any) 
         instruction=np.zeros(size, np.int64),
         actions=actions.astype(np.float32),
         mask=np.ones((size, horizon), np.float32),
-        weight=np.ones(size, np.float32),
         indicator=np.full(size, -1, np.int8),
         task=np.zeros(size, np.int64),
         online=np.zeros(size, bool),

@@ -32,7 +32,7 @@ class HGDaggerOptions(BaseModel):
     intervention_weight: float = Field(
         default=1.0,
         gt=0,
-        description="weight in the loss of a human frame of an online episode; every other frame has 1 (IWR)",
+        description="how often a human frame of an online episode is drawn for every draw of another one (IWR)",
     )
 
 

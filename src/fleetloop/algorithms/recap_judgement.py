@@ -45,7 +45,7 @@ class Judgement:
         version: 0 before the first value function.
         scales: by task; a task that is not among them can't be judged.
         critic: its weights are frozen.
-        intervention_weight: of a human frame of an online episode in the loss; every other frame has 1.
+        intervention_weight: of a human frame of an online episode; every other frame has 1.
     """
 
     version: int

@@ -56,7 +56,7 @@ class RecapOptions(BaseModel):
     intervention_weight: float = Field(
         default=4.0,
         gt=0,
-        description="weight in the loss of a human frame of an online episode, every other frame has 1 (IWR); "
+        description="how often a human frame of an online episode is drawn for every draw of another one (IWR); "
         "1 is the paper's",
     )
     bins: int = Field(default=201, ge=2, description="bins of the value distribution")

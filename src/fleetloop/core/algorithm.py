@@ -19,7 +19,7 @@ class FrameLabels:
     Attributes:
         train: (T,) bool, whether a sample may start at this frame.
         stop: (T,) int32, one past the last frame whose action may be a target of a sample that starts here.
-        weight: (T,) float32, the sample's share in the loss.
+        weight: (T,) float32, how often the sample is drawn beside the others of its task and part; 0 for never.
         indicator: (T,) int8, 1 positive, 0 negative, -1 none.
         version: the label version that they belong to; 0 for an algorithm whose labels never change.
     """

@@ -23,7 +23,6 @@ class Batch:
         instructions: the different instructions of the batch; `instruction` (B,) int64 indexes them.
         actions: (B, H, A) float32, in the robot's units.
         mask: (B, H) float32, 0 where the target ends before the horizon.
-        weight: (B,) float32, from the algorithm's labels.
         indicator: (B,) int8, the algorithm's condition: 1 positive, 0 negative, -1 none.
         task: (B,) int64 index into the learner's task list; online: (B,) bool, which buffer.
     """
@@ -34,7 +33,6 @@ class Batch:
     instruction: npt.NDArray[np.int64]
     actions: FloatArray
     mask: FloatArray
-    weight: FloatArray
     indicator: npt.NDArray[np.int8]
     task: npt.NDArray[np.int64]
     online: npt.NDArray[np.bool_]
@@ -102,7 +100,7 @@ class TrainablePolicy(ActingPolicy, Protocol):
     """A policy that learns. In practice a `torch.nn.Module`: the learner asks for its parameters and its state."""
 
     def loss(self, batch: Batch, *, rng: Tensor) -> Tensor:
-        """(B,) losses, unweighted; `rng` is a torch.Generator."""
+        """(B,) losses; `rng` is a torch.Generator."""
         ...
 
     def fit_statistics(self, batch: Batch) -> None:

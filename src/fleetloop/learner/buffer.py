@@ -21,8 +21,8 @@ from fleetloop.learner.arrival import Prepared, is_held_out
 from fleetloop.learner.columns import Column
 from fleetloop.learner.errors import LabelsInvalid
 from fleetloop.learner.observations import Observations
+from fleetloop.learner.pool import Ids, Pool
 
-Ids = npt.NDArray[np.int32]
 COVERED_SAMPLES = 32
 
 
@@ -75,7 +75,7 @@ class ExperienceBuffer:
         self.episodes: list[Held] = []
         self._spec, self._max_replay, self._held_out = spec, max_replay, held_out
         self._newest: dict[str, int] = {}  # episode id -> index in `episodes` of the last time it was taken in
-        self._parts: list[tuple[Column, Column, Column]] = []  # per task, by Part: ids of the samples in use
+        self._parts: list[tuple[Pool, Pool, Pool]] = []  # per task, by Part: the samples in use
         self._instructions: dict[str, int] = {}
         self._observations = Observations(spec, scratch)
         self._actions = Column(spec.action.shape, np.float32)
@@ -121,8 +121,8 @@ class ExperienceBuffer:
         if index is None:
             return
         held = self.episodes[index]
-        ids = self._parts[held.task][held.part]
-        ids.keep((ids.rows < held.first) | (ids.rows >= held.last))
+        pool = self._parts[held.task][held.part]
+        pool.keep((pool.ids < held.first) | (pool.ids >= held.last))
         self._uncovered = [item for item in self._uncovered if item != index]
 
     def relabel(self, episode: str, labels: FrameLabels) -> None:
@@ -144,11 +144,12 @@ class ExperienceBuffer:
             )
         facts[:, Fact.INDICATOR] = labels.indicator[frames]
         self._weight.rows[held.first : held.last] = labels.weight[frames]
+        self._parts[held.task][held.part].reweigh()
 
     def _task(self, name: str) -> int:
         if name not in self.tasks:
             self.tasks.append(name)
-            self._parts.append((Column((), np.int32), Column((), np.int32), Column((), np.int32)))
+            self._parts.append((Pool(self._weight), Pool(self._weight), Pool(self._weight)))
         return self.tasks.index(name)
 
     def _part_of(self, episode: Episode) -> Part:
@@ -187,7 +188,15 @@ class ExperienceBuffer:
 
     def part(self, task: int, part: Part) -> Ids:
         """(n,) int32: the samples that may be drawn, in order of admission; for ONLINE, those not used up."""
-        return self._parts[task][part].rows
+        return self._parts[task][part].ids
+
+    def mass(self, task: int, part: Part) -> float:
+        """The weights of the samples that may be drawn, summed: with 0, none can be."""
+        return self._parts[task][part].mass
+
+    def pick(self, task: int, part: Part, u: npt.NDArray[np.float64]) -> Ids:
+        """(n,) numbers in [0, 1) as samples of a part that has mass, each drawn as often as its weight says."""
+        return self._parts[task][part].pick(u)
 
     def holds(self, part: Part) -> bool:
         """Whether any task has something to draw from in this part."""
@@ -211,7 +220,6 @@ class ExperienceBuffer:
             instruction=instruction,
             actions=self._actions.rows.take(np.minimum(steps, stop - 1), axis=0),
             mask=(steps < stop).astype(np.float32),
-            weight=self._weight.rows.take(samples),
             indicator=facts[:, Fact.INDICATOR].astype(np.int8),
             task=task,
             online=online,
@@ -247,7 +255,7 @@ class ExperienceBuffer:
     def covered(self) -> tuple[str, ...]:
         """Online episodes of which enough corrections were drawn, and that `announce` was not told of yet.
 
-        Enough: 32 different human frames, or all of them where there are fewer.
+        Enough: 32 different human frames, or all that can be drawn where there are fewer.
         """
         return tuple(self.episodes[index].id for index in self._uncovered if self._enough_drawn(self.episodes[index]))
 
@@ -261,8 +269,9 @@ class ExperienceBuffer:
         return [self.episodes[index].id for index in self._uncovered]
 
     def _enough_drawn(self, held: Held) -> bool:
-        human = self._fact(Fact.HUMAN, held) > 0
-        drawn = human & (self._draws.rows[held.first : held.last] > 0)
+        span = slice(held.first, held.last)
+        human = (self._fact(Fact.HUMAN, held) > 0) & (self._weight.rows[span] > 0)
+        drawn = human & (self._draws.rows[span] > 0)
         return int(drawn.sum()) >= min(COVERED_SAMPLES, int(human.sum()))
 
     # ------------------------------------------------------------------ restart
@@ -280,5 +289,5 @@ class ExperienceBuffer:
 
     def _drop_used_up(self) -> None:
         for parts in self._parts:
-            ids = parts[Part.ONLINE]
-            ids.keep(self._draws.rows[ids.rows] < self._max_replay)
+            pool = parts[Part.ONLINE]
+            pool.keep(self._draws.rows[pool.ids] < self._max_replay)

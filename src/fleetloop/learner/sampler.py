@@ -12,6 +12,8 @@ What the paper leaves open, settled here:
   mean of the task's own offline window, so l_off is 1 and l_on says how much harder the fresh experience is. `raw`
   leaves them as they are.
 - *Cold start.* Until both windows hold `cold_start_records`, w_on is `cold_start_online`.
+- *Weights.* Among the samples of a slot's task and part, each is drawn as often as its label's weight says. A weight
+  in the loss would have the same mean, and be seen as seldom as before.
 - *Repetition.* No online sample is drawn more than `max_replay` times; what would go beyond that goes offline.
 - *Empty parts.* A slot whose part is empty falls to the same task's other part; a task with neither is not drawn;
   surplus without demonstrations of its task is left out, and the batch is that much smaller.
@@ -33,9 +35,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.core.frame import Array
-from fleetloop.learner.buffer import ExperienceBuffer, Ids, Part
+from fleetloop.learner.buffer import ExperienceBuffer, Part
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.options import SamplerOptions
+from fleetloop.learner.pool import Ids
 
 Shares = npt.NDArray[np.float64]
 
@@ -149,17 +152,17 @@ class AdaptiveSampler:
         edges = np.cumsum(self.task_shares(weight))
         task = np.searchsorted(edges / edges[-1], u[:, 0], side="right").astype(np.int64)
         online = u[:, 1] < self.online_shares(buffer.tasks)[task]
-        online = np.where(held[task, online.astype(int)] == 0, ~online, online)
+        online = np.where(held[task, online.astype(int)], online, ~online)
         samples = _pick(buffer, task, online, u[:, 2])
         return self._spare_used_up(buffer, Draw(samples, task, online), u[:, 3])
 
-    def _held(self, buffer: ExperienceBuffer) -> Ids:
-        """(tasks, 2): how many samples each part holds."""
+    def _held(self, buffer: ExperienceBuffer) -> npt.NDArray[np.bool_]:
+        """(tasks, 2): whether each part holds anything to draw."""
         tasks = range(len(buffer.tasks))
-        held: Ids = np.array([[len(buffer.part(task, part)) for part in _PARTS] for task in tasks], int).reshape(-1, 2)
-        return held
+        held = [[buffer.mass(task, part) > 0 for part in _PARTS] for task in tasks]
+        return np.array(held, bool).reshape(-1, 2)
 
-    def _drawable(self, buffer: ExperienceBuffer, held: Ids) -> Shares:
+    def _drawable(self, buffer: ExperienceBuffer, held: npt.NDArray[np.bool_]) -> Shares:
         """(tasks,): their weights, 0 for those that hold nothing."""
         weight = np.array([self._options.task_weight.get(task, 1.0) for task in buffer.tasks])
         return weight * held.any(axis=1)
@@ -174,7 +177,7 @@ class AdaptiveSampler:
         online = draw.online.copy()
         online[surplus] = False
         keep = np.ones(len(draw), bool)
-        keep[surplus] = [len(buffer.part(task, Part.OFFLINE)) > 0 for task in draw.task[surplus].tolist()]
+        keep[surplus] = [buffer.mass(task, Part.OFFLINE) > 0 for task in draw.task[surplus].tolist()]
         samples = draw.samples.copy()
         moved = surplus[keep[surplus]]
         samples[moved] = _pick(buffer, draw.task[moved], online[moved], u[moved])
@@ -219,7 +222,7 @@ def occurrence(values: Ids) -> npt.NDArray[np.intp]:
 
 
 def _pick(buffer: ExperienceBuffer, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_], u: Shares) -> Ids:
-    """Turn numbers in [0, 1) into samples of each slot's part, which must not be empty."""
+    """Turn numbers in [0, 1) into samples of each slot's part, which must have mass."""
     samples = np.empty(len(task), np.int32)
     group = 2 * task + online
     counts = np.bincount(group).tolist()
@@ -227,7 +230,7 @@ def _pick(buffer: ExperienceBuffer, task: npt.NDArray[np.int64], online: npt.NDA
     ordered, first = u[slots], 0
     for one, count in enumerate(counts):
         if count:
-            ids = buffer.part(one // 2, _PARTS[one % 2])
-            samples[slots[first : first + count]] = ids[(ordered[first : first + count] * len(ids)).astype(np.intp)]
+            drawn = buffer.pick(one // 2, _PARTS[one % 2], ordered[first : first + count])
+            samples[slots[first : first + count]] = drawn
             first += count
     return samples

@@ -25,7 +25,7 @@ Origin = Callable[[npt.NDArray[np.intp]], str]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a step came to: (B,) losses before weighting, and the gradient's norm before clipping."""
+    """What a step came to: (B,) losses, and the gradient's norm before clipping."""
 
     losses: Losses
     gradient_norm: float
@@ -72,9 +72,8 @@ class Trainer:
         """
         self._optimizer.param_groups[0]["lr"] = self.rate(self.step)
         losses = self._losses(self.policy.train(), batch, self.step, origin)
-        weight = torch.from_numpy(batch.weight).to(losses.device)
         self._optimizer.zero_grad(set_to_none=True)
-        self._with_anchor((losses * weight).sum() / weight.sum(), batch).backward()  # type: ignore[no-untyped-call]
+        self._with_anchor(losses.mean(), batch).backward()  # type: ignore[no-untyped-call]
         norm = float(clip_gradient(self._trained, self._options.clip_norm))
         if not math.isfinite(norm):
             everywhere = np.arange(len(batch))
