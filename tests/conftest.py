@@ -1,10 +1,14 @@
-"""Rules of the whole test suite: what becomes of tests that render where nothing can be rendered."""
+"""Rules of the whole test suite: its options, and what becomes of tests that render where nothing can be rendered."""
 
 import os
 from collections.abc import Generator
 from functools import cache
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-seed", type=int, default=None, help="tests/faults: play this seed, and tell all of it")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

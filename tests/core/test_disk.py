@@ -1,6 +1,7 @@
 """The disk seam: whole files or none, locks that die with their holder, errors that say what to do."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,32 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         disk.write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_names_of_new_and_renamed_files_are_forced_onto_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    directory = tmp_path.stat().st_ino
+    with disk.create(tmp_path / "new"):
+        assert synced == [directory]
+    disk.rename(tmp_path / "new", tmp_path / "renamed")
+    assert synced == [directory] * 2
+    disk.write(tmp_path / "written", b"all of it")
+    assert synced == [directory] * 2 + [(tmp_path / "written").stat().st_ino, directory]
+
+
+def test_a_new_file_whose_name_can_not_be_kept_is_not_left_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", broken)
+    with pytest.raises(DiskTrouble, match="Input/output"):
+        disk.create(tmp_path / "new")
+    assert not disk.in_use(tmp_path / "new")
 
 
 def test_a_file_is_in_use_for_as_long_as_its_writer_lives(tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ class Disk(Protocol):
         ...
 
     def create(self, path: Path) -> BinaryIO:
-        """Open a new file for writing, locked for as long as it is open. It appears under `path` already locked."""
+        """Open a new file for writing, locked for as long as it is open. It appears under `path` already locked.
+
+        Its name is durable at once, its bytes are after `sync`.
+        """
         ...
 
     def in_use(self, path: Path) -> bool:
@@ -62,9 +65,14 @@ class RealDisk:
         hidden = path.with_name(f".{path.name}.new")
         try:
             file = hidden.open("wb")
+        except OSError as error:
+            raise disk_trouble(path, error) from error
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             hidden.rename(path)
+            _sync_directory(path.parent)
         except OSError as error:
+            file.close()
             raise disk_trouble(path, error) from error
         return file
 

@@ -1,0 +1,116 @@
+"""Nothing is lost, nothing comes twice, no robot runs what was not verified: under every fault that a seed can bring.
+
+One seed again, with all that happened: `pytest tests/faults --fault-seed N -s`.
+"""
+
+from pathlib import Path
+
+import pytest
+from faulty_disk import FaultyDisk
+from faulty_line import HubProcess
+from faulty_world import World
+
+from fleetloop.core.hub import Acknowledgement
+from fleetloop.hub import catalog, experience
+from fleetloop.lab.storage import scratch
+
+EVERY_TIME, AT_LEISURE, FOR_A_PLANTED_BUG = range(50), range(50, 550), range(60)
+
+
+def play(seed: int, kind: type[World] = World) -> World:
+    """Raises AssertionError with the way to see it again."""
+    with scratch() as directory:
+        world = kind(seed, directory)
+        try:
+            world.run()
+        except AssertionError as error:
+            told = "\n".join(world.log)
+            error.add_note(f"{told}\nagain: pytest tests/faults --fault-seed {seed} -s")
+            raise
+    return world
+
+
+def play_all(seeds: range) -> None:
+    worlds = [play(seed) for seed in seeds]
+    # A world in which nothing happens would keep every promise.
+    assert sum(len(world.finished) for world in worlds) > 4 * len(worlds)
+    assert sum(len(world.log) for world in worlds) > 4 * len(worlds)
+
+
+def test_promises_hold_under_faults(request):
+    only = request.config.getoption("--fault-seed")
+    if only is None:
+        play_all(EVERY_TIME)
+    else:
+        print(*play(only).log, sep="\n")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_promises_hold_under_faults_for_many_seeds():
+    play_all(AT_LEISURE)
+
+
+def test_a_seed_decides_everything():
+    first, again = play(7), play(7)
+    assert first.log == again.log
+    assert first.finished == again.finished
+
+
+# ---------------------------------------------------------------------- planted bugs are found
+
+
+class NeverForced(FaultyDisk):
+    """Bug: `sync` returns without having forced anything onto the disk."""
+
+    def sync(self, file) -> None:
+        file.flush()
+
+
+class Nameless(FaultyDisk):
+    """Bug: directories are never synced."""
+
+    def sync_directory(self, directory: Path) -> None: ...
+
+
+class Hasty(HubProcess):
+    """Bug: the hub acknowledges first, and commits soon after."""
+
+    def serve(self, name, args, kwargs):
+        if name != "put_episode":
+            return super().serve(name, args, kwargs)
+        self.later(0.2, lambda: HubProcess.serve(self, name, args, kwargs))
+        return Acknowledgement(args[0], 0, known=False)
+
+
+def play_until_found(kind: type[World] = World) -> None:
+    for seed in FOR_A_PLANTED_BUG:
+        play(seed, kind)
+
+
+@pytest.mark.parametrize(
+    ("broken", "found"),
+    [
+        ({"disk_kind": NeverForced}, "finished and not stored|frames of|not to be had"),
+        ({"disk_kind": Nameless}, "finished and not stored|not to be had"),
+        ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
+    ],
+    ids=["skips an fsync", "forgets the directory", "acknowledges before the commit"],
+)
+def test_a_planted_bug_is_found(broken, found):
+    kind = type("Broken", (World,), broken)
+    with pytest.raises(AssertionError, match=found):
+        play_until_found(kind)
+
+
+def test_a_hub_that_takes_the_same_episode_again_is_found(monkeypatch):
+    def add_episode(self, data):
+        seq = self.add_event("episode", data["id"], data)
+        kept = {name: data[name] for name in ("id", "hash", "task", "outcome", "judge")}
+        self._connection.execute(catalog._episodes.insert().prefix_with("OR REPLACE").values(seq=seq, **kept))
+        return seq
+
+    monkeypatch.setattr(experience, "_known", lambda records, id, hash: None)
+    monkeypatch.setattr(catalog.Records, "add_episode", add_episode)
+    with pytest.raises(AssertionError, match="stored twice"):
+        play_until_found()
