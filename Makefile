@@ -15,13 +15,14 @@ PYTHON ?=
 ARGS ?=
 
 VENV := .venv
+LEROBOT := .venv-lerobot
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # One thread for each of the test processes, which are as many as the smallest machine has cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format bench clean
+.PHONY: help demo test test-long test-lerobot lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +32,15 @@ demo: $(INSTALLED) ## a simulated fleet that learns while it works: a few minute
 
 test: lint ## lint, then all tests but the long ones: up to 6 minutes
 	@.ci/install-gl
-	@$(PYTEST) -m "not long" -n 2
+	@$(PYTEST) -m "not long and not lerobot" -n 2
 
 test-long: $(INSTALLED) ## the long tests: up to 15 minutes
 	@.ci/install-gl
 	@$(PYTEST) -m long
+
+test-lerobot: ## against the real LeRobot: an environment of its own, with Python 3.12 or newer; 6 GB
+	@.ci/make-lerobot-venv $(LEROBOT) "$(PYTHON)"
+	@$(LEROBOT)/bin/python -m pytest -q -m lerobot tests/datasets
 
 lint: $(INSTALLED) ## style, types, and which part may import which
 	@echo "ruff, mypy, import-linter"
@@ -51,8 +56,8 @@ format: $(INSTALLED) ## let ruff rewrite what it can
 bench: $(INSTALLED) ## speed, as tables
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
-clean: ## remove .venv
-	@rm -rf $(VENV)
+clean: ## remove the environments
+	@rm -rf $(VENV) $(LEROBOT)
 
 $(INSTALLED): pyproject.toml
 	@.ci/make-venv $(VENV) "$(PYTHON)" "$(TORCH_INDEX)"

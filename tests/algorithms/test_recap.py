@@ -115,7 +115,7 @@ def test_a_task_can_have_numbers_of_its_own(tmp_path):
     ("outcomes", "missing"), [([Outcome.SUCCESS] * 3, "failures"), ([Outcome.FAILURE, Outcome.ABORTED], "successes")]
 )
 def test_what_it_can_not_estimate_it_says_and_goes_on_as_behaviour_cloning(tmp_path, outcomes, missing, caplog):
-    held = [walk(tmp_path, number, np.linspace(1, 0, 10), one, "pphhhppppp") for number, one in enumerate(outcomes)]
+    held = [walk(tmp_path, number, np.linspace(1, 0, 10), one, "hhhppppppp") for number, one in enumerate(outcomes)]
     algorithm = Recap(OPTIONS.model_copy(update={"value_steps": 2, "refresh_steps": 2, "refresh_every": 1}))
     algorithm.setup(judged_base().policy)
     assert algorithm.alarm == ""
@@ -127,7 +127,14 @@ def test_what_it_can_not_estimate_it_says_and_goes_on_as_behaviour_cloning(tmp_p
     assert f"no {missing}" in algorithm.alarm
     assert TASK in algorithm.alarm
     assert caplog.text.count(missing) == 1, "it is to be said once"
-    assert algorithm.label(held[0]).indicator.tolist() == [-1, -1, 1, 1, 1, -1, -1, -1, -1, -1]
+    assert algorithm.label(held[0]).indicator.tolist() == [1] * 3 + [-1] * 7
+
+
+def test_a_takeover_is_failure_enough_to_tell_good_from_bad(tmp_path):
+    held = [walk(tmp_path, number, np.linspace(1, 0, 10), Outcome.SUCCESS, "pphhhppppp") for number in range(3)]
+    found = fitted({one.meta.id: one for one in held}, OPTIONS.model_copy(update={"value_steps": 5}))
+    assert found.judgement.scales[TASK].missing == ""
+    assert (found.judgement.label(held[0]).indicator >= 0).all()
 
 
 def test_demonstrations_alone_give_a_value_function_that_waits_for_failures(tmp_path):

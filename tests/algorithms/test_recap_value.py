@@ -80,6 +80,22 @@ def test_a_timeout_teaches_the_value_function_what_a_failure_does():
     assert returns(track(Outcome.TIMEOUT, ticks), SCALE) == pytest.approx(returns(track(Outcome.FAILURE, ticks), SCALE))
 
 
+def test_for_the_policy_a_takeover_is_where_it_failed():
+    one = track(Outcome.SUCCESS, list(range(8)), "pphhpphp")
+    assert returns(one, SCALE) == pytest.approx(np.array([-14, -13, -5, -4, -14, -13, -1, 0]) / 20)
+    values = np.full(8, -0.5, np.float32)
+    found = advantages(one, values, SCALE)
+    assert found[[0, 1, 4, 5]] == pytest.approx(np.array([-14, -13, -14, -13]) / 20 + 0.5)
+    assert found[[2, 3]] == pytest.approx([-3 / 20, -3 / 20])
+    assert found[[6, 7]] == pytest.approx([-1 / 20 + 0.5, 0.5])
+
+
+def test_even_where_time_ran_out_a_takeover_is_a_failure_of_its_own():
+    one = track(Outcome.TIMEOUT, list(range(5)), "pphpp")
+    found = advantages(one, np.full(5, -0.5, np.float32), SCALE)
+    assert found == pytest.approx([-14 / 20 + 0.5, -13 / 20 + 0.5, -2 / 20, -1 / 20, 0])
+
+
 @given(st.lists(st.integers(-10_000, 10_000), min_size=10, max_size=200, unique=True), st.floats(0.05, 0.95))
 def test_the_threshold_leaves_the_target_share_above_it(values, positives):
     found = np.array(values) / 10_000  # no closer to one another than an interpolation can tell apart

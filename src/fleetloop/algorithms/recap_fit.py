@@ -13,7 +13,16 @@ from torch.nn import functional as F
 
 from fleetloop.algorithms.recap_judgement import Judgement
 from fleetloop.algorithms.recap_options import RecapOptions
-from fleetloop.algorithms.recap_value import FAILED, TaskScale, Track, advantages, binned, returns, threshold
+from fleetloop.algorithms.recap_value import (
+    FAILED,
+    TaskScale,
+    Track,
+    advantages,
+    binned,
+    returns,
+    takeovers,
+    threshold,
+)
 from fleetloop.core.algorithm import FrameLabels
 from fleetloop.core.critic import Sights
 from fleetloop.core.episode import Episode
@@ -177,7 +186,8 @@ def _scale(tracks: Sequence[Track], options: RecapOptions) -> TaskScale:
     c_fail = t_max if own.c_fail_s is None else round(own.c_fail_s * hz)
     outcomes = {track.outcome for track in tracks}
     missing = "" if Outcome.SUCCESS in outcomes else "successes"
-    missing = missing if outcomes & set(FAILED) else "failures"
+    failed = outcomes & set(FAILED) or any((takeovers(track) < len(track.tick)).any() for track in tracks)
+    missing = missing if failed else "failures"
     return TaskScale(t_max, c_fail, max(1, round(own.horizon_s * hz)), missing=missing)
 
 

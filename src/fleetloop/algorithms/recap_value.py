@@ -6,12 +6,16 @@ return of tick t of an episode that ends at tick T is
     R_t = −(T − t)            on success
     R_t = −(T − t) − C_fail   on failure
 
-divided by T_max + C_fail, which brings it into [−1, 0]: it says how long success is away, and failure lies below.
+and −(H − t) − C_fail for what the policy did before a takeover at tick H. Divided by T_max + C_fail, which brings it
+into [−1, 0], it says how long success is away, and failure lies below.
 
 What the paper leaves open, settled here:
 - *Timeout.* The limit is part of the task, so for the value function not to be done in time is a failure. But it is no
   terminal state: what the robot did in its last ticks was not the cause. So the advantage near that end goes on with
   V of the last observation, where success and failure use the Monte-Carlo return.
+- *Takeover.* A person who takes over says that the policy would have failed. So for what it did before, the episode
+  ends there, as a failure; that the person then brought it to a success is none of its doing. Without this the frames
+  that made a takeover necessary look like a part of a success, and imitating those undoes what corrections teach.
 - *Aborted.* Nobody knows how it would have ended. It teaches the value function nothing; its advantages are those of a
   timeout.
 """
@@ -68,12 +72,24 @@ class TaskScale:
         return self.t_max + self.c_fail
 
 
+def takeovers(track: Track) -> npt.NDArray[np.intp]:
+    """(T,) for each of the policy's frames, the index of the takeover that ended it; T where none did."""
+    count = len(track.tick)
+    human = track.source == Source.HUMAN
+    following = np.where(human, np.arange(count), count)
+    taken = np.minimum.accumulate(following[::-1])[::-1]
+    return np.where(human, count, taken)
+
+
 def returns(track: Track, scale: TaskScale) -> FloatArray | None:
     """(T,) normalised Monte-Carlo returns in [−1, 0]; None where the ending is unknown."""
     if track.outcome is Outcome.ABORTED:
         return None
-    final = -scale.c_fail if track.outcome in FAILED else 0
-    normalised: FloatArray = np.clip((track.tick - track.tick[-1] + final) / scale.norm, -1, 0).astype(np.float32)
+    taken = takeovers(track)
+    ended = taken < len(track.tick)
+    last = track.tick[np.where(ended, taken, -1)]
+    final = np.where(ended | (track.outcome in FAILED), -scale.c_fail, 0)
+    normalised: FloatArray = np.clip((track.tick - last + final) / scale.norm, -1, 0).astype(np.float32)
     return normalised
 
 
@@ -89,14 +105,15 @@ def binned(values: FloatArray, bins: int) -> npt.NDArray[np.int64]:
 
 def advantages(track: Track, values: FloatArray, scale: TaskScale) -> FloatArray:
     """(T,) A_t = (r_t + … + r_{t+N−1}) + V(o_{t+N}) − V(o_t), normalised; see above for the last N ticks."""
-    tick, last = track.tick, len(track.tick) - 1
+    tick, count, taken = track.tick, len(track.tick), takeovers(track)
     later = np.searchsorted(tick, tick + scale.horizon)  # the first frame N ticks on; past the end near it
-    ahead = np.minimum(later, last)
+    ahead = np.minimum(later, count - 1)
     bootstrapped = (tick - tick[ahead]) / scale.norm + values[ahead] - values
     known = returns(track, scale)
-    if known is None or track.outcome is Outcome.TIMEOUT:
+    if known is None:
         return bootstrapped.astype(np.float32)
-    return np.where(later > last, known - values, bootstrapped).astype(np.float32)
+    ended = (later >= taken) & ((taken < count) | (track.outcome is not Outcome.TIMEOUT))
+    return np.where(ended, known - values, bootstrapped).astype(np.float32)
 
 
 def threshold(advantage: FloatArray, positives: float) -> float:

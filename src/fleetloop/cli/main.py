@@ -11,6 +11,7 @@ from fleetloop.cli import (
     actor,
     config_command,
     courier,
+    dataset,
     demos,
     episodes,
     eval_command,
@@ -94,6 +95,7 @@ app.command("courier", rich_help_panel=flags.FLEET, epilog=courier.EXAMPLES)(cou
 app.command("actor", rich_help_panel=flags.FLEET, epilog=actor.EXAMPLES)(actor.actor)
 app.command("status", rich_help_panel=flags.FLEET, epilog=status.EXAMPLES)(status.status)
 app.add_typer(demos.app, name="demos", rich_help_panel=flags.LEARN)
+app.add_typer(dataset.app, name="dataset", rich_help_panel=flags.LEARN)
 app.add_typer(pretrain.app, name="pretrain", rich_help_panel=flags.LEARN)
 app.command("eval", rich_help_panel=flags.LEARN, epilog=eval_command.EXAMPLES)(eval_command.evaluate)
 app.command("replay", rich_help_panel=flags.LEARN, epilog=replay.EXAMPLES)(replay.replay)

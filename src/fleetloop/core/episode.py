@@ -7,8 +7,8 @@ holds `fleetloop.meta`, one JSON object: `EpisodeMeta`. How such a file comes to
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from blake3 import blake3
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.ids import is_id
-from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
 from fleetloop.core.spec import RobotSpec
 
 FORMAT = 1
@@ -216,6 +216,20 @@ class Episode:
         if not name.startswith("state."):
             return self.meta.spec.action.shape
         return next(item.shape for item in self.meta.spec.state if item.name == name.removeprefix("state."))
+
+
+def judged(episode: Episode, said: Sequence[Annotation]) -> Episode:
+    """The episode with the outcome that holds after these annotations."""
+    outcome = standing(said, "outcome")
+    if outcome is None:
+        return episode
+    judges = [item for item in said if item.outcome is not None]
+    judge = max(judges, key=lambda item: (item.judge.rank, item.id)).judge
+    recorded = episode.meta.ending
+    if recorded is not None and recorded.judge.rank > judge.rank:
+        return episode
+    ending = Ending(outcome, Judge(judge), recorded.ticks_missed if recorded else 0)
+    return Episode(episode._batch, replace(episode.meta, ending=ending))
 
 
 def read_meta(schema: pa.Schema) -> EpisodeMeta:

@@ -5,15 +5,14 @@ Runs beside the training loop (on a thread of its own in `run.py`), so that a st
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.disk import Disk
-from fleetloop.core.episode import Ending, Episode
+from fleetloop.core.episode import Episode, judged
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, SpecMismatch
 from fleetloop.core.hub import Event, Hub
-from fleetloop.core.outcome import Annotation, Judge, standing
+from fleetloop.core.outcome import Annotation, standing
 from fleetloop.core.policy import Features
 from fleetloop.core.recording import SEALED
 from fleetloop.core.spec import PolicySpec
@@ -109,7 +108,7 @@ class Feeder:
 
         Raises EpisodeInvalid, HubRefused, HubUnavailable.
         """
-        return _judged(self._fetched(id), list(self._annotations.get(id, [])))
+        return judged(self._fetched(id), list(self._annotations.get(id, [])))
 
     def _fetched(self, id: str) -> Episode:
         path = self._cache / f"{id}{SEALED}"
@@ -122,17 +121,3 @@ class Feeder:
         self._hub.get_episode(id, incoming)
         self._disk.rename(incoming, path)
         return Episode.open(path)
-
-
-def _judged(episode: Episode, said: list[Annotation]) -> Episode:
-    """The episode with the outcome that holds after these annotations."""
-    outcome = standing(said, "outcome")
-    if outcome is None:
-        return episode
-    judges = [item for item in said if item.outcome is not None]
-    judge = max(judges, key=lambda item: (item.judge.rank, item.id)).judge
-    recorded = episode.meta.ending
-    if recorded is not None and recorded.judge.rank > judge.rank:
-        return episode
-    ending = Ending(outcome, Judge(judge), recorded.ticks_missed if recorded else 0)
-    return Episode(episode._batch, replace(episode.meta, ending=ending))

@@ -1,0 +1,163 @@
+"""`fleetloop dataset`: demonstrations from a LeRobotDataset, and everything that the fleet lived through as one."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleetloop.cli import flags
+
+if TYPE_CHECKING:
+    from fleetloop.core.episode import Episode
+    from fleetloop.core.hub import Hub
+
+app = typer.Typer(no_args_is_help=True, help="LeRobotDataset v3.0, in and out.")
+
+
+class Cameras(StrEnum):
+    """How a data set keeps what cameras saw."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+
+
+@app.command(
+    "import",
+    epilog=flags.examples(
+        "fleetloop dataset import ~/datasets/cups --tasks 'Put the cup on the shelf.=restock/shelf'",
+        "fleetloop dataset import ~/datasets/cups --rename observation.state=joints --out demonstrations",
+    ),
+)
+def import_dataset(
+    directory: Annotated[Path, typer.Argument(help="Where the data set lies.", show_default=False)],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help="INSTRUCTION=TASK; again for each. Others become imported/their-words.", show_default=False),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(help="COLUMN=NAME of the robot's feature or camera; again for each.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the episodes are written, sealed.", show_default=False)
+    ] = None,
+    robot: Annotated[str, typer.Option(help="Which robot they are put down to.")] = "imported",
+    site: Annotated[str, typer.Option(help="Which site.")] = "imported",
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+) -> None:
+    """Turn a LeRobotDataset into demonstrations; an export of FleetLoop's comes back as it was.
+
+    What is there already stays: importing twice adds nothing.
+    """
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.progress import counting
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.recording import SEALED
+    from fleetloop.datasets.reader import DatasetReader, Naming
+
+    target = load_config(config, sets or (), {"directories.demonstrations": out}).directories.demonstrations
+    naming = Naming(_pairs("--tasks", tasks), _pairs("--rename", rename), robot=robot, site=site)
+    reader, disk, added = DatasetReader(directory, naming), RealDisk(), 0
+    disk.make(target)
+    with counting("importing", len(reader)) as progress:
+        for id, data in reader.episodes():
+            path = target / f"{id}{SEALED}"
+            if not path.exists():
+                disk.write(path, data)
+                added += 1
+            progress(1)
+    typer.echo(f"{target}: {added} episodes added, {len(reader) - added} were there")
+
+
+@app.command(
+    epilog=flags.examples(
+        "fleetloop dataset export fleet-dataset --hub http://localhost:8470",
+        "fleetloop dataset export fleet-dataset --from demonstrations --cameras image",
+        "fleetloop dataset export shelf --task restock/shelf --robot robot-1",
+    ),
+)
+def export(
+    directory: Annotated[Path, typer.Argument(help="Where the data set is, or is to be.", show_default=False)],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A directory of sealed episodes, in place of the hub.", show_default=False),
+    ] = None,
+    task: Annotated[str, typer.Option(help="Only this task.", show_default=False)] = "",
+    robot: Annotated[str, typer.Option(help="Only this robot.", show_default=False)] = "",
+    cameras: Annotated[Cameras, typer.Option(help="As videos, or as images byte for byte.")] = Cameras.VIDEO,
+) -> None:
+    """Write a LeRobotDataset v3.0, or add to one what is new since the last export.
+
+    A crash leaves it as it was, or one batch further; the next export goes on from there.
+    """
+    import tempfile
+
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub
+    from fleetloop.core.disk import RealDisk, alone
+    from fleetloop.datasets.writer import DatasetWriter
+
+    disk = RealDisk()
+    disk.make(directory)
+    lock, busy = directory / ".lock", "another export is writing here"
+    with alone(lock, str(directory), busy, "wait for it"), tempfile.TemporaryDirectory() as fetched:
+        writer = DatasetWriter(directory, disk, video=cameras is Cameras.VIDEO)
+        if source:
+            found = _from_directory(source)
+        else:
+            known = open_hub(load_config(config, sets or (), {"hub_url": hub}))
+            found = _from_hub(known, Path(fetched), writer.held.ids)
+        wanted = (one for one in found if task in ("", one.meta.task) and robot in ("", one.meta.robot))
+        added = writer.append(wanted)
+    typer.echo(f"{directory}: {added} episodes added, {len(writer.held.ids)} in all")
+
+
+def _from_directory(place: Path) -> Iterator["Episode"]:
+    from fleetloop.core.episode import Episode
+    from fleetloop.core.errors import ConfigInvalid
+    from fleetloop.core.recording import SEALED
+
+    paths = sorted(place.glob(f"*{SEALED}"))
+    if not paths:
+        raise ConfigInvalid("--from", f"{place} holds no sealed episodes", f"they are called ID{SEALED}")
+    return (Episode.open(path) for path in paths)
+
+
+def _from_hub(hub: "Hub", place: Path, known: frozenset[str]) -> Iterator["Episode"]:
+    """All that the hub has beyond `known`, in its order and as annotations would have it; excluded ones left out."""
+    from fleetloop.core.episode import Episode, judged
+    from fleetloop.core.outcome import Annotation, standing
+
+    ids, said, after = list[str](), dict[str, list[Annotation]](), 0
+    while events := hub.events(after):
+        after = events[-1].seq
+        ids += [event.ref for event in events if event.kind == "episode"]
+        for event in events:
+            if event.kind == "annotation":
+                annotation = Annotation.from_json(dict(event.data))
+                said.setdefault(annotation.episode, []).append(annotation)
+    for id in ids:
+        if id in known or standing(said.get(id, []), "exclude"):
+            continue
+        path = place / id
+        hub.get_episode(id, path)
+        yield judged(Episode.open(path), said.get(id, []))
+        path.unlink()  # it stays mapped for as long as it is needed
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    from fleetloop.core.errors import ConfigInvalid
+
+    pairs = {}
+    for entry in given or ():
+        name, equals, value = entry.rpartition("=")
+        if not (name and equals and value):
+            raise ConfigInvalid(option, f"{entry!r} has nothing on one side of its =", "write NAME=NAME")
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,1 @@
+"""Other people's data sets: LeRobotDataset v3.0, in and out."""

@@ -1,0 +1,49 @@
+"""Several files that appear together: staged beside the data set, then moved, with a list of the moves kept until then.
+
+Whoever dies before the list is written has changed nothing; whoever dies after it leaves moves that the next one makes.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from fleetloop.core.disk import Disk
+
+HIDDEN, LIST = ".fleetloop", "moves.json"
+
+
+class Staging:
+    """Files on their way into `root`. Finishes what an earlier one left behind."""
+
+    def __init__(self, root: Path, disk: Disk) -> None:
+        self._root, self._disk, self._place = root, disk, root / HIDDEN
+        self._names: list[str] = []
+        if (self._place / LIST).exists():
+            self._move(json.loads((self._place / LIST).read_bytes()))
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Stage a file that is to be at `name` below the root."""
+        path = self.path(name)
+        self._disk.write(path, data)
+
+    def path(self, name: str) -> Path:
+        """Where to write a file that is to be at `name`; it must be on the disk for good before `commit`."""
+        path = self._place / name
+        self._disk.make(path.parent)
+        self._names.append(name)
+        return path
+
+    def commit(self) -> None:
+        """Move everything to where it belongs. Raises DiskTrouble."""
+        self._disk.write(self._place / LIST, json.dumps(self._names).encode())
+        self._move(self._names)
+        self._names = []
+
+    def _move(self, names: list[str]) -> None:
+        for name in names:
+            source, target = self._place / name, self._root / name
+            if source.exists():
+                self._disk.make(target.parent)
+                self._disk.rename(source, target)
+        self._disk.remove(self._place / LIST)

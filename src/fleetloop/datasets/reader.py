@@ -1,0 +1,267 @@
+"""Episodes out of a LeRobotDataset v3.0: our own exports as they were, anybody else's as demonstrations."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from blake3 import blake3
+from PIL import Image
+from ulid import ULID
+
+from fleetloop.core.episode import COUNTERS, Ending, EpisodeMeta, schema_of
+from fleetloop.core.frame import Array, Source
+from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.recording import seal_bytes
+from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
+from fleetloop.datasets.errors import DatasetInvalid
+from fleetloop.datasets.layout import ACTION, IMAGES, INFO, META, OWN, STATE, TASKS, VERSION, numpy_of, visible
+from fleetloop.datasets.video import read_video
+
+JPEG_QUALITY = 95
+NUMBERS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the names in somebody else's data set are here.
+
+    Attributes:
+        tasks: instruction -> task id; an instruction that is not there becomes `imported/its-words`.
+        features: column or camera key -> the robot's name for it; by default what follows `observation.` or
+            `observation.images.`, and `action`.
+        run, robot, site: that the episodes are put down to.
+    """
+
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
+    run: str = "imported"
+    robot: str = "imported"
+    site: str = "imported"
+
+    def task(self, instruction: str) -> str:
+        words = "".join(letter if letter.isalnum() else " " for letter in instruction.lower()).split()
+        return self.tasks.get(instruction, f"imported/{'-'.join(words) or 'task'}")
+
+    def feature(self, key: str) -> str:
+        return self.features.get(key, key.removeprefix(IMAGES).removeprefix("observation."))
+
+
+class DatasetReader:
+    """One data set on this machine's disk.
+
+    Raises:
+        DatasetInvalid: if it is none, or of another version than v3.0.
+    """
+
+    def __init__(self, root: Path, naming: Naming) -> None:
+        self._root, self._naming = root, naming
+        try:
+            self.info: Row = json.loads((root / INFO).read_bytes())
+            self._features: Mapping[str, Row] = self.info["features"]
+            version = self.info["codebase_version"]
+            files = sorted((root / "meta/episodes").glob("*/*.parquet"))
+            self._rows: list[Row] = [row for file in files for row in _without_stats(file)]
+            self.tasks: dict[int, str] = _tasks(root / TASKS)
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise DatasetInvalid(str(root), f"is no LeRobotDataset that can be read ({error})") from error
+        if version != VERSION:
+            remedy = "convert it with lerobot's own script first"
+            raise DatasetInvalid(str(root / INFO), f"is of version {version}; {VERSION} is read here", remedy)
+
+    def __len__(self) -> int:
+        """Episodes."""
+        return len(self._rows)
+
+    def episodes(self) -> Iterator[tuple[str, bytes]]:
+        """(id, the bytes of a sealed episode file), in order. The same data set always gives the same.
+
+        Raises:
+            DatasetInvalid: naming the file at fault.
+            EpisodeInvalid: naming the column that holds something impossible.
+            SystemMissing: for videos without PyAV.
+        """
+        for row in self._rows:
+            try:
+                frames = self._frames(row)
+                meta = self._meta(row, frames)
+                yield meta.id, self._sealed(row, frames, meta)
+            except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
+                where = f"{self._root}: episode {row.get('episode_index')}"
+                raise DatasetInvalid(where, f"can't be read ({type(error).__name__}: {error})") from error
+
+    # ------------------------------------------------------------------ one episode
+
+    def _frames(self, row: Row) -> pa.Table:
+        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
+        file = self._root / self.info["data_path"].format(**place)
+        table = pq.read_table(file, filters=pc.field("episode_index") == row["episode_index"])
+        if len(table) != row["length"]:
+            raise DatasetInvalid(str(file), f"holds {len(table)} of {row['length']} frames of {row['episode_index']}")
+        return table.sort_by("frame_index")
+
+    def _meta(self, row: Row, frames: pa.Table) -> EpisodeMeta:
+        if said := row.get(META):
+            return EpisodeMeta.from_json(json.loads(said))
+        naming, instruction = self._naming, self.tasks[frames["task_index"][0].as_py()]
+        won = "next.success" not in frames.column_names or any(frames["next.success"].to_pylist())
+        content = blake3(f"{instruction}\0".encode())
+        for name in (*self._state_keys, ACTION):
+            content.update(np.ascontiguousarray(self._numbers(frames, name)).tobytes())
+        return EpisodeMeta(
+            id=str(ULID.from_bytes(bytes(6) + content.digest(10))),  # no time is known; the same content is the same id
+            run=naming.run,
+            robot=naming.robot,
+            site=naming.site,
+            task=naming.task(instruction),
+            instruction=instruction,
+            purpose="demonstration",
+            spec=self.spec,
+            ending=Ending(Outcome.SUCCESS if won else Outcome.FAILURE, Judge.PERSON),
+        )
+
+    def _sealed(self, row: Row, frames: pa.Table, meta: EpisodeMeta) -> bytes:
+        own = META in row and row[META] is not None
+        columns = self._own_columns(frames, meta.spec) if own else self._foreign_columns(frames)
+        for camera in meta.spec.cameras:
+            columns[f"image.{camera.name}"] = self._images(row, frames, camera.name, own)
+        return seal_bytes([_batch(columns, meta)], meta)
+
+    def _own_columns(self, frames: pa.Table, spec: RobotSpec) -> dict[str, Any]:
+        columns: dict[str, Any] = {name: frames[f"{OWN}{name}"].to_numpy() for name in COUNTERS}
+        columns["action"] = numpy_of(frames[ACTION], spec.action.shape)
+        columns["action_requested"] = numpy_of(frames[f"{OWN}action_requested"], spec.action.shape)
+        place = 0
+        for feature in visible(spec):
+            size = int(np.prod(feature.shape, dtype=int))
+            if feature.dtype == "float32":
+                together = numpy_of(frames[STATE], (-1,)) if len(frames) else np.empty((0, size))
+                columns[f"state.{feature.name}"] = together[:, place : place + size]
+            place += size
+        for feature in spec.state:
+            if f"{OWN}state.{feature.name}" in frames.column_names:
+                columns[f"state.{feature.name}"] = numpy_of(frames[f"{OWN}state.{feature.name}"], feature.shape)
+        for camera in spec.cameras:
+            columns[f"image_taken.{camera.name}"] = frames[f"{OWN}image_taken.{camera.name}"].to_numpy()
+        return columns
+
+    def _foreign_columns(self, frames: pa.Table) -> dict[str, Any]:
+        count, time = len(frames), frames["timestamp"].to_numpy().astype(np.float64)
+        action = self._numbers(frames, ACTION).astype(np.float32)
+        columns: dict[str, Any] = {
+            "tick": frames["frame_index"].to_numpy(),
+            "clock_s": time,
+            "wall_s": time,
+            "source": np.full(count, int(Source.HUMAN)),
+            "release": np.zeros(count),
+            "chunk_id": np.full(count, -1),
+            "chunk_index": np.full(count, -1),
+            "action": action,
+            "action_requested": action,
+        }
+        columns |= {f"state.{self._naming.feature(key)}": self._numbers(frames, key) for key in self._state_keys}
+        columns |= {f"image_taken.{camera.name}": time for camera in self.spec.cameras}
+        return columns
+
+    def _images(self, row: Row, frames: pa.Table, camera: str, own: bool) -> list[bytes]:
+        key = next(key for key in self._camera_keys if self._camera_name(key, own) == camera)
+        if self._features[key]["dtype"] == "image":
+            return [_as_jpeg(item["bytes"]) for item in frames[key].to_pylist()]
+        place = {name: row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index")}
+        file = self._root / self.info["video_path"].format(video_key=key, **place)
+        first_s = row[f"videos/{key}/from_timestamp"]
+        images = read_video(file, first_s=first_s, count=len(frames), hz=float(self.info["fps"]))
+        return [_jpeg(Image.fromarray(image)) for image in islice(images, len(frames))]
+
+    # ------------------------------------------------------------------ what its robot is
+
+    @property
+    def spec(self) -> RobotSpec:
+        """Of the robot that the episodes are put down to, where the data set itself doesn't say."""
+        naming = self._naming
+        cameras = [(naming.feature(key), self._features[key]) for key in self._camera_keys]
+        return RobotSpec(
+            embodiment=self.info.get("robot_type") or "unknown",
+            state=tuple(_feature(naming.feature(key), self._features[key]) for key in self._state_keys),
+            action=_feature(naming.feature(ACTION), self._features[ACTION], "float32"),
+            control_hz=float(self.info["fps"]),
+            cameras=tuple(CameraSpec(name, *_size(one)) for name, one in cameras),
+        )
+
+    @property
+    def _state_keys(self) -> list[str]:
+        return [
+            key
+            for key, feature in self._features.items()
+            if key.startswith("observation.") and feature["dtype"] in NUMBERS
+        ]
+
+    @property
+    def _camera_keys(self) -> list[str]:
+        return [key for key, feature in self._features.items() if feature["dtype"] in ("image", "video")]
+
+    def _camera_name(self, key: str, own: bool) -> str:
+        return key.removeprefix(IMAGES) if own else self._naming.feature(key)
+
+    def _numbers(self, frames: pa.Table, key: str) -> Array:
+        return numpy_of(frames[key], tuple(self._features[key]["shape"]))
+
+
+def _batch(columns: Mapping[str, Any], meta: EpisodeMeta) -> pa.RecordBatch:
+    schema = schema_of(meta)
+    arrays = []
+    for column in schema:
+        values = columns[column.name]
+        if pa.types.is_fixed_size_list(column.type):
+            flat = np.ascontiguousarray(values, column.type.value_type.to_pandas_dtype()).reshape(-1)
+            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), type=column.type))
+        else:
+            arrays.append(pa.array(values, column.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _feature(name: str, said: Row, dtype: str = "") -> FeatureSpec:
+    shape = tuple(int(size) for size in said["shape"])
+    names = said.get("names")
+    named = isinstance(names, list) and len(shape) > 0 and len(names) == shape[-1]
+    fields = tuple(str(item) for item in names) if named and names else ()
+    kept = "uint8" if said["dtype"] == "bool" else said["dtype"]  # a column that is mapped can hold no bits
+    return FeatureSpec(name, shape, dtype or kept, fields=fields)
+
+
+def _size(said: Row) -> tuple[int, int]:
+    """Height and width, which stand in any order beside their names."""
+    names = said.get("names") or ["height", "width", "channels"]
+    sizes = dict(zip(names, said["shape"], strict=True))
+    return int(sizes["height"]), int(sizes["width"])
+
+
+def _tasks(file: Path) -> dict[int, str]:
+    table = pq.read_table(file)
+    # The instruction is the index of a pandas table, which has whatever name its writer gave it.
+    words = next(name for name in table.column_names if name != "task_index")
+    return dict(zip(table["task_index"].to_pylist(), table[words].to_pylist(), strict=True))
+
+
+def _without_stats(file: Path) -> Sequence[Row]:
+    names = [name for name in pq.read_schema(file).names if not name.startswith("stats/")]
+    rows: Sequence[Row] = pq.read_table(file, columns=names).to_pylist()
+    return rows
+
+
+def _as_jpeg(data: bytes) -> bytes:
+    return data if data[:2] == b"\xff\xd8" else _jpeg(Image.open(io.BytesIO(data)))
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    sink = io.BytesIO()
+    image.convert("RGB").save(sink, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return sink.getvalue()

@@ -1,0 +1,135 @@
+"""`fleetloop dataset` as a user types it, against a hub and against directories."""
+
+from dataclasses import replace
+from threading import Thread
+
+import numpy as np
+import pytest
+import uvicorn
+from recorded import BLIND, record
+from typer.testing import CliRunner
+
+from fleetloop.cli.main import app
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.ids import new_id
+from fleetloop.core.outcome import Annotation, Judge, Outcome
+from fleetloop.hub.http import Face
+from fleetloop.hub.options import HubOptions
+from fleetloop.hub.service import HubService
+
+
+class Refused(Exception):
+    """With what the command said on stderr."""
+
+
+def run(*arguments):
+    """What the command said. Raises Refused if it failed with a message, and its error if it had none."""
+    result = CliRunner().invoke(app, ["dataset", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if result.exit_code:
+        raise Refused(result.stderr)
+    return result.output
+
+
+class Listening(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        self.port = self.servers[0].sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub and its address."""
+    options = HubOptions(directory=tmp_path / "hub")
+    service = HubService.open(options, Wall(), RealDisk())
+    server = Listening(uvicorn.Config(Face(service, options).app, port=0, log_level="critical"))
+    thread = Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+        assert thread.is_alive()
+    yield service, f"http://127.0.0.1:{server.port}"
+    server.should_exit = True
+    thread.join()
+    service.close()
+
+
+def sealed_bytes(directory):
+    return {path.name: path.read_bytes() for path in directory.glob("*.arrow")}
+
+
+def test_a_directory_goes_out_and_comes_back_byte_for_byte(tmp_path):
+    for number in range(3):
+        record(tmp_path / "recorded", number)
+    said = run("export", tmp_path / "dataset", "--from", tmp_path / "recorded", "--cameras", "image")
+    assert "3 episodes added, 3 in all" in said
+    assert "3 episodes added, 0 were there" in run("import", tmp_path / "dataset", "--out", tmp_path / "back")
+    assert sealed_bytes(tmp_path / "back") == sealed_bytes(tmp_path / "recorded")
+    assert "0 episodes added, 3 were there" in run("import", tmp_path / "dataset", "--out", tmp_path / "back")
+
+
+def test_the_hubs_episodes_go_out_as_people_judged_them(tmp_path, hub):
+    service, url = hub
+    episodes = [record(tmp_path / "recorded", number, spec=BLIND) for number in range(4)]
+    for one in episodes[:3]:
+        path = tmp_path / "recorded" / f"{one.meta.id}.arrow"
+        put(service, path, one)
+    said = {"author": "ann", "judge": Judge.PERSON, "wall_s": 1.0}
+    service.annotate(
+        Annotation(new_id(1.0, np.random.default_rng(1)), episodes[0].meta.id, **said, outcome=Outcome.FAILURE)
+    )
+    service.annotate(Annotation(new_id(2.0, np.random.default_rng(2)), episodes[1].meta.id, **said, exclude=True))
+    assert "2 episodes added, 2 in all" in run("export", tmp_path / "dataset", "--hub", url)
+    put(service, tmp_path / "recorded" / f"{episodes[3].meta.id}.arrow", episodes[3])
+    assert "1 episodes added, 3 in all" in run("export", tmp_path / "dataset", "--hub", url)
+
+    run("import", tmp_path / "dataset", "--out", tmp_path / "back")
+    back = {path.stem: Episode.open(path).meta for path in (tmp_path / "back").glob("*.arrow")}
+    assert set(back) == {episodes[number].meta.id for number in (0, 2, 3)}
+    assert back[episodes[0].meta.id].outcome is Outcome.FAILURE
+    assert back[episodes[2].meta.id] == episodes[2].meta
+
+
+def put(service, path, episode):
+    from blake3 import blake3
+
+    service.put_episode(episode.meta.id, path, blake3(path.read_bytes()).hexdigest())
+
+
+def test_one_task_or_one_robot_can_be_chosen(tmp_path):
+    for number, (task, robot) in enumerate((("cups/away", "a"), ("cups/fetch", "a"), ("cups/away", "b"))):
+        record(tmp_path / "recorded", number, spec=BLIND, task=task, robot=robot)
+    chosen = ("--from", tmp_path / "recorded", "--task", "cups/away")
+    assert "2 in all" in run("export", tmp_path / "task", *chosen)
+    assert "1 in all" in run("export", tmp_path / "robot", *chosen, "--robot", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("import", "nowhere"), "nowhere"),
+        (("import", "nowhere", "--tasks", "fetch"), "--tasks"),
+        (("export", "dataset", "--from", "nowhere"), "--from"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, monkeypatch, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match=named):
+        run(*arguments)
+
+
+def test_without_pyav_videos_name_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    record(tmp_path / "recorded", 0)
+    with pytest.raises(Refused, match=r"fleetloop\[video\]"):
+        run("export", tmp_path / "dataset", "--from", tmp_path / "recorded")
+
+
+def test_robots_of_different_kinds_need_data_sets_of_their_own(tmp_path):
+    record(tmp_path / "recorded", 0, spec=BLIND)
+    record(tmp_path / "recorded", 1, spec=replace(BLIND, control_hz=20.0))
+    with pytest.raises(Refused, match="specification"):
+        run("export", tmp_path / "dataset", "--from", tmp_path / "recorded")

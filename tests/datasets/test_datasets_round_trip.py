@@ -1,0 +1,237 @@
+"""What goes out as a LeRobotDataset comes back as it was."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from recorded import BLIND, SEEING, column_names, record
+
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import DiskTrouble, SpecMismatch
+from fleetloop.core.outcome import Outcome
+from fleetloop.datasets.errors import DatasetInvalid
+from fleetloop.datasets.reader import DatasetReader, Naming
+from fleetloop.datasets.writer import DatasetWriter
+
+OUTCOMES = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.TIMEOUT, Outcome.ABORTED)
+
+
+def export(root, episodes, *, video=False, disk=None):
+    return DatasetWriter(root, disk or RealDisk(), video=video).append(episodes)
+
+
+AS_IT_IS = Naming()
+
+
+def imported(root, naming=AS_IT_IS):
+    return {id: Episode.from_bytes(data) for id, data in DatasetReader(root, naming).episodes()}
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+@pytest.fixture
+def episodes(tmp_path):
+    words = ("put the cup away", "fetch the cup")
+    return [
+        record(
+            tmp_path / "recorded", number, frames=3 + number, outcome=OUTCOMES[number], instruction=words[number % 2]
+        )
+        for number in range(4)
+    ]
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_everything_comes_back_as_it_was(tmp_path, episodes, video):
+    root = tmp_path / "dataset"
+    assert export(root, episodes, video=video) == 4
+    back = imported(root)
+    assert [one.meta for one in episodes] == [one.meta for one in back.values()]
+    for one in episodes:
+        again = back[one.meta.id]
+        for name in column_names(one):
+            if not name.startswith("image."):
+                np.testing.assert_array_equal(again.column(name), one.column(name), err_msg=name)
+        for camera in SEEING.cameras:
+            for index in range(len(one)):
+                before, after = one.jpeg(camera.name, index), again.jpeg(camera.name, index)
+                if video:
+                    assert np.abs(pixels(before) - pixels(after)).mean() < 5
+                else:
+                    assert before == after
+
+
+def test_lerobots_names_say_who_drove_and_how_it_ended(tmp_path, episodes):
+    export(tmp_path / "dataset", episodes[:2])
+    table = pq.read_table(tmp_path / "dataset/data/chunk-000/file-000.parquet")
+    assert table["intervention"].to_pylist() == [False, False, True, False, False, True, True]
+    assert table["next.done"].to_pylist() == [False, False, True, False, False, False, True]
+    assert table["next.success"].to_pylist() == [False, False, True] + [False] * 4
+    assert table["next.reward"].to_pylist() == [0, 0, 1] + [0] * 4
+    assert table["timestamp"].to_pylist() == pytest.approx([0, 0.08, 0.16, 0, 0.08, 0.16, 0.24])
+    assert table["index"].to_pylist() == list(range(7))
+    info = json.loads((tmp_path / "dataset/meta/info.json").read_bytes())
+    names = info["features"]["observation.state"]["names"]
+    assert names == [f"hands.{hand}.{what}" for hand in (0, 1) for what in ("x", "y", "grip")] + [
+        "held.0", "force.0", "force.1",
+    ]  # fmt: skip
+    # What only a simulator knows may be no policy's input.
+    assert not any("named" in name for name in info["features"] if not name.startswith("fleetloop."))
+
+
+def test_a_second_export_adds_what_is_new(tmp_path, episodes):
+    root = tmp_path / "dataset"
+    assert export(root, episodes[:2]) == 2
+    before = (root / "data/chunk-000/file-000.parquet").read_bytes()
+    assert export(root, episodes) == 2
+    assert export(root, episodes) == 0
+    assert (root / "data/chunk-000/file-000.parquet").read_bytes() == before
+    assert list(imported(root)) == [one.meta.id for one in episodes]
+    export(tmp_path / "at once", episodes)
+    step, once = (json.loads((place / "meta/stats.json").read_bytes()) for place in (root, tmp_path / "at once"))
+    for name, one in once.items():
+        for kind in ("min", "max", "mean", "std", "count"):
+            np.testing.assert_allclose(step[name][kind], one[kind], rtol=1e-6, err_msg=f"{name} {kind}")
+
+
+def test_statistics_are_those_of_all_frames(tmp_path, episodes):
+    export(tmp_path / "dataset", episodes)
+    stats = json.loads((tmp_path / "dataset/meta/stats.json").read_bytes())
+    actions = np.concatenate([one.action for one in episodes]).astype(float)
+    for kind, value in (
+        ("min", actions.min(0)),
+        ("max", actions.max(0)),
+        ("mean", actions.mean(0)),
+        ("std", actions.std(0)),
+    ):
+        np.testing.assert_allclose(stats["action"][kind], value, rtol=1e-6)
+    assert stats["action"]["count"] == [len(actions)]
+    assert np.shape(stats["observation.images.top"]["mean"]) == (3, 1, 1)
+    assert 0 <= np.min(stats["observation.images.top"]["min"]) < np.max(stats["observation.images.top"]["max"]) <= 1
+
+
+class FailsAt(RealDisk):
+    """Refuses its n-th write or move, as a disk does that is full, and every one after it."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def _count(self):
+        self.left -= 1
+        if self.left < 0:
+            raise DiskTrouble("dataset", "the disk is full")
+
+    def write(self, path, data):
+        self._count()
+        super().write(path, data)
+
+    def rename(self, source, target):
+        self._count()
+        super().rename(source, target)
+
+    def remove(self, path):
+        self._count()
+        super().remove(path)
+
+
+def test_an_export_that_was_cut_short_anywhere_is_finished_by_the_next(tmp_path):
+    episodes = [record(tmp_path / "recorded", number, spec=BLIND, frames=3) for number in range(3)]
+    export(tmp_path / "whole", episodes[:1])
+    export(tmp_path / "whole", episodes[1:])
+    number, cut = 0, True
+    while cut:
+        root = tmp_path / f"cut-{number}"
+        export(root, episodes[:1])
+        try:
+            export(root, episodes, disk=FailsAt(number))
+            cut = False
+        except DiskTrouble:
+            export(root, episodes)
+        for name in ("data/chunk-000/file-001.parquet", "meta/info.json", "meta/tasks.parquet"):
+            assert (root / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (number, name)
+        assert list(imported(root)) == [one.meta.id for one in episodes]
+        assert len(list(root.glob("data/*/*.parquet"))) == 2
+        number += 1
+    assert number > 10
+
+
+# ---------------------------------------------------------------------- somebody else's
+
+
+def as_anothers(root):
+    """Without what only we write."""
+    for file in root.glob("meta/episodes/*/*.parquet"):
+        table = pq.read_table(file)
+        pq.write_table(table.drop_columns(["fleetloop.meta"]), file)
+
+
+def test_anothers_data_set_becomes_demonstrations(tmp_path, episodes):
+    root = tmp_path / "dataset"
+    export(root, episodes, video=True)
+    as_anothers(root)
+    features = {"observation.state": "joints", "observation.images.top": "head"}
+    back = imported(root, Naming({"fetch the cup": "cups/fetch"}, features, robot="arm-1", site="lab"))
+    assert len(back) == 4
+    for before, after in zip(episodes, back.values(), strict=True):
+        assert after.meta.task == (
+            "cups/fetch" if before.meta.instruction == "fetch the cup" else "imported/put-the-cup-away"
+        )
+        assert (after.meta.robot, after.meta.site, after.meta.purpose) == ("arm-1", "lab", "demonstration")
+        assert after.meta.outcome is (Outcome.SUCCESS if before.meta.outcome is Outcome.SUCCESS else Outcome.FAILURE)
+        assert [feature.name for feature in after.meta.spec.state] == ["joints"]
+        assert [camera.name for camera in after.meta.spec.cameras] == ["head", "wrist"]
+        np.testing.assert_array_equal(after.action, before.action)
+        np.testing.assert_array_equal(after.state("joints")[:, :6], before.state("hands").reshape(-1, 6))
+        for index in range(len(after)):
+            assert np.abs(pixels(after.jpeg("head", index)) - pixels(before.jpeg("top", index))).mean() < 5
+    assert list(imported(root)) == list(back), "the same content has the same ids"
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (lambda root: (root / "meta/info.json").unlink(), "can be read|info.json"),
+        (lambda root: (root / "meta/info.json").write_text("{"), "can be read"),
+        (lambda root: (root / "meta/tasks.parquet").write_bytes(b"PAR1"), "can be read"),
+        (lambda root: (root / "data/chunk-000/file-000.parquet").write_bytes(b"PAR1"), "episode 0"),
+        (lambda root: (root / "data/chunk-000/file-000.parquet").unlink(), "episode 0"),
+        (
+            lambda root: (root / "videos/observation.images.top/chunk-000/file-000.mp4").write_bytes(b"no video"),
+            "video",
+        ),
+        (lambda root: _edit(root, codebase_version="v2.1"), "version v2.1"),
+    ],
+)
+def test_a_damaged_data_set_is_refused_by_name(tmp_path, episodes, harm, named):
+    root = tmp_path / "dataset"
+    export(root, episodes[:2], video=True)
+    harm(root)
+    with pytest.raises(DatasetInvalid, match=named):
+        imported(root)
+
+
+def _edit(root, **changes):
+    file = root / "meta/info.json"
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), **changes}))
+
+
+def test_another_kind_of_robot_is_refused(tmp_path, episodes):
+    other = record(tmp_path / "recorded", 9, spec=replace(SEEING, embodiment="one-hand"))
+    with pytest.raises(SpecMismatch, match="one-hand"):
+        export(tmp_path / "dataset", [*episodes, other])
+
+
+def test_a_data_set_that_others_changed_is_not_added_to(tmp_path, episodes):
+    export(tmp_path / "dataset", episodes[:1])
+    as_anothers(tmp_path / "dataset")
+    with pytest.raises(DatasetInvalid, match="can't be added to"):
+        export(tmp_path / "dataset", episodes)
+    export(tmp_path / "images", episodes[:1])
+    with pytest.raises(DatasetInvalid, match="as images"):
+        export(tmp_path / "images", episodes, video=True)
