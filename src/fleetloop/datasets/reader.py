@@ -64,6 +64,7 @@ class DatasetReader:
 
     def __init__(self, root: Path, naming: Naming) -> None:
         self._root, self._naming = root, naming
+        self._file, self._table = Path(), pa.table({})  # the one that was read last
         try:
             self.info: Row = json.loads((root / INFO).read_bytes())
             self._features: Mapping[str, Row] = self.info["features"]
@@ -103,7 +104,9 @@ class DatasetReader:
     def _frames(self, row: Row) -> pa.Table:
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         file = self._root / self.info["data_path"].format(**place)
-        table = pq.read_table(file, filters=pc.field("episode_index") == row["episode_index"])
+        if file != self._file:  # many episodes lie in one, one after the other
+            self._file, self._table = file, pq.read_table(file)
+        table = self._table.filter(pc.field("episode_index") == row["episode_index"])
         if len(table) != row["length"]:
             raise DatasetInvalid(str(file), f"holds {len(table)} of {row['length']} frames of {row['episode_index']}")
         return table.sort_by("frame_index")
