@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleetloop.algorithms.segments import segment_stops
+from fleetloop.algorithms.segments import segment_stops, takeovers
 from fleetloop.core.algorithm import FixedLabels, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
@@ -29,7 +29,8 @@ class FilteredCloning(FixedLabels):
 
     def label(self, episode: Episode) -> FrameLabels:
         went_well = episode.meta.purpose == "demonstration" or episode.meta.outcome is Outcome.SUCCESS
-        own = (episode.source == Source.POLICY) & went_well
+        # What made a takeover necessary is no part of what went well.
+        own = (episode.source == Source.POLICY) & went_well & (takeovers(episode.source) == len(episode))
         human = (episode.source == Source.HUMAN) & went_well
         tick = episode.column("tick")
         return FrameLabels(

@@ -79,13 +79,13 @@ def test_parts_are_kept_apart(tmp_path):
 
 def test_an_episode_is_retired_and_comes_back_with_its_counts(tmp_path):
     buffer = ExperienceBuffer(SPEC, max_replay=3)
-    episode = Episode.open(write_episode(tmp_path, 1, "phhh"))
+    episode = Episode.open(write_episode(tmp_path, 1, "hhhp"))
     assert buffer.ingest(prepare(episode, hg_dagger(), SPEC)) == 3
     buffer.count(np.array([0, 0, 1], np.int32), np.ones(3, bool))
     buffer.retire(episode.meta.id)
     assert not buffer.holds(Part.ONLINE)
     assert buffer.ingest(prepare(episode, hg_dagger(successful_autonomous=True), SPEC)) == 1
-    assert buffer.draws(buffer.part(0, Part.ONLINE)).tolist() == [0, 2, 1, 0]
+    assert buffer.draws(buffer.part(0, Part.ONLINE)).tolist() == [2, 1, 0, 0]
 
 
 def test_replacing_an_episode_leaves_one_copy(tmp_path):

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleetloop.algorithms.segments import segment_stops
+from fleetloop.algorithms.segments import segment_stops, takeovers
 from fleetloop.core.algorithm import FixedLabels, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
@@ -27,7 +27,9 @@ class HGDaggerOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     successful_autonomous: bool = Field(
-        default=False, description="also train on the policy's own frames of online episodes that ended in success"
+        default=False,
+        description="also train on the policy's own frames of online episodes that ended in success without anybody "
+        "taking over after them",
     )
     intervention_weight: float = Field(
         default=1.0,
@@ -52,7 +54,7 @@ class HGDagger(FixedLabels):
         train, stop = gate, segment_stops(gate, tick)
         online = episode.meta.purpose == "online"
         if self.options.successful_autonomous and online and episode.meta.outcome is Outcome.SUCCESS:
-            autonomous = episode.source == Source.POLICY
+            autonomous = (episode.source == Source.POLICY) & (takeovers(episode.source) == len(episode))
             train = gate | autonomous
             stop = np.where(autonomous, segment_stops(autonomous, tick), stop)
         weight = np.where(gate & online, self.options.intervention_weight, 1.0)

@@ -20,9 +20,9 @@ from fleetloop.algorithms.recap_value import (
     advantages,
     binned,
     returns,
-    takeovers,
     threshold,
 )
+from fleetloop.algorithms.segments import takeovers
 from fleetloop.core.algorithm import FrameLabels
 from fleetloop.core.critic import Sights
 from fleetloop.core.episode import Episode
@@ -186,7 +186,7 @@ def _scale(tracks: Sequence[Track], options: RecapOptions) -> TaskScale:
     c_fail = t_max if own.c_fail_s is None else round(own.c_fail_s * hz)
     outcomes = {track.outcome for track in tracks}
     missing = "" if Outcome.SUCCESS in outcomes else "successes"
-    failed = outcomes & set(FAILED) or any((takeovers(track) < len(track.tick)).any() for track in tracks)
+    failed = outcomes & set(FAILED) or any((takeovers(track.source) < len(track.tick)).any() for track in tracks)
     missing = missing if failed else "failures"
     return TaskScale(t_max, c_fail, max(1, round(own.horizon_s * hz)), missing=missing)
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fleetloop.algorithms.segments import takeovers
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import FloatArray, Source
 from fleetloop.core.outcome import Outcome
@@ -72,20 +73,11 @@ class TaskScale:
         return self.t_max + self.c_fail
 
 
-def takeovers(track: Track) -> npt.NDArray[np.intp]:
-    """(T,) for each of the policy's frames, the index of the takeover that ended it; T where none did."""
-    count = len(track.tick)
-    human = track.source == Source.HUMAN
-    following = np.where(human, np.arange(count), count)
-    taken = np.minimum.accumulate(following[::-1])[::-1]
-    return np.where(human, count, taken)
-
-
 def returns(track: Track, scale: TaskScale) -> FloatArray | None:
     """(T,) normalised Monte-Carlo returns in [−1, 0]; None where the ending is unknown."""
     if track.outcome is Outcome.ABORTED:
         return None
-    taken = takeovers(track)
+    taken = takeovers(track.source)
     ended = taken < len(track.tick)
     last = track.tick[np.where(ended, taken, -1)]
     final = np.where(ended | (track.outcome in FAILED), -scale.c_fail, 0)
@@ -105,7 +97,7 @@ def binned(values: FloatArray, bins: int) -> npt.NDArray[np.int64]:
 
 def advantages(track: Track, values: FloatArray, scale: TaskScale) -> FloatArray:
     """(T,) A_t = (r_t + … + r_{t+N−1}) + V(o_{t+N}) − V(o_t), normalised; see above for the last N ticks."""
-    tick, count, taken = track.tick, len(track.tick), takeovers(track)
+    tick, count, taken = track.tick, len(track.tick), takeovers(track.source)
     later = np.searchsorted(tick, tick + scale.horizon)  # the first frame N ticks on; past the end near it
     ahead = np.minimum(later, count - 1)
     bootstrapped = (tick - tick[ahead]) / scale.norm + values[ahead] - values

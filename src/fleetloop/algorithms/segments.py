@@ -1,7 +1,9 @@
-"""Where a run of frames that may serve as targets comes to its end."""
+"""Where a run of frames that may serve as targets comes to its end, and where a person ended it."""
 
 import numpy as np
 import numpy.typing as npt
+
+from fleetloop.core.frame import Source
 
 
 def segment_stops(member: npt.NDArray[np.bool_], tick: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -17,3 +19,14 @@ def segment_stops(member: npt.NDArray[np.bool_], tick: npt.NDArray[np.int32]) ->
     ends = np.where(last, index + 1, count).astype(np.int32)
     stops = np.minimum.accumulate(ends[::-1])[::-1]
     return np.where(member, stops, index).astype(np.int32)
+
+
+def takeovers(source: npt.NDArray[np.int8]) -> npt.NDArray[np.intp]:
+    """(T,): for each frame that no person drove, the index of the next one that a person did; T where none follows.
+
+    T for a person's own frames too. What a policy did before a takeover made that necessary: whatever came of the
+    episode, it is nothing to imitate.
+    """
+    count, human = len(source), source == Source.HUMAN
+    following = np.minimum.accumulate(np.where(human, np.arange(count), count)[::-1])[::-1]
+    return np.where(human, count, following)

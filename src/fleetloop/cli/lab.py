@@ -115,6 +115,46 @@ def report(
         typer.echo(str(page))
 
 
+@app.command(
+    epilog=flags.examples(
+        "fleetloop lab chaos --minutes 2 --kills 12", "fleetloop lab chaos --minutes 30 --kills 220 --report chaos.json"
+    )
+)
+def chaos(
+    minutes: Annotated[float, typer.Option(min=0.2, help="Real ones, for which it is maltreated.")] = 2.0,
+    kills: Annotated[int, typer.Option(min=0, help="Processes killed with -9 in that time.")] = 12,
+    robots: Annotated[int, typer.Option(min=1, max=8, help="Simulated ones.")] = 3,
+    seed: flags.Seed = 0,
+    directory: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("chaos"),
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the counts here, as JSON.", show_default=False)
+    ] = None,
+) -> None:
+    """Maltreat a real fleet, and count what it kept: kill -9, a network that is cut, slow or lossy, a full disk.
+
+    Everything is on this machine. Ends with 1 if an episode was lost, stored twice, or damaged.
+    """
+    import json
+
+    from fleetloop.cli import wiring
+
+    wiring.one_thread()
+    from fleetloop.cli.chaos.plan import ChaosPlan
+    from fleetloop.cli.chaos.run import broken, run_chaos
+
+    plan = ChaosPlan(directory.resolve(), minutes, kills, robots, seed)
+    found = run_chaos(plan, lambda line: typer.echo(f"  {line} …", err=True))
+    text = json.dumps(
+        {**found, "command": f"fleetloop lab chaos --minutes {minutes:g} --kills {kills} --seed {seed}"}, indent=1
+    )
+    typer.echo(text)
+    if report:
+        report.write_text(text + "\n")
+    if problem := broken(found):
+        typer.secho(f"fleetloop: {problem}", fg="red", err=True)
+        raise typer.Exit(1)
+
+
 def _jobs(
     name: str,
     seeds: int,

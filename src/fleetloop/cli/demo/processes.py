@@ -42,7 +42,7 @@ class FleetProcesses:
     def start(self, name: str, *command: str) -> None:
         """Run `fleetloop COMMAND --config …`; it is called `name`, and so is its log."""
         log = self._logs / f"{name}.log"
-        with log.open("wb") as sink:
+        with log.open("ab") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-m", "fleetloop", *command, "--config", str(self._config)],
                 stdin=subprocess.DEVNULL,
@@ -52,6 +52,16 @@ class FleetProcesses:
                 process_group=0,  # so that Ctrl-C in the terminal reaches the demo alone, which stops them in order
             )
         self._children[name] = Child(name, process, log)
+
+    def kill(self, name: str) -> None:
+        """As the machine does that runs out of memory: kill -9."""
+        child = self._children.pop(name)
+        child.process.kill()
+        child.process.wait()
+
+    def ended(self) -> list[str]:
+        """Those that have ended by themselves; they may be started anew."""
+        return [name for name, child in self._children.items() if child.process.poll() is not None]
 
     def check(self) -> None:
         """Raise ProcessDied if one has ended."""

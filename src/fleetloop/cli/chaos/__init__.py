@@ -1,0 +1,1 @@
+"""`fleetloop lab chaos`: a real fleet of processes, and everything that can be done to them."""
