@@ -7,6 +7,7 @@ a while all faults end, and what holds then must be what was promised.
 """
 
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,11 @@ from faulty_parts import (
     weights_hash,
 )
 
+from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, Episode
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.rebuild import rebuild
 from fleetloop.hub.service import HubService
 from fleetloop.lab.agenda import Agenda
 from fleetloop.lab.fleet import repeatable
@@ -128,8 +131,21 @@ class World:
                 frames, ending = self.finished[id]
                 assert len(episode) == frames, f"{id} has {len(episode)} frames of {frames}"
                 assert episode.meta.ending.outcome is ending.outcome, f"{id} ended as {episode.meta.ending.outcome}"
+        self._check_rebuilt()
         held = [held.id for held in self.learner.process.learner.parts.buffer.episodes]
         assert sorted(held) == sorted(ids), f"the learner holds {len(held)} episodes of {len(ids)}"
+
+    def _check_rebuilt(self) -> None:
+        """From the hub's objects alone all that it knew can be known again.
+
+        More may be: what it died of before it could say so, as if its answer had been lost.
+        """
+        copy = self.directory / "copy"
+        shutil.copytree(self.hub.host.directory, copy)
+        found = rebuild(HubOptions(directory=copy), self.agenda.clock, RealDisk())
+        assert not found.damaged, f"damaged objects: {found.damaged}"
+        lost = [line for line in found.different if ": had " in line and not line.startswith("channels")]
+        assert not lost, f"a catalog made anew lacks: {lost}"
 
     def acting(self, release: Any, weights: Any) -> Acting:
         """What a robot loads; only ever what the learner made."""

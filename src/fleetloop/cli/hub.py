@@ -14,7 +14,12 @@ EXAMPLES = flags.examples(
 )
 
 
+app = typer.Typer(invoke_without_command=True, help="The meeting place: serve it, or make its catalog anew.")
+
+
+@app.callback(epilog=EXAMPLES)
 def hub(
+    context: typer.Context,
     config: flags.Config = None,
     sets: flags.Sets = None,
     directory: Annotated[
@@ -33,6 +38,8 @@ def hub(
     ] = None,
 ) -> None:
     """Take in episodes, give out releases: everybody else finds each other here."""
+    if context.invoked_subcommand:
+        return
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import clock_from
     from fleetloop.hub.run import serve
@@ -49,3 +56,34 @@ def hub(
     chosen = load_config(config, sets or (), given)
     clock = clock_from(chosen.clock.file, create_factor=chosen.clock.factor)
     serve(chosen.hub, clock, tasks=chosen.tasks, ready=lambda url: typer.echo(f"the hub serves at {url}"))
+
+
+@app.command("rebuild", epilog=flags.examples("fleetloop hub rebuild", "fleetloop hub rebuild --directory /data/hub"))
+def rebuild_catalog(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    directory: Annotated[Path | None, typer.Option(help="The hub's.", show_default=False)] = None,
+) -> None:
+    """Make the catalog anew from the objects alone: for a database that is lost or damaged. The hub must be stopped.
+
+    Every episode is read and checked. What was there is put aside and compared. Tokens must be issued anew.
+    """
+    from fleetloop.cli.config import load_config
+    from fleetloop.core.clock import Wall
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.hub.rebuild import rebuild
+
+    chosen = load_config(config, sets or (), {"hub.directory": directory})
+    found = rebuild(chosen.hub, Wall(), RealDisk())
+    typer.echo(f"{found.episodes} episodes, {found.annotations} annotations, {found.releases} releases")
+    for line in found.damaged:
+        typer.secho(f"left out: {line}", fg="red")
+    for id in found.unheard_of:
+        typer.echo(f"added last, its event was not kept: {id}")
+    if found.kept is None:
+        typer.echo("there was no catalog to compare it with")
+    elif found.different is None:
+        typer.echo(f"the catalog that was there can't be read; it is kept as {found.kept}")
+    else:
+        typer.echo("\n".join(found.different) or "the same, row by row, as the catalog that was there")
+        typer.echo(f"that one is kept as {found.kept}")

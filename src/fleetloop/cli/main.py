@@ -89,7 +89,7 @@ def fleetloop(
 
 
 app.command("demo", rich_help_panel=flags.FLEET, epilog=demo_command.EXAMPLES)(demo_command.demo)
-app.command("hub", rich_help_panel=flags.FLEET, epilog=hub.EXAMPLES)(hub.hub)
+app.add_typer(hub.app, name="hub", rich_help_panel=flags.FLEET)
 app.command("learner", rich_help_panel=flags.FLEET, epilog=learner.EXAMPLES)(learner.learner)
 app.command("courier", rich_help_panel=flags.FLEET, epilog=courier.EXAMPLES)(courier.courier)
 app.command("actor", rich_help_panel=flags.FLEET, epilog=actor.EXAMPLES)(actor.actor)

@@ -135,8 +135,10 @@ class Records:
 
     # ------------------------------------------------------------------ experience
 
-    def add_event(self, kind: str, ref: str, data: Row) -> int:
-        result = self._connection.execute(_events.insert().values(kind=kind, ref=ref, data=dict(data)))
+    def add_event(self, kind: str, ref: str, data: Row, seq: int | None = None) -> int:
+        """Returns its number: `seq` if one is given, else the next."""
+        values = {"kind": kind, "ref": ref, "data": dict(data)} | ({} if seq is None else {"seq": seq})
+        result = self._connection.execute(_events.insert().values(values))
         return int(result.inserted_primary_key.seq)  # type: ignore[union-attr]
 
     def events(self, after: int, limit: int) -> Sequence[Event]:
@@ -146,8 +148,8 @@ class Records:
     def newest_event(self) -> int:
         return int(self._connection.scalar(sa.select(sa.func.max(_events.c.seq))) or 0)
 
-    def add_episode(self, data: Row) -> int:
-        seq = self.add_event("episode", data["id"], data)
+    def add_episode(self, data: Row, seq: int | None = None) -> int:
+        seq = self.add_event("episode", data["id"], data, seq)
         kept = {name: data[name] for name in ("id", "hash", "task", "outcome", "judge")}
         self._connection.execute(_episodes.insert().values(seq=seq, **kept))
         return seq
@@ -174,8 +176,8 @@ class Records:
         """Keep what holds after all annotations."""
         self._connection.execute(_episodes.update().where(_episodes.c.id == id).values(**values))
 
-    def add_annotation(self, id: str, episode: str, data: Row) -> int:
-        seq = self.add_event("annotation", id, data)
+    def add_annotation(self, id: str, episode: str, data: Row, seq: int | None = None) -> int:
+        seq = self.add_event("annotation", id, data, seq)
         self._connection.execute(_annotations.insert().values(id=id, episode=episode, seq=seq, data=dict(data)))
         return seq
 
@@ -221,6 +223,19 @@ class Records:
     def move_channel(self, name: str, version: int) -> None:
         self._connection.execute(_channels.delete().where(_channels.c.name == name))
         self._connection.execute(_channels.insert().values(name=name, version=version))
+
+    def contents(self) -> Mapping[str, Sequence[Row]]:
+        """Every row of experience and releases, by table and in the order of the tables' keys."""
+        return {
+            table.name: [dict(row) for row in self._connection.execute(table.select().order_by(key)).mappings()]
+            for table, key in (
+                (_events, _events.c.seq),
+                (_episodes, _episodes.c.seq),
+                (_annotations, _annotations.c.seq),
+                (_releases, _releases.c.version),
+                (_channels, _channels.c.name),
+            )
+        }
 
     # ------------------------------------------------------------------ fleet
 

@@ -78,8 +78,9 @@ class Experience:
                 received_clock_s=self._clock.now(),
                 edge=records.channel(EDGE),
             )
-            self._objects.keep(incoming, _object(id))
+            self._objects.keep(incoming, episode_object(id))
             seq = records.add_episode(row)
+            self._keep_event("episode", id, row, seq)
         self.news.ring()
         return Acknowledgement(id, seq, known=False)
 
@@ -87,9 +88,9 @@ class Experience:
         """The sealed file and its hash."""
         with self._catalog.reading() as records:
             row = _existing(records, id)
-        if self._objects.size(_object(id)) is None:
+        if self._objects.size(episode_object(id)) is None:
             raise HubRefused("episode", f"{id} was here, but its file is gone", "restore the hub's directory", 410)
-        return self._objects.locate(_object(id)), row["hash"]
+        return self._objects.locate(episode_object(id)), row["hash"]
 
     def list(self, *, task: str, outcome: str, limit: int) -> Sequence[Mapping[str, Any]]:
         """Newest first, with the outcome that holds after all annotations."""
@@ -128,12 +129,15 @@ class Experience:
                 if known[1] != data:
                     raise HubRefused("annotation.id", f"{annotation.id} says something else already", status=409)
                 return known[0]
-            name = f"annotations/{annotation.episode}/{annotation.id}.json"
-            self._objects.put(name, json.dumps(data).encode())
             seq = records.add_annotation(annotation.id, annotation.episode, data)
-            records.judge_episode(annotation.episode, **_holding(records, annotation.episode))
+            records.judge_episode(annotation.episode, **holding(records, annotation.episode))
+            self._keep_event("annotation", annotation.id, data, seq)
         self.news.ring()
         return seq
+
+    def _keep_event(self, kind: str, ref: str, data: Mapping[str, Any], seq: int) -> None:
+        """As an object too, before the commit: what the catalog says can then be worked out again without it."""
+        self._objects.put(event_object(seq), json.dumps({"kind": kind, "ref": ref, "data": data}).encode())
 
     def annotations(self, episode: str) -> Sequence[Annotation]:
         with self._catalog.reading() as records:
@@ -169,8 +173,12 @@ def check_limit(limit: int) -> None:
         raise HubRefused("limit", f"is {limit}", f"use 1 to {MOST_ROWS}")
 
 
-def _object(id: str) -> str:
+def episode_object(id: str) -> str:
     return f"episodes/{id}.arrow"
+
+
+def event_object(seq: int) -> str:
+    return f"events/{seq:012d}.json"
 
 
 def _known(records: Records, id: str, hash: str) -> Acknowledgement | None:
@@ -193,7 +201,7 @@ def _annotations(records: Records, episode: str) -> list[Annotation]:
     return [Annotation.from_json(dict(data)) for data in records.annotations(episode)]
 
 
-def _holding(records: Records, episode: str) -> Mapping[str, Any]:
+def holding(records: Records, episode: str) -> Mapping[str, Any]:
     """The columns that annotations change, from everything that was said so far."""
     row, said = _existing(records, episode), _annotations(records, episode)
     ending = Annotation(

@@ -1,6 +1,9 @@
-"""Where the hub keeps bytes: immutable objects under names like `episodes/ID.arrow` and `blobs/HASH`."""
+"""Where the hub keeps bytes: immutable objects under names like `episodes/ID.arrow` and `blobs/HASH`.
 
-from collections.abc import Iterable, Iterator
+What the catalog knows of experience and releases can be worked out anew from them: see `rebuild.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -78,6 +81,10 @@ class ObjectStore(Protocol):
         """In bytes; None if there is no such object."""
         ...
 
+    def names(self, prefix: str) -> Sequence[str]:
+        """Of all objects below `prefix`, sorted."""
+        ...
+
 
 class DirectoryStore:
     """Objects as files below one directory, of which this process is the only writer."""
@@ -86,7 +93,7 @@ class DirectoryStore:
         self._root, self._disk = root, disk
         self._incoming = root / "incoming"
         self._numbers = count()
-        for name in ("incoming", "episodes", "annotations", "blobs", "releases"):
+        for name in ("incoming", "episodes", "events", "blobs", "releases", "channels"):
             disk.make(root / name)
         for left_over in self._incoming.iterdir():
             disk.remove(left_over)  # whoever sent it has no acknowledgement and sends it again
@@ -113,6 +120,10 @@ class DirectoryStore:
             return (self._root / name).stat().st_size
         except FileNotFoundError:
             return None
+
+    def names(self, prefix: str) -> Sequence[str]:
+        files = (path for path in (self._root / prefix).iterdir() if not path.name.startswith("."))
+        return sorted(str(path.relative_to(self._root)) for path in files)
 
 
 def check_size(size: int, limit: int) -> None:

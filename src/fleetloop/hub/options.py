@@ -6,6 +6,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+LOCK = "lock"
+"""In the hub's directory: held by the process that works there."""
+
 
 class AttentionOptions(BaseModel):
     """How many robots may be attended at once: `operators` times `robots_per_operator`, for each pool of operators."""

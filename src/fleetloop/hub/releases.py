@@ -113,7 +113,7 @@ class Releases:
         check_manifest(release)
         for entry in release.blobs:
             self._check_blob(entry.hash, entry.size)
-        key = blake3(json.dumps(release.numbered(0).to_json(), sort_keys=True).encode()).hexdigest()
+        key = manifest_key(release)
         with self._catalog.writing() as records:
             _check_fence(records, lease)
             if known := records.release_by_key(key):
@@ -121,7 +121,7 @@ class Releases:
             _check_lineage(records, release)
             numbered = release.numbered(records.newest_version() + 1)
             manifest = json.dumps(numbered.to_json())
-            self._objects.put(f"releases/{numbered.version:08d}.json", manifest.encode())
+            self._objects.put(release_object(numbered.version), manifest.encode())
             numbered = Release.from_json(json.loads(manifest))  # what everybody else will read
             records.add_release(numbered.version, key, numbered.to_json())
             for channel in self._moved:
@@ -134,6 +134,8 @@ class Releases:
         """Move `stable` to a release."""
         with self._catalog.writing() as records:
             _existing(records, version)
+            said = {"version": version, "newest": records.newest_version()}
+            self._objects.put(channel_object(STABLE), json.dumps(said).encode())
             records.move_channel(STABLE, version)
         self.news.ring()
 
@@ -164,6 +166,20 @@ class Releases:
             raise ReleaseInvalid("blobs", f"{hash} is not here", "put the blobs before the manifest")
         if found != size:
             raise ReleaseInvalid("blobs", f"{hash} has {found} bytes; the manifest says {size}")
+
+
+def manifest_key(release: Release) -> str:
+    """By which the same manifest is known again, whatever its number."""
+    return blake3(json.dumps(release.numbered(0).to_json(), sort_keys=True).encode()).hexdigest()
+
+
+def release_object(version: int) -> str:
+    return f"releases/{version:08d}.json"
+
+
+def channel_object(name: str) -> str:
+    """Where the version that a person moved a channel to is kept."""
+    return f"channels/{name}"
 
 
 def check_manifest(release: Release) -> None:

@@ -13,7 +13,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, RealDisk, alone
 from fleetloop.core.errors import ConfigInvalid, SystemMissing
 from fleetloop.hub.http import Face
-from fleetloop.hub.options import HubOptions, is_loopback
+from fleetloop.hub.options import LOCK, HubOptions, is_loopback
 from fleetloop.hub.service import HubService
 
 KEEP_ALIVE_S = 75
@@ -42,7 +42,7 @@ def serve(
     disk.make(options.directory)
     with (
         alone(
-            options.directory / "lock",
+            options.directory / LOCK,
             str(options.directory),
             "belongs to another running hub",
             "stop it or choose another",

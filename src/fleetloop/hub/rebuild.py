@@ -1,0 +1,197 @@
+"""The catalog again, from the objects alone: for a database that is lost or damaged.
+
+Events keep their numbers, so that a learner goes on from its checkpoint. What is not experience or release is not
+among the objects: robots register anew by themselves, tokens must be issued anew, and the learner's fence begins above
+every earlier one. What a hub had written and died before it could commit is known then too, as if its answer had been
+lost on the way.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.disk import Disk, alone
+from fleetloop.core.episode import Episode, validate
+from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
+from fleetloop.core.hub import EDGE, STABLE, LearnerLease
+from fleetloop.core.release import Release
+from fleetloop.hub.catalog import Catalog, Records
+from fleetloop.hub.experience import episode_object, holding
+from fleetloop.hub.objects import DirectoryStore, ObjectStore
+from fleetloop.hub.options import LOCK, HubOptions
+from fleetloop.hub.releases import LEARNER, channel_object, manifest_key
+from fleetloop.hub.rows import catalog_row
+
+CATALOG = "catalog.sqlite"
+BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Attributes:
+    kept: where the catalog that was there lies now; None if there was none.
+    damaged: objects that were left out, and why.
+    unheard_of: episodes whose object was there and whose event was not; they come last.
+    different: what the catalog that was there said otherwise, a line each; None if it could not be read.
+    """
+
+    episodes: int = 0
+    annotations: int = 0
+    releases: int = 0
+    kept: Path | None = None
+    damaged: tuple[str, ...] = ()
+    unheard_of: tuple[str, ...] = ()
+    different: tuple[str, ...] | None = None
+
+
+def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
+    """Put the catalog that is there aside, make a new one from the objects, and compare the two.
+
+    Every episode is read and checked.
+
+    Raises:
+        DiskTrouble: if a hub runs on the directory, or it can't be written.
+    """
+    directory = options.directory
+    disk.make(directory)
+    with alone(directory / LOCK, str(directory), "belongs to a running hub", "stop it first"):
+        objects = DirectoryStore(directory, disk)
+        building = directory / f"{CATALOG}.building"
+        _forget(building, disk)
+        catalog = Catalog(building)
+        with catalog.writing() as records:
+            found = _fill(records, objects)
+            releases = _fill_releases(records, objects, follows_edge=options.stable_follows_edge)
+            # Above every fence that was ever counted.
+            records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
+        with catalog.reading() as records:
+            contents = records.contents()
+        catalog.close()
+        before = _contents_of(directory / CATALOG)
+        kept = _put_aside(directory, disk)
+        disk.rename(building, directory / CATALOG)
+    return replace(
+        found, releases=releases, kept=kept, different=None if before is None else _differences(before, contents)
+    )
+
+
+def _fill(records: Records, objects: ObjectStore) -> Rebuilt:
+    damaged: list[str] = []
+    known = set[str]()
+    annotated = 0
+    for name in objects.names("events"):
+        seq = int(Path(name).stem)
+        event = json.loads(objects.locate(name).read_bytes())
+        if event["kind"] == "episode":
+            if problem := _problem(objects, event["ref"], event["data"]["hash"]):
+                damaged.append(f"{episode_object(event['ref'])}: {problem}")
+                continue
+            records.add_episode(event["data"], seq)
+            known.add(event["ref"])
+        elif event["data"]["episode"] in known:
+            records.add_annotation(event["ref"], event["data"]["episode"], event["data"], seq)
+            records.judge_episode(event["data"]["episode"], **holding(records, event["data"]["episode"]))
+            annotated += 1
+        else:
+            damaged.append(f"{name}: is about {event['data']['episode']}, which is not there")
+    unheard_of = [id for name in objects.names("episodes") if (id := Path(name).stem) not in known]
+    unheard_of = [id for id in unheard_of if _add_unheard_of(records, objects, id, damaged)]
+    return Rebuilt(
+        episodes=len(known) + len(unheard_of),
+        annotations=annotated,
+        damaged=tuple(dict.fromkeys(damaged)),
+        unheard_of=tuple(unheard_of),
+    )
+
+
+def _problem(objects: ObjectStore, id: str, hash: str) -> str:
+    """Why an episode's object is not what its event says; empty if it is."""
+    if objects.size(episode_object(id)) is None:
+        return "is gone"
+    found = blake3(objects.locate(episode_object(id)).read_bytes()).hexdigest()
+    return "" if found == hash else f"hashes to {found}, not to {hash}"
+
+
+def _add_unheard_of(records: Records, objects: ObjectStore, id: str, damaged: list[str]) -> bool:
+    path = objects.locate(episode_object(id))
+    if any(line.startswith(episode_object(id)) for line in damaged):
+        return False
+    try:
+        episode = Episode.open(path)
+        validate(episode)
+        if episode.meta.id != id or episode.meta.ending is None:
+            raise EpisodeInvalid("id", f"the file says {episode.meta.id}")
+    except FleetLoopError as error:
+        damaged.append(f"{episode_object(id)}: {error}")
+        return False
+    data = path.read_bytes()
+    hash, arrived = blake3(data).hexdigest(), float(episode.column("clock_s")[-1]) if len(episode) else 0.0
+    records.add_episode(catalog_row(episode, hash=hash, size=len(data), received_clock_s=arrived, edge=0))
+    return True
+
+
+def _fill_releases(records: Records, objects: ObjectStore, *, follows_edge: bool) -> int:
+    newest = count = 0
+    for name in objects.names("releases"):
+        release = Release.from_json(json.loads(objects.locate(name).read_bytes()))
+        records.add_release(release.version, manifest_key(release), release.to_json())
+        newest, count = max(newest, release.version), count + 1
+    stable, promoted = newest if follows_edge else 0, channel_object(STABLE)
+    if objects.size(promoted) is not None:
+        said = json.loads(objects.locate(promoted).read_bytes())
+        if not follows_edge or said["newest"] == newest:  # else a later release has moved it on
+            stable = said["version"]
+    for channel, version in ((EDGE, newest), (STABLE, stable)):
+        if version:
+            records.move_channel(channel, version)
+    return count
+
+
+def _contents_of(path: Path) -> Mapping[str, Sequence[Mapping[str, Any]]] | None:
+    if not path.exists():
+        return None
+    try:
+        catalog = Catalog(path)
+        try:
+            with catalog.reading() as records:
+                return records.contents()
+        finally:
+            catalog.close()
+    except FleetLoopError:  # that is why it is made anew
+        return None
+
+
+def _differences(before: Mapping[str, Sequence[Any]], after: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    found = []
+    for table, rows in before.items():
+        was, now = ({json.dumps(row, sort_keys=True): row for row in some} for some in (rows, after[table]))
+        found += [f"{table}: had {_brief(was[row])}" for row in was if row not in now]
+        found += [f"{table}: has {_brief(now[row])}" for row in now if row not in was]
+    return tuple(found)
+
+
+def _brief(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items() if not isinstance(value, dict))
+
+
+def _put_aside(directory: Path, disk: Disk) -> Path | None:
+    path = directory / CATALOG
+    if not path.exists():
+        _forget(path, disk)
+        return None
+    number = next(n for n in range(1, 1 << 30) if not (directory / f"{CATALOG}.before-{n}").exists())
+    kept = directory / f"{CATALOG}.before-{number}"
+    for suffix in BESIDE:
+        if (source := path.with_name(path.name + suffix)).exists():
+            disk.rename(source, kept.with_name(kept.name + suffix))
+    return kept
+
+
+def _forget(path: Path, disk: Disk) -> None:
+    for suffix in BESIDE:
+        disk.remove(path.with_name(path.name + suffix))

@@ -1,0 +1,172 @@
+"""The catalog made anew from the objects alone: the same, row by row."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hub_world import TASKS, publish, put, sealed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetloop.core.clock import Virtual
+from fleetloop.core.disk import RealDisk, alone
+from fleetloop.core.errors import DiskTrouble, LeaseLost
+from fleetloop.core.hub import STABLE
+from fleetloop.core.ids import new_id
+from fleetloop.core.outcome import Annotation, Judge, Outcome
+from fleetloop.hub.options import LOCK, HubOptions
+from fleetloop.hub.rebuild import CATALOG, rebuild
+from fleetloop.hub.service import HubService
+
+DISK, CLOCK = RealDisk(), Virtual(1000)
+
+
+def opened(options):
+    return HubService.open(options, CLOCK, DISK, TASKS)
+
+
+def said(number, episode, **what):
+    return Annotation(new_id(float(number), np.random.default_rng(number)), episode, "ann", Judge.PERSON, 1.0, **what)
+
+
+def contents(options):
+    service = opened(options)
+    with service._catalog.reading() as records:
+        found = records.contents()
+    service.close()
+    return found
+
+
+DEEDS = st.lists(st.sampled_from(["episode", "fails", "exclude", "quality", "publish", "promote"]), max_size=12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(DEEDS, st.booleans())
+def test_whatever_has_happened_the_catalog_comes_back_as_it_was(deeds, follows):
+    with tempfile.TemporaryDirectory() as name:
+        options = HubOptions(directory=Path(name) / "hub", stable_follows_edge=follows)
+        service, ids, version = opened(options), [], 0
+        for number, deed in enumerate(deeds):
+            if deed == "episode":
+                episode = sealed(Path(name), "phhp", start_s=float(number))
+                put(service, episode)
+                ids.append(episode.meta.id)
+            elif deed == "publish":
+                version = publish(service, number).version
+            elif deed == "promote" and version:
+                service.promote(number % version + 1)
+            elif ids and deed in ("fails", "exclude", "quality"):
+                what = {
+                    "fails": {"outcome": Outcome.FAILURE},
+                    "exclude": {"exclude": True},
+                    "quality": {"quality": 0.5},
+                }
+                service.annotate(said(number, ids[number % len(ids)], **what[deed]))
+        service.close()
+        before = contents(options)
+        found = rebuild(options, CLOCK, DISK)
+        assert (found.different, found.damaged, found.unheard_of) == ((), (), ())
+        assert contents(options) == before
+        assert (found.episodes, found.releases) == (len(before["episodes"]), len(before["releases"]))
+
+
+@pytest.fixture
+def lived(options, outbox):
+    """A hub that has lived a little and is stopped; its episodes."""
+    service = opened(options)
+    episodes = [sealed(outbox, start_s=float(number)) for number in range(3)]
+    for episode in episodes:
+        put(service, episode)
+    publish(service)
+    service.annotate(said(1, episodes[1].meta.id, outcome=Outcome.FAILURE))
+    service.close()
+    return episodes
+
+
+def test_without_any_catalog_the_learner_goes_on_where_it_was(options, lived):
+    before = contents(options)
+    for path in options.directory.glob(f"{CATALOG}*"):
+        path.unlink()
+    found = rebuild(options, CLOCK, DISK)
+    assert found.kept is None
+    assert contents(options) == before
+    service = opened(options)
+    assert [event.seq for event in service.events(2)] == [3, 4]
+    assert {row["id"]: row["outcome"] for row in service.episodes()}[lived[1].meta.id] == "failure"
+    assert put(service, lived[0]) == 1, "what the hub has is known again"
+    assert publish(service, 2).version == 2
+    service.close()
+
+
+def test_a_damaged_catalog_is_kept_and_said_so(options, lived):
+    (options.directory / CATALOG).write_bytes(b"no database at all" * 100)
+    found = rebuild(options, CLOCK, DISK)
+    assert found.different is None
+    assert found.kept.read_bytes().startswith(b"no database")
+    assert found.episodes == 3
+
+
+def test_what_differs_is_named(options, lived):
+    service = opened(options)
+    with service._catalog.writing() as records:
+        records.judge_episode(lived[0].meta.id, outcome="aborted")
+    service.close()
+    found = rebuild(options, CLOCK, DISK)
+    assert len(found.different) == 2
+    assert "had" in found.different[0]
+    assert "outcome aborted" in found.different[0]
+    assert "outcome success" in found.different[1]
+
+
+def test_a_damaged_or_missing_episode_is_left_out_by_name(options, lived):
+    first, second = (options.directory / f"episodes/{lived[number].meta.id}.arrow" for number in (0, 1))
+    first.unlink()
+    data = bytearray(second.read_bytes())
+    data[len(data) // 2] ^= 1
+    second.write_bytes(data)
+    found = rebuild(options, CLOCK, DISK)
+    assert found.episodes == 1
+    assert [line.split(":")[0] for line in found.damaged[:2]] == [f"episodes/{path.name}" for path in (first, second)]
+    assert "is gone" in found.damaged[0]
+    assert "hashes to" in found.damaged[1]
+    assert "is about" in found.damaged[2]
+
+
+def test_an_episode_whose_event_was_not_kept_comes_last(options, lived):
+    (options.directory / "events" / f"{1:012d}.json").unlink()
+    found = rebuild(options, CLOCK, DISK)
+    assert found.unheard_of == (lived[0].meta.id,)
+    assert [event.ref for event in opened(options).events(0)][-1] == lived[0].meta.id
+
+
+def test_a_learner_from_before_can_not_publish_any_more(options, lived):
+    service = opened(options)
+    stale = service.claim_lease("learner")
+    service.close()
+    rebuild(options, CLOCK, DISK)
+    service = opened(options)
+    with pytest.raises(LeaseLost):
+        service.renew_lease(stale)
+    assert service.claim_lease("learner").fence > stale.fence
+    service.close()
+
+
+def test_a_hub_that_runs_is_left_alone(options, lived):
+    with alone(options.directory / LOCK, "hub", "runs", "stop it"), pytest.raises(DiskTrouble, match="running hub"):
+        rebuild(options, CLOCK, DISK)
+
+
+def test_a_rollback_stays(options, lived):
+    service = opened(options)
+    publish(service, 2)
+    service.promote(1)
+    service.close()
+    rebuild(options, CLOCK, DISK)
+    assert opened(options).channel(STABLE).version == 1
+
+
+def test_events_are_objects_too(options, lived):
+    kinds = [json.loads(path.read_bytes())["kind"] for path in sorted((options.directory / "events").iterdir())]
+    assert kinds == ["episode"] * 3 + ["annotation"]
