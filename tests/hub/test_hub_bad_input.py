@@ -197,11 +197,22 @@ def test_an_unknown_path_or_method_is_json_too(http: httpx.Client) -> None:
 
 
 def test_figures_that_are_no_numbers_do_not_break_the_view(world: World, http: httpx.Client) -> None:
-    body = '{"run": "r", "step": 1, "release": 0, "cursor": 0, "parked": false, "lag_s": 0, "figures": {"loss": NaN}}'
-    assert http.post("/v1/learner", content=body).is_success
-    learner = world.hub.fleet().learner
-    assert learner
-    assert learner.figures == {"loss": None}
+    body = '{"run": "r", "step": 1, "release": 0, "cursor": 0, "parked": false, "lag_s": 0, "figures": {"loss": %s}}'
+    for odd in ("NaN", "Infinity", "-1e999"):
+        assert http.post("/v1/learner", content=body % odd).is_success
+        learner = world.hub.fleet().learner
+        assert learner
+        assert learner.figures == {"loss": None}
+    for odd in ('"nan"', "1e999", '"-inf"'):
+        said = http.post("/v1/learner", content=(body % 1).replace('"lag_s": 0', f'"lag_s": {odd}'))
+        assert_refused(said, 422, "learner.lag_s")
+
+
+def test_a_registration_says_no_more_than_it_may(http: httpx.Client) -> None:
+    data = wire.registration_to_json(registration())
+    assert http.post("/v1/robots", json={**data, "from a later version": 1}).is_success
+    strange = {**data, "spec": {**data["spec"], "cameras": [{"name": "top", "height": 1, "width": 1, "depth": 1}]}}
+    assert_refused(http.post("/v1/robots", json=strange), 422, "registration.spec")
 
 
 _errors = st.builds(

@@ -3,7 +3,7 @@
     r_t      =  −1 per tick; at the end 0 on success, −C_fail on failure
     V(o)     =  E[R | o, task]             a distribution over 201 bins, fitted to the Monte-Carlo returns
     A_t      =  r_t + … + r_{t+N−1} + V(o_{t+N}) − V(o_t)
-    I_t      =  [A_t > eps_task]           eps so that 40 % of the policy's own frames are positive
+    I_t      =  [A_t > eps_task]           eps so that 40 % of a task's online draws are positive, corrections included
     loss     =  the policy's own, on all data, of pi(a | o, task, I), with I left out for 30 % of the samples
 
 and the robots act on I = positive. What a person did is positive without asking V: corrections, as the paper has it,

@@ -147,11 +147,17 @@ class ValueFit:
             yield
 
     def _with_threshold(self, task: str, scale: TaskScale, judged: Sequence[tuple[Track, FloatArray]]) -> TaskScale:
-        """eps over the frames that it decides on: the policy's own; where there are none, over all."""
+        """eps over the frames that it decides on: the policy's own; where there are none, over all.
+
+        Corrections are positive and drawn as often as their weight says: the policy's own make up the target share.
+        """
         found = [(track, advantages(track, values, scale)) for track, values in judged]
         own = [advantage[track.source == Source.POLICY] for track, advantage in found if track.online]
         decided = np.concatenate(own) if sum(map(len, own)) else np.concatenate([advantage for _, advantage in found])
-        return replace(scale, threshold=threshold(decided, self._options.of(task).positives))
+        human = sum(int((track.source == Source.HUMAN).sum()) for track, _ in judged if track.online)
+        corrections = self._options.intervention_weight * human
+        positives = self._options.of(task).positives * (len(decided) + corrections) - corrections
+        return replace(scale, threshold=threshold(decided, max(positives, 0.0) / len(decided)))
 
 
 def fit_value(

@@ -49,7 +49,10 @@ class RecapOptions(BaseModel):
         default=None, gt=0, description="T_max, the longest attempt; null: the longest one seen"
     )
     positives: float = Field(
-        default=0.4, gt=0, lt=1, description="share of the policy's own online frames that is to be positive"
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="share of a task's online draws that is to be positive, corrections included",
     )
     tasks: Mapping[str, TaskOptions] = Field(default_factory=dict, description="a task's own numbers, by its id")
     drop: float = Field(default=0.3, ge=0, le=1, description="share of samples that train without their indicator")

@@ -1,6 +1,7 @@
 """JSON on the wire: what comes in is checked field by field, errors travel with their type."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -52,9 +53,15 @@ _releases = TypeAdapter(Release)
 def parse(body: bytes) -> Any:
     """The JSON value in a request. Numbers that are not finite become null. Raises HubRefused."""
     try:
-        return json.loads(body, parse_constant=lambda _: None)
+        return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise HubRefused("body", f"is no JSON ({error})") from error
+
+
+def _finite(text: str) -> float | None:
+    """1e999 is a number in JSON and infinity in Python, which nobody could be told again."""
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -65,13 +72,18 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def decode(adapter: TypeAdapter[T], data: object, what: str) -> T:
-    """Raises HubRefused (422) naming the field that is missing or of the wrong type."""
+    """Raises HubRefused (422) naming the field that is missing, of the wrong type, or no finite number."""
     try:
-        return adapter.validate_python(data)
+        found = adapter.validate_python(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join([what, *map(str, first["loc"])])
         raise HubRefused(field, f"is wrong ({first['msg']})", status=422) from error
+    for one in found if isinstance(found, list) else [found]:
+        for name, value in vars(one).items():
+            if isinstance(value, float) and not math.isfinite(value):  # "nan" passes for a number
+                raise HubRefused(f"{what}.{name}", f"is {value}, not a finite number", status=422)
+    return found
 
 
 # A spec's hash depends on how its numbers are written, so pydantic only checks specs and `from_json` reads them.
@@ -82,8 +94,13 @@ def registration_to_json(registration: Registration) -> dict[str, Any]:
 
 
 def registration_from_json(data: Mapping[str, Any]) -> Registration:
+    """Raises HubRefused naming the field; what a later version may say beyond it is not heard."""
     decode(_registrations, data, "registration")
-    return Registration(**{**data, "tasks": tuple(data["tasks"]), "spec": RobotSpec.from_json(data["spec"])})
+    try:
+        spec = RobotSpec.from_json(data["spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise HubRefused("registration.spec", f"is wrong ({error})", status=422) from error
+    return Registration(data["robot"], data["host"], data["site"], tuple(data["tasks"]), spec)
 
 
 def release_from_json(data: object) -> Release:
