@@ -137,6 +137,26 @@ def test_a_takeover_is_failure_enough_to_tell_good_from_bad(tmp_path):
     assert (found.judgement.label(held[0]).indicator >= 0).all()
 
 
+@pytest.mark.parametrize(("weight", "expected"), [(1.0, 0.4 * 1.2 - 0.2), (4.0, 0.0)])
+def test_corrections_count_towards_the_share_of_positives(tmp_path, weight, expected):
+    """One frame in six is a person's: a share of 0.2 beside the policy's own, as often as it is drawn."""
+    rng = np.random.default_rng(0)
+    held = [
+        walk(
+            tmp_path,
+            number,
+            rng.uniform(0, 1, 36),
+            (Outcome.SUCCESS, Outcome.FAILURE)[number % 2],
+            "pppppp" * 5 + "hhhhhh",
+        )
+        for number in range(8)
+    ]
+    options = OPTIONS.model_copy(update={"value_steps": 20, "intervention_weight": weight, "positives": 0.4})
+    judgement = fitted({one.meta.id: one for one in held}, options).judgement
+    own = np.concatenate([judgement.label(one).indicator[:30] for one in held])
+    assert (own == 1).mean() == pytest.approx(expected, abs=0.02)
+
+
 def test_demonstrations_alone_give_a_value_function_that_waits_for_failures(tmp_path):
     demos = demonstrations(tmp_path, 3)
     found = fitted({one.meta.id: one for one in demos}, OPTIONS.model_copy(update={"value_steps": 5}))

@@ -2,6 +2,7 @@
 
 import getpass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -55,20 +56,13 @@ def show(
     hub: flags.HubUrl = None,
 ) -> None:
     """Show what is known of an episode, and what was said about it."""
-    import tempfile
-    from pathlib import Path
-
     from rich.console import Console
 
     from fleetloop.cli.config import load_config
-    from fleetloop.cli.wiring import open_hub
-    from fleetloop.core.episode import Episode
+    from fleetloop.cli.wiring import named_episode, open_hub
 
-    client = open_hub(load_config(config, sets or (), {"hub_url": hub}))
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "episode.arrow"
-        client.get_episode(episode, path)
-        recorded = Episode.from_bytes(path.read_bytes())
+    chosen = load_config(config, sets or (), {"hub_url": hub})
+    client, recorded = open_hub(chosen), named_episode(chosen, episode)
     console = Console(soft_wrap=True, highlight=False)
     for name, value in _facts(recorded).items():
         console.print(f"[bold]{name:14}[/bold] {value}")
@@ -126,6 +120,27 @@ def annotate(
     client = open_hub(load_config(config, sets or (), {"hub_url": hub}))
     client.annotate(Annotation.from_json(said))
     typer.echo(f"noted about {episode}")
+
+
+@app.command(
+    epilog=flags.examples(
+        "fleetloop episodes play 01JD… --out episode.mp4", "fleetloop episodes play 01JD… --out sheet.png"
+    )
+)
+def play(
+    episode: Annotated[str, typer.Argument(help="Its id, or the file of a sealed one.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+    out: Annotated[Path, typer.Option(help="A video (.mp4), or a contact sheet (.png).")] = Path("episode.mp4"),
+) -> None:
+    """Show what the robot's cameras saw, and who drove: green the policy, purple a person."""
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.playing import play as write
+    from fleetloop.cli.wiring import named_episode
+
+    write(named_episode(load_config(config, sets or (), {"hub_url": hub}), episode), out)
+    typer.echo(str(out))
 
 
 def _facts(recorded: Any) -> dict[str, Any]:

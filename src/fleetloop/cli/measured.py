@@ -1,11 +1,9 @@
-"""Which policy a command means (one of `--release`, `--base`, `--checkpoint` must be named), and which episode."""
+"""Which policy a command means: one of `--release`, `--base`, `--checkpoint` must be named."""
 
-import tempfile
 from pathlib import Path
 
 from fleetloop.cli.config import FleetConfig
 from fleetloop.cli.wiring import open_hub
-from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.lab.candidate import Candidate, from_base, from_checkpoint, from_release
 
@@ -29,17 +27,3 @@ def named_candidate(
         return from_release(open_hub(config), release)
     assert base is not None
     return from_base(base)
-
-
-def named_episode(config: FleetConfig, name: str) -> Episode:
-    """A sealed file if there is one of this name, else the hub's episode of this id.
-
-    Raises:
-        EpisodeInvalid, HubRefused, HubUnavailable.
-    """
-    if Path(name).exists():
-        return Episode.open(Path(name))
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "episode.arrow"
-        open_hub(config).get_episode(name, path)
-        return Episode.from_bytes(path.read_bytes())

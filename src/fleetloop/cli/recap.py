@@ -89,8 +89,8 @@ def plot(
 
     wiring.one_thread()
     chosen = load_config(config, sets or (), {"hub_url": hub, "directories.base": base})
-    from fleetloop.cli.measured import named_episode
     from fleetloop.cli.recap_plot import draw
+    from fleetloop.cli.wiring import named_episode
 
     recorded = named_episode(chosen, episode)
     path = out or Path(f"{recorded.meta.id}.png")

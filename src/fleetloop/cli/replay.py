@@ -27,11 +27,11 @@ def replay(
     wiring.one_thread()
     chosen = load_config(config, sets or (), {"hub_url": hub})
     from fleetloop.cli import tables
-    from fleetloop.cli.measured import named_candidate, named_episode
+    from fleetloop.cli.measured import named_candidate
     from fleetloop.cli.replaying import open_loop_errors
 
     candidate = named_candidate(chosen, release=release, base=base)
-    recorded = named_episode(chosen, episode)
+    recorded = wiring.named_episode(chosen, episode)
     found = open_loop_errors(candidate.acting(), recorded)
     meta = recorded.meta
     heads = [f"{name} ({found.frames[name]} frames)" for name in found.by_driver]

@@ -4,6 +4,7 @@ Simulation and torch are imported where they are needed: a courier's host may ha
 """
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from fleetloop.cli.config import AlgorithmChoice, FleetConfig, OperatorChoice, P
 from fleetloop.cli.config import chosen_options as options_of
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock, Scaled, Wall
+from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, SystemMissing
 from fleetloop.core.judge import JudgeKind
 from fleetloop.core.operator import Closable, Operator
@@ -183,3 +185,17 @@ def tasks_named(config: FleetConfig, ids: Iterable[str]) -> tuple[Task, ...]:
 def _own_task(config: FleetConfig, id: str) -> Task | None:
     own = config.own_tasks.get(id)
     return Task(id, own.instruction, own.time_limit_s, own.success) if own else None
+
+
+def named_episode(config: FleetConfig, name: str) -> Episode:
+    """A sealed file if there is one of this name, else the hub's episode of this id.
+
+    Raises:
+        EpisodeInvalid, HubRefused, HubUnavailable.
+    """
+    if Path(name).exists():
+        return Episode.open(Path(name))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "episode.arrow"
+        open_hub(config).get_episode(name, path)
+        return Episode.from_bytes(path.read_bytes())
