@@ -40,7 +40,7 @@ test-long: $(INSTALLED) ## the long tests: up to 15 minutes
 
 test-lerobot: ## against the real LeRobot: an environment of its own, with Python 3.12 or newer; 6 GB
 	@.ci/make-lerobot-venv $(LEROBOT) "$(PYTHON)"
-	@$(LEROBOT)/bin/python -m pytest -q -m lerobot tests/datasets
+	@$(LEROBOT)/bin/python -m pytest -q -m lerobot tests/datasets/test_datasets_with_lerobot.py
 
 lint: $(INSTALLED) ## style, types, and which part may import which
 	@echo "ruff, mypy, import-linter"
