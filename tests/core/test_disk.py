@@ -11,7 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleetloop.core.disk import RealDisk, disk_trouble
+from fleetloop.core.episode import EpisodeMeta
 from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.recording import Recording
+from fleetloop.core.spec import FeatureSpec, RobotSpec
 
 disk = RealDisk()
 
@@ -45,23 +48,24 @@ def test_the_names_of_new_and_renamed_files_are_forced_onto_the_disk(
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     directory = tmp_path.stat().st_ino
     with disk.create(tmp_path / "new"):
-        assert synced == [directory]
+        disk.sync_name(tmp_path / "new")
+    assert synced == [directory]
     disk.rename(tmp_path / "new", tmp_path / "renamed")
     assert synced == [directory] * 2
     disk.write(tmp_path / "written", b"all of it")
     assert synced == [directory] * 2 + [(tmp_path / "written").stat().st_ino, directory]
 
 
-def test_a_new_file_whose_name_can_not_be_kept_is_not_left_locked(
+def test_a_recordings_name_is_forced_onto_the_disk_before_its_first_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("os.fsync", broken)
-    with pytest.raises(DiskTrouble, match="Input/output"):
-        disk.create(tmp_path / "new")
-    assert not disk.in_use(tmp_path / "new")
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    spec = RobotSpec("slider", (), FeatureSpec("target", (2,)), 20.0)
+    meta = EpisodeMeta("0" * 26, "run", "robot", "site", "task", "", "online", spec)
+    recording = Recording(disk, tmp_path, meta)
+    assert synced == [tmp_path.stat().st_ino]
+    recording.abandon()
 
 
 def test_a_file_is_in_use_for_as_long_as_its_writer_lives(tmp_path: Path) -> None:

@@ -94,8 +94,11 @@ class FaultyDisk(RealDisk):
         self._platters.entries[path] = Entry()
         self._platters.locks[path] = file
         self._opened.append(file)
-        self.sync_directory(path.parent)
         return file
+
+    def sync_name(self, path: Path) -> None:
+        self._hazard()
+        self.sync_directory(path.parent)
 
     def in_use(self, path: Path) -> bool:
         file = self._platters.locks.get(path)

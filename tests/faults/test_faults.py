@@ -92,7 +92,7 @@ def play_until_found(kind: type[World] = World) -> None:
     ("broken", "found"),
     [
         ({"disk_kind": NeverForced}, "finished and not stored|frames of|not to be had"),
-        ({"disk_kind": Nameless}, "finished and not stored|not to be had"),
+        ({"disk_kind": Nameless}, "finished and not stored|not to be had|made anew lacks"),
         ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
     ],
     ids=["skips an fsync", "forgets the directory", "acknowledges before the commit"],

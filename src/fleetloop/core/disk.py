@@ -19,10 +19,11 @@ class Disk(Protocol):
         ...
 
     def create(self, path: Path) -> BinaryIO:
-        """Open a new file for writing, locked for as long as it is open. It appears under `path` already locked.
+        """Open a new file for writing, locked for as long as it is open. It appears under `path` already locked."""
+        ...
 
-        Its name is durable at once, its bytes are after `sync`.
-        """
+    def sync_name(self, path: Path) -> None:
+        """Force the name of a new file onto the disk; `sync` forces its bytes alone."""
         ...
 
     def in_use(self, path: Path) -> bool:
@@ -70,11 +71,16 @@ class RealDisk:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             hidden.rename(path)
-            _sync_directory(path.parent)
         except OSError as error:
             file.close()
             raise disk_trouble(path, error) from error
         return file
+
+    def sync_name(self, path: Path) -> None:
+        try:
+            _sync_directory(path.parent)
+        except OSError as error:
+            raise disk_trouble(path, error) from error
 
     def in_use(self, path: Path) -> bool:
         try:

@@ -47,6 +47,7 @@ class Recording:
         self.meta, self.path = meta, directory / f"{meta.id}{PARTIAL}"
         self._disk, self._schema = disk, schema_of(meta)
         self._file = disk.create(self.path)
+        disk.sync_name(self.path)
         self._stream = pa.ipc.new_stream(self._file, self._schema)
         self._rows: list[tuple[Frame, dict[str, bytes]]] = []
 

@@ -80,7 +80,8 @@ class Experience:
             )
             self._objects.keep(incoming, episode_object(id))
             seq = records.add_episode(row)
-            self._keep_event("episode", id, row, seq)
+            # After a power cut the episode itself can tell all of it but its place.
+            self._objects.note(event_object(seq), _event("episode", id, row))
         self.news.ring()
         return Acknowledgement(id, seq, known=False)
 
@@ -131,13 +132,9 @@ class Experience:
                 return known[0]
             seq = records.add_annotation(annotation.id, annotation.episode, data)
             records.judge_episode(annotation.episode, **holding(records, annotation.episode))
-            self._keep_event("annotation", annotation.id, data, seq)
+            self._objects.put(event_object(seq), _event("annotation", annotation.id, data))
         self.news.ring()
         return seq
-
-    def _keep_event(self, kind: str, ref: str, data: Mapping[str, Any], seq: int) -> None:
-        """As an object too, before the commit: what the catalog says can then be worked out again without it."""
-        self._objects.put(event_object(seq), json.dumps({"kind": kind, "ref": ref, "data": data}).encode())
 
     def annotations(self, episode: str) -> Sequence[Annotation]:
         with self._catalog.reading() as records:
@@ -178,7 +175,12 @@ def episode_object(id: str) -> str:
 
 
 def event_object(seq: int) -> str:
+    """Events are objects too, written before the commit: what the catalog says can be worked out again without it."""
     return f"events/{seq:012d}.json"
+
+
+def _event(kind: str, ref: str, data: Mapping[str, Any]) -> bytes:
+    return json.dumps({"kind": kind, "ref": ref, "data": data}).encode()
 
 
 def _known(records: Records, id: str, hash: str) -> Acknowledgement | None:

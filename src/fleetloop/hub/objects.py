@@ -73,6 +73,10 @@ class ObjectStore(Protocol):
 
     def put(self, name: str, data: bytes) -> None: ...
 
+    def note(self, name: str, data: bytes) -> None:
+        """As `put`, but a power cut may take it: for what can be worked out again from other objects."""
+        ...
+
     def locate(self, name: str) -> Path:
         """A local file with the object's bytes."""
         ...
@@ -111,6 +115,13 @@ class DirectoryStore:
             if not path.parent.is_dir():
                 self._disk.make(path.parent)
             self._disk.write(path, data)
+
+    def note(self, name: str, data: bytes) -> None:
+        path = self._root / name
+        temporary = path.with_name(f".{path.name}.tmp")
+        with _available(path):
+            temporary.write_bytes(data)
+            temporary.replace(path)
 
     def locate(self, name: str) -> Path:
         return self._root / name
