@@ -8,7 +8,7 @@ holds `fleetloop.meta`, one JSON object: `EpisodeMeta`. How such a file comes to
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,9 @@ class EpisodeMeta:
         return self.ending.outcome if self.ending else Outcome.ABORTED
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "spec": self.spec.to_json(), "spec_hash": self.spec.hash()}
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        ending = asdict(self.ending) if self.ending else None
+        return {**plain, "spec": self.spec.to_json(), "ending": ending, "spec_hash": self.spec.hash()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "EpisodeMeta":

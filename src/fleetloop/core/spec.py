@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -69,6 +70,11 @@ class RobotSpec:
     cameras: tuple[CameraSpec, ...] = ()
 
     def hash(self) -> str:
+        return self._hashed
+
+    @cached_property
+    def _hashed(self) -> str:
+        """Asked for several times of each episode that is read."""
         return _hash(self)
 
     def to_json(self) -> dict[str, Any]:
