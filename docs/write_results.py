@@ -25,9 +25,9 @@ the centre of its noise); the machine was not idle, which costs wall time and mi
 that day, with the same policy on a quieter machine, ended at .81 in 249 s. The hour was run that morning, when the
 policy did not yet relate things by their names (commit 86ea291 with the demonstrations and steps of 16dc6a4). It is the
 third such run of that day on seed 0, after .62 and .77, and what was mended between them was found by looking at that
-seed's failures: another seed may give less. The real-time run, the words and the control loop are of 2026-11-20: then the
-learner took 5 steps a second instead of 8, and the scripted operator's gate watched the hands' motion instead of the
-task's progress.
+seed's failures: another seed may give less. The real-time run, the words and the control loop are of 2026-11-20: then
+the learner took 5 steps a second instead of 8, and the scripted operator's gate watched the hands' motion instead of
+the task's progress.
 """
 
 
