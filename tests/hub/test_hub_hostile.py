@@ -175,6 +175,6 @@ def test_a_thousand_attacks(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_ten_thousand_attacks(tmp_path):
     assault(tmp_path, 10_000)
