@@ -189,13 +189,25 @@ def started(tmp_path: Path) -> Iterator[Any]:
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, str(TINY_DEMO), str(tmp_path / "demo"), *arguments]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        running.append(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed_interrupts
+            )
+        )
         return running[-1]
 
     yield start
     for process in running:
-        process.kill()
+        family = [psutil.Process(process.pid), *children(process.pid)] if process.poll() is None else []
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
         process.wait()
+
+
+def heed_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would all that the tests start there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 REPORT = {
