@@ -107,7 +107,7 @@ def test_a_hub_that_takes_the_same_episode_again_is_found(monkeypatch):
     def add_episode(self, data):
         seq = self.add_event("episode", data["id"], data)
         kept = {name: data[name] for name in ("id", "hash", "task", "outcome", "judge")}
-        self._connection.execute(catalog._episodes.insert().prefix_with("OR REPLACE").values(seq=seq, **kept))
+        self._connection.execute(catalog.EPISODES.insert().prefix_with("OR REPLACE").values(seq=seq, **kept))
         return seq
 
     monkeypatch.setattr(experience, "_known", lambda records, id, hash: None)

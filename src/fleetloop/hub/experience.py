@@ -76,6 +76,7 @@ class Experience:
                 hash=hash,
                 size=incoming.size,
                 received_clock_s=self._clock.now(),
+                received_wall_s=self._clock.wall(),
                 edge=records.channel(EDGE),
             )
             self._objects.keep(incoming, episode_object(id))
@@ -90,6 +91,8 @@ class Experience:
         with self._catalog.reading() as records:
             row = _existing(records, id)
         if self._objects.size(episode_object(id)) is None:
+            if row["tombstone"]:
+                raise HubRefused("episode", f"{id} is gone: retention removed it", "see `hub.retention`", status=410)
             raise HubRefused("episode", f"{id} was here, but its file is gone", "restore the hub's directory", 410)
         return self._objects.locate(episode_object(id)), row["hash"]
 
@@ -125,7 +128,9 @@ class Experience:
             raise HubRefused("annotation.id", f"{annotation.id!r} is no ULID")
         data = annotation.to_json()
         with self._catalog.writing() as records:
-            _existing(records, annotation.episode)
+            if _existing(records, annotation.episode)["tombstone"]:
+                problem = f"{annotation.episode} has a tombstone: nobody learns from it any more"
+                raise HubRefused("annotation.episode", problem, "see `hub.retention`", status=410)
             if known := records.annotation(annotation.id):
                 if known[1] != data:
                     raise HubRefused("annotation.id", f"{annotation.id} says something else already", status=409)

@@ -20,14 +20,14 @@ from fleetloop.core.episode import Episode, validate
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
-from fleetloop.hub.catalog import Catalog, Records
-from fleetloop.hub.experience import episode_object, holding
+from fleetloop.hub.catalog import CATALOG, Catalog, Records
+from fleetloop.hub.experience import episode_object, event_object, holding
+from fleetloop.hub.migrations import bring_up_to_date
 from fleetloop.hub.objects import DirectoryStore, ObjectStore
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases import LEARNER, channel_object, manifest_key
 from fleetloop.hub.rows import catalog_row
 
-CATALOG = "catalog.sqlite"
 BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
 
 
@@ -65,7 +65,7 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
         _forget(building, disk)
         catalog = Catalog(building)
         with catalog.writing() as records:
-            found = _fill(records, objects)
+            found = _fill(records, objects, clock)
             releases = _fill_releases(records, objects, follows_edge=options.stable_follows_edge)
             # Above every fence that was ever counted.
             records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
@@ -80,19 +80,23 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
     )
 
 
-def _fill(records: Records, objects: ObjectStore) -> Rebuilt:
+def _fill(records: Records, objects: ObjectStore, clock: Clock) -> Rebuilt:
     damaged: list[str] = []
     known = set[str]()
     annotated = 0
-    for name in objects.names("events"):
-        seq = int(Path(name).stem)
-        event = json.loads(objects.locate(name).read_bytes())
+    events = {int(Path(name).stem): json.loads(objects.locate(name).read_bytes()) for name in objects.names("events")}
+    buried = {event["ref"] for event in events.values() if event["kind"] == "tombstone"}
+    for seq, event in events.items():
+        name, there = event_object(seq), objects.size(episode_object(event["ref"])) is not None
         if event["kind"] == "episode":
-            if problem := _problem(objects, event["ref"], event["data"]["hash"]):
+            removed = event["ref"] in buried and not there
+            if not removed and (problem := _problem(objects, event["ref"], event["data"]["hash"])):
                 damaged.append(f"{episode_object(event['ref'])}: {problem}")
                 continue
             records.add_episode(event["data"], seq)
             known.add(event["ref"])
+        elif event["kind"] == "tombstone" and event["ref"] in known:
+            records.add_tombstone(event["ref"], event["data"], seq, object_there=there)
         elif event["data"]["episode"] in known:
             records.add_annotation(event["ref"], event["data"]["episode"], event["data"], seq)
             records.judge_episode(event["data"]["episode"], **holding(records, event["data"]["episode"]))
@@ -100,7 +104,7 @@ def _fill(records: Records, objects: ObjectStore) -> Rebuilt:
         else:
             damaged.append(f"{name}: is about {event['data']['episode']}, which is not there")
     unheard_of = [id for name in objects.names("episodes") if (id := Path(name).stem) not in known]
-    unheard_of = [id for id in unheard_of if _add_unheard_of(records, objects, id, damaged)]
+    unheard_of = [id for id in unheard_of if _add_unheard_of(records, objects, id, clock, damaged)]
     return Rebuilt(
         episodes=len(known) + len(unheard_of),
         annotations=annotated,
@@ -117,7 +121,7 @@ def _problem(objects: ObjectStore, id: str, hash: str) -> str:
     return "" if found == hash else f"hashes to {found}, not to {hash}"
 
 
-def _add_unheard_of(records: Records, objects: ObjectStore, id: str, damaged: list[str]) -> bool:
+def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Clock, damaged: list[str]) -> bool:
     path = objects.locate(episode_object(id))
     if any(line.startswith(episode_object(id)) for line in damaged):
         return False
@@ -131,7 +135,10 @@ def _add_unheard_of(records: Records, objects: ObjectStore, id: str, damaged: li
         return False
     data = path.read_bytes()
     hash, arrived = blake3(data).hexdigest(), float(episode.column("clock_s")[-1]) if len(episode) else 0.0
-    records.add_episode(catalog_row(episode, hash=hash, size=len(data), received_clock_s=arrived, edge=0))
+    row = catalog_row(
+        episode, hash=hash, size=len(data), received_clock_s=arrived, received_wall_s=clock.wall(), edge=0
+    )
+    records.add_episode(row)
     return True
 
 
@@ -156,6 +163,7 @@ def _contents_of(path: Path) -> Mapping[str, Sequence[Mapping[str, Any]]] | None
     if not path.exists():
         return None
     try:
+        bring_up_to_date(path)
         catalog = Catalog(path)
         try:
             with catalog.reading() as records:

@@ -6,18 +6,26 @@ from typing import Any
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
 
+AHEAD_S, BEHIND_S = 60.0, 7 * 86_400.0
+"""How far a robot's clock may be off the hub's at an episode's arrival; behind: it may have waited in a spool."""
 
-def catalog_row(episode: Episode, *, hash: str, size: int, received_clock_s: float, edge: int) -> Mapping[str, Any]:
+
+def catalog_row(
+    episode: Episode, *, hash: str, size: int, received_clock_s: float, received_wall_s: float, edge: int
+) -> Mapping[str, Any]:
     """One JSON object per episode: all that the learner's buffer, the sampler and `episodes ls` go by.
 
     `human_runs` are the interventions as [first frame, one past the last], `takeover_ends_s` the clock times of their
     last frames. Releases count the `policy` frames alone (0: there are none), and `staleness` is how many releases had
-    come out on the edge since the oldest of them when the episode arrived.
+    come out on the edge since the oldest of them when the episode arrived. `wall_offset_s` is the Unix time of the last
+    frame, by the robot's clock, less that of the arrival, by the hub's; `clock_suspect`: it is more than a minute ahead
+    or a week behind. No order and no age goes by the robot's clock.
     """
     meta, ending = episode.meta, episode.meta.ending
     assert ending is not None, "the hub takes no episode without an ending"
     clock_s, runs = episode.column("clock_s"), episode.interventions()
     acted = episode.column("release")[episode.source == Source.POLICY]
+    offset_s = float(episode.column("wall_s")[-1]) - received_wall_s if len(episode) else None
     oldest, newest = (int(acted.min()), int(acted.max())) if len(acted) else (0, 0)
     return {
         "id": meta.id,
@@ -45,9 +53,19 @@ def catalog_row(episode: Episode, *, hash: str, size: int, received_clock_s: flo
         "control_hz": meta.spec.control_hz,
         "clock": meta.clock,
         "received_clock_s": received_clock_s,
+        "received_wall_s": received_wall_s,
+        "wall_offset_s": offset_s,
+        "clock_suspect": offset_s is not None and not -BEHIND_S <= offset_s <= AHEAD_S,
         "release_min": oldest,
         "release_max": newest,
         "staleness": max(edge - oldest, 0) if oldest else 0,
         "hash": hash,
         "bytes": size,
     }
+
+
+def kind_of(row: Mapping[str, Any]) -> str:
+    """What retention tells apart: `autonomous`, `correction` (an online one with human frames), or the purpose."""
+    if row["purpose"] != "online":
+        return str(row["purpose"])
+    return "correction" if row["frames_human"] else "autonomous"

@@ -18,9 +18,10 @@ from fleetloop.core.hub import (
 )
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
-from fleetloop.hub.catalog import Catalog
+from fleetloop.hub.catalog import CATALOG, Catalog
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.fleet import FleetBook
+from fleetloop.hub.migrations import bring_up_to_date
 from fleetloop.hub.objects import DirectoryStore, ObjectStore, copy_verified
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.releases import Releases
@@ -59,14 +60,17 @@ class HubService:
 
     @classmethod
     def open(cls, options: HubOptions, clock: Clock, disk: Disk, tasks: Collection[str] = ()) -> "HubService":
-        """The hub of `options.directory`, new or as it was left. One process at a time may open it.
+        """The hub of `options.directory`, new or as it was left; an older version's catalog is brought up to date.
+
+        One process at a time may open it.
 
         Raises:
-            DiskTrouble: if the directory can't be used.
+            DiskTrouble: if the directory can't be used, or its catalog is of a newer layout.
         """
         disk.make(options.directory)
         objects = DirectoryStore(options.directory, disk)
-        return cls(Catalog(options.directory / "catalog.sqlite"), objects, clock, options, tasks)
+        bring_up_to_date(options.directory / CATALOG)
+        return cls(Catalog(options.directory / CATALOG), objects, clock, options, tasks)
 
     def close(self) -> None:
         self._catalog.close()
