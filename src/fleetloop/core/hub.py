@@ -71,7 +71,13 @@ class Orders:
 
 @dataclass(frozen=True)
 class LearnerStatus:
-    """What the learner tells the hub: how far it is, and its per-task figures for the fleet view."""
+    """What the learner tells the hub: how far it is, and its per-task figures for the fleet view.
+
+    Attributes:
+        cursor: the last event that it has taken in.
+        checkpoint: the cursor of its oldest checkpoint, to which a restart may take it back; 0: it has none, or does
+            not say. What lies at or before it, it never asks for again.
+    """
 
     run: str
     step: int
@@ -81,6 +87,7 @@ class LearnerStatus:
     lag_s: float
     figures: Mapping[str, Any] = field(default_factory=dict)
     alarm: str = ""
+    checkpoint: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,11 @@ class Acknowledgement:
 
 @dataclass(frozen=True)
 class Event:
-    """Something new for the learner: kind `episode` or `annotation`, the id, and what the catalog knows of it."""
+    """Something new for the learner: its kind, the id, and what the catalog knows of it.
+
+    Kinds: `episode`; `annotation`; `tombstone` (`ref` is the episode's id): nobody is to learn from that episode any
+    more, and its bytes will go. The `data` of an episode's own event names the seq of its `tombstone`, once it has one.
+    """
 
     seq: int
     kind: str

@@ -82,7 +82,7 @@ class Experience:
             self._objects.keep(incoming, episode_object(id))
             seq = records.add_episode(row)
             # After a power cut the episode itself can tell all of it but its place.
-            self._objects.note(event_object(seq), _event("episode", id, row))
+            self._objects.note(event_object(seq), event_json("episode", id, row))
         self.news.ring()
         return Acknowledgement(id, seq, known=False)
 
@@ -137,7 +137,7 @@ class Experience:
                 return known[0]
             seq = records.add_annotation(annotation.id, annotation.episode, data)
             records.judge_episode(annotation.episode, **holding(records, annotation.episode))
-            self._objects.put(event_object(seq), _event("annotation", annotation.id, data))
+            self._objects.put(event_object(seq), event_json("annotation", annotation.id, data))
         self.news.ring()
         return seq
 
@@ -184,7 +184,7 @@ def event_object(seq: int) -> str:
     return f"events/{seq:012d}.json"
 
 
-def _event(kind: str, ref: str, data: Mapping[str, Any]) -> bytes:
+def event_json(kind: str, ref: str, data: Mapping[str, Any]) -> bytes:
     return json.dumps({"kind": kind, "ref": ref, "data": data}).encode()
 
 

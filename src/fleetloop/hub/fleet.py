@@ -79,6 +79,11 @@ class FleetBook:
         with self._lock:
             self._learner = (self._clock.now(), status)
 
+    def learner_checkpoint(self) -> int:
+        """The event up to which the learner needs no episode any more; 0 if it has not said."""
+        with self._lock:
+            return self._learner[1].checkpoint if self._learner else 0
+
     def view(self) -> Fleet:
         """Everybody by name, as of now."""
         with self._catalog.reading() as records:

@@ -89,6 +89,10 @@ class ObjectStore(Protocol):
         """Of all objects below `prefix`, sorted."""
         ...
 
+    def remove(self, name: str) -> None:
+        """Nothing happens if it is gone already."""
+        ...
+
 
 class DirectoryStore:
     """Objects as files below one directory, of which this process is the only writer."""
@@ -135,6 +139,10 @@ class DirectoryStore:
     def names(self, prefix: str) -> Sequence[str]:
         files = (path for path in (self._root / prefix).iterdir() if not path.name.startswith("."))
         return sorted(str(path.relative_to(self._root)) for path in files)
+
+    def remove(self, name: str) -> None:
+        with _available():
+            self._disk.remove(self._root / name)
 
 
 def check_size(size: int, limit: int) -> None:

@@ -2,10 +2,11 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Kind = Literal["autonomous", "correction", "demonstration", "evaluation"]
 LOCK = "lock"
 """In the hub's directory: held by the process that works there."""
 
@@ -22,6 +23,41 @@ class AttentionOptions(BaseModel):
     lease_s: float = Field(
         default=10.0, gt=0, description="clock seconds that a robot stays attended without a beat from its courier"
     )
+
+
+class Caps(BaseModel):
+    """How much of a task is kept; None: all of it. What is beyond any of them goes, oldest arrival first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_episodes: int | None = Field(default=None, ge=0, description="keep so many episodes of a task; null: all")
+    max_gb: float | None = Field(
+        default=None, ge=0, description="keep so many GB (10^9 bytes) of episodes of a task; null: all"
+    )
+    max_age_days: float | None = Field(
+        default=None, gt=0, description="keep the episodes of a task that arrived in the last so many days; null: all"
+    )
+
+
+class RetentionOptions(Caps):
+    """Which episodes go, and when."""
+
+    kinds: tuple[Kind, ...] = Field(
+        default=("autonomous",),
+        description="what may go, and is counted by the caps: autonomous (online, nobody took over), correction "
+        "(online, with human frames), demonstration, evaluation",
+    )
+    tasks: dict[str, Caps] = Field(default={}, description="caps of single tasks, in place of those above")
+    every_s: float = Field(default=60.0, gt=0, description="clock seconds between two looks")
+    grace_wall_s: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="real seconds that an episode's bytes stay after its tombstone, and at least until the learner's "
+        "oldest checkpoint is past it",
+    )
+
+    def caps(self, task: str) -> Caps:
+        return self.tasks.get(task, self)
 
 
 class HubOptions(BaseModel):
@@ -60,6 +96,10 @@ class HubOptions(BaseModel):
     )
     attention: AttentionOptions = Field(
         default=AttentionOptions(), description="how many robots operators attend to at once"
+    )
+
+    retention: RetentionOptions = Field(
+        default=RetentionOptions(), description="which episodes go, and when; by default none"
     )
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import signal
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,12 +13,14 @@ import uvicorn
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, RealDisk, alone
 from fleetloop.core.errors import ConfigInvalid, SystemMissing
+from fleetloop.core.thread import LoudThread
 from fleetloop.hub.http import Face
 from fleetloop.hub.options import LOCK, HubOptions, is_loopback
 from fleetloop.hub.service import HubService
 
 KEEP_ALIVE_S = 75
 GRACE_S = 5
+PAUSE_S = 0.5  # real seconds between two looks whether retention is due
 
 
 def serve(
@@ -51,7 +54,7 @@ def serve(
     ):
         service = HubService.open(options, clock, disk, tasks)
         try:
-            _run(Face(service, options), options, listener, ready)
+            _run(service, options, clock, listener, ready)
         finally:
             service.close()
 
@@ -93,7 +96,10 @@ class _Server(uvicorn.Server):
         self._stopping()
 
 
-def _run(face: Face, options: HubOptions, listener: socket.socket, ready: Callable[[str], None]) -> None:
+def _run(
+    service: HubService, options: HubOptions, clock: Clock, listener: socket.socket, ready: Callable[[str], None]
+) -> None:
+    face, stop = Face(service, options), threading.Event()
     host, port = listener.getsockname()[:2]
     url = f"{options.scheme}://[{host}]:{port}" if ":" in host else f"{options.scheme}://{host}:{port}"
     config = uvicorn.Config(
@@ -108,11 +114,27 @@ def _run(face: Face, options: HubOptions, listener: socket.socket, ready: Callab
     )
     # After its shutdown uvicorn raises the signal again; being told to stop is no failure.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = _Server(config, stopping=face.hang_up, started=lambda: ready(url))
+    sweeping = LoudThread("hub-retention", lambda: _sweep(service, clock, server, stop), stop)
     try:
-        _Server(config, stopping=face.hang_up, started=lambda: ready(url)).run(sockets=[listener])
+        sweeping.start()
+        server.run(sockets=[listener])
+        stop.set()
+        sweeping.settle(GRACE_S)
     finally:
+        stop.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _sweep(service: HubService, clock: Clock, server: uvicorn.Server, stop: threading.Event) -> None:
+    """Let retention work until `stop`. A hub in which it can't must not go on as if it could."""
+    try:
+        while not stop.is_set():
+            if service.retention.step(clock.now()) > clock.now():
+                stop.wait(PAUSE_S)
+    finally:
+        server.should_exit = True
 
 
 @contextmanager

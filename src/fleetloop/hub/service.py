@@ -25,6 +25,7 @@ from fleetloop.hub.migrations import bring_up_to_date
 from fleetloop.hub.objects import DirectoryStore, ObjectStore, copy_verified
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.releases import Releases
+from fleetloop.hub.retention import Retention
 from fleetloop.hub.tokens import Tokens
 
 
@@ -56,6 +57,15 @@ class HubService:
             policy=self.publishing.policy_spec,
             silent_s=options.silent_s,
             attention=options.attention,
+        )
+
+        self.retention = Retention(
+            catalog,
+            objects,
+            clock,
+            options.retention,
+            news=self.experience.news,
+            learner_checkpoint=self.book.learner_checkpoint,
         )
 
     @classmethod

@@ -62,11 +62,13 @@ class Arrival:
         seq: its place in the hub's order; the learner's cursor once it is admitted.
         episode: whom it is about; empty if it concerns no buffer.
         prepared: what the buffer is to hold of that episode from now on; None for nothing.
+        gone: whether it is so for good: no restart will meet that episode again.
     """
 
     seq: int
     episode: str = ""
     prepared: Prepared | None = None
+    gone: bool = False
 
 
 def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec, features: Features | None = None) -> Prepared:

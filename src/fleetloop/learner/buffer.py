@@ -82,6 +82,7 @@ class ExperienceBuffer:
         self._facts = Column((len(Fact),), np.int64)  # together, because one sample's are read together
         self._weight, self._draws = Column((), np.float32), Column((), np.int32)
         self._uncovered: list[int] = []
+        self._gone: set[str] = set()
 
     def __len__(self) -> int:
         """Samples ever admitted, of all parts."""
@@ -95,7 +96,7 @@ class ExperienceBuffer:
         before = self._newest.get(episode.meta.id)
         waiting = before is None or before in self._uncovered
         self.retire(episode.meta.id)
-        task, part = self._task(episode.meta.task), self._part_of(episode)
+        task, part = self.number(episode.meta.task), self._part_of(episode)
         frames = np.flatnonzero(labels.train).astype(np.int32)
         held = Held(episode.meta.id, task, part, len(self), len(self) + len(frames))
         base = len(self._actions)
@@ -125,6 +126,12 @@ class ExperienceBuffer:
         pool.keep((pool.ids < held.first) | (pool.ids >= held.last))
         self._uncovered = [item for item in self._uncovered if item != index]
 
+    def forget(self, episode: str) -> None:
+        """As `retire`, and a restart will not take it in again."""
+        self.retire(episode)
+        if episode in self._newest:
+            self._gone.add(episode)
+
     def relabel(self, episode: str, labels: FrameLabels) -> None:
         """Give an episode's samples the weight and the indicator of another label version; nothing else may differ.
 
@@ -146,7 +153,8 @@ class ExperienceBuffer:
         self._weight.rows[held.first : held.last] = labels.weight[frames]
         self._parts[held.task][held.part].reweigh()
 
-    def _task(self, name: str) -> int:
+    def number(self, name: str) -> int:
+        """The task's; the next one if it has none yet."""
         if name not in self.tasks:
             self.tasks.append(name)
             self._parts.append((Pool(self._weight), Pool(self._weight), Pool(self._weight)))
@@ -277,15 +285,21 @@ class ExperienceBuffer:
     # ------------------------------------------------------------------ restart
 
     def all_draws(self) -> Ids:
-        """(samples,) int32: a copy for the checkpoint."""
-        return self._draws.rows.copy()
+        """(samples,) int32: a copy for the checkpoint, without the samples of forgotten episodes."""
+        return self._draws.rows[self._remembered()]
 
     def restore(self, draws: Ids, uncovered: Iterable[str]) -> None:
         """Take back the counts of a checkpoint, once the same episodes are held again in the same order."""
-        self._draws.rows[:] = draws
+        self._draws.rows[self._remembered()] = draws
         self._drop_used_up()
         waiting = set(uncovered)
         self._uncovered = [index for index in self._uncovered if self.episodes[index].id in waiting]
+
+    def _remembered(self) -> npt.NDArray[np.bool_]:
+        mask = np.ones(len(self), bool)
+        for held in self.episodes:
+            mask[held.first : held.last] = held.id not in self._gone
+        return mask
 
     def _drop_used_up(self) -> None:
         for parts in self._parts:

@@ -38,6 +38,7 @@ class Checkpoint:
             epochs (`epochs`: rows of step and cursor) and the algorithm's arrays (`algorithm.…`).
         uncovered: online episodes with corrections that no release covers yet.
         algorithm: the algorithm's state, but for its arrays; algorithm_name: whose state that is.
+        tasks: the buffer's, by their numbers.
     """
 
     run: str
@@ -49,6 +50,7 @@ class Checkpoint:
     uncovered: tuple[str, ...]
     algorithm: Mapping[str, Any]
     algorithm_name: str = ""
+    tasks: tuple[str, ...] = ()
 
     def under(self, prefix: str) -> dict[str, Array]:
         """The arrays whose names begin so, without it."""
@@ -57,12 +59,17 @@ class Checkpoint:
 
 
 class CheckpointWriter:
-    """Writes checkpoints away from the training loop; latest wins."""
+    """Writes checkpoints away from the training loop; latest wins.
+
+    Attributes:
+        cursor: of the oldest checkpoint that is kept; 0 if there is none.
+    """
 
     def __init__(self, disk: Disk, root: Path, keep: int) -> None:
         self._disk, self._root, self._keep = disk, root, keep
         self._pending: Latest[Checkpoint] = Latest()
         disk.make(root)
+        self.cursor = oldest_cursor(root)
 
     def offer(self, checkpoint: Checkpoint) -> None:
         """Write this as soon as possible, unless something newer is offered first."""
@@ -73,6 +80,7 @@ class CheckpointWriter:
         checkpoint = self._pending.take(wait_s)
         if checkpoint is not None:
             save(self._disk, self._root, checkpoint, self._keep)
+            self.cursor = oldest_cursor(self._root)
 
 
 def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -88,6 +96,7 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "uncovered": checkpoint.uncovered,
         "algorithm": checkpoint.algorithm,
         "algorithm_name": checkpoint.algorithm_name,
+        "tasks": checkpoint.tasks,
         "hash": blake3(data).hexdigest(),
     }
     final = root / f"step-{checkpoint.step:010d}"
@@ -106,6 +115,16 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
 def existing(root: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     return sorted(root.glob("step-*"))
+
+
+def oldest_cursor(root: Path) -> int:
+    """Of the checkpoints that are kept; 0 if there is none, or it can't be told."""
+    for path in existing(root):
+        try:
+            return int(json.loads((path / STATE).read_bytes())["cursor"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+    return 0
 
 
 def latest(root: Path) -> Checkpoint | None:
@@ -142,7 +161,8 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointInvalid(path.name, error.problem, "remove the directory") from error
     names = ("run", "step", "cursor", "release", "config_hash", "algorithm", "algorithm_name")
     fields = {name: state[name] for name in names}
-    return Checkpoint(**fields, arrays=arrays, uncovered=tuple(state["uncovered"]))
+    tasks = tuple(state.get("tasks", ()))  # those from before tombstones need none
+    return Checkpoint(**fields, arrays=arrays, uncovered=tuple(state["uncovered"]), tasks=tasks)
 
 
 def _discard(directory: Path) -> None:

@@ -18,11 +18,14 @@ from fleetloop.core.recording import SEALED
 from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Arrival, prepare
 
+GONE = 410  # HTTP's word for what was there and will not come back
+
 
 class Feeder:
     """Events in order, each turned into an Arrival.
 
     Attributes:
+        through: what has a tombstone up to this event is skipped: a restart's checkpoint knows nothing of it any more.
         alarm: the last episode that could not be used and why; empty if there was none.
         refused: how many those were.
     """
@@ -38,12 +41,14 @@ class Feeder:
         inbox: int = 64,
         features: Features | None = None,
     ) -> None:
+        self.through = 0
         self.alarm, self.refused = "", 0
         self._hub, self._disk, self._algorithm, self._spec = hub, disk, algorithm, spec
         self._cache, self._most_waiting, self._features = cache, inbox, features
         self._after = 0
         self._waiting: deque[Arrival] = deque()
         self._annotations: dict[str, list[Annotation]] = {}
+        self._gone: set[str] = set()
         disk.make(cache)
 
     @property
@@ -77,16 +82,38 @@ class Feeder:
         return taken
 
     def _arrival(self, event: Event) -> Arrival:
+        if event.kind == "tombstone":
+            return self._let_go(event)
         if event.kind == "annotation":
             annotation = Annotation.from_json(dict(event.data))
             self._annotations.setdefault(annotation.episode, []).append(annotation)
             # A word on quality changes no buffer.
-            if annotation.outcome is None and annotation.exclude is None:
+            if annotation.episode in self._gone or (annotation.outcome is None and annotation.exclude is None):
                 return Arrival(event.seq)
             return self._admit(event.seq, annotation.episode)
         if event.kind != "episode" or event.data.get("purpose") == "evaluation":
             return Arrival(event.seq)
+        tombstone = event.data.get("tombstone")
+        if tombstone and (tombstone <= self.through or self._is_removed(event.ref)):
+            self._gone.add(event.ref)
+            return Arrival(event.seq)
         return self._admit(event.seq, event.ref)
+
+    def _is_removed(self, id: str) -> bool:
+        """Whether an episode that has a tombstone has lost its bytes too."""
+        try:
+            self._fetched(id)
+        except HubRefused as error:
+            return error.status == GONE
+        except EpisodeInvalid:
+            return False  # it is there, and refused as any other
+        return False
+
+    def _let_go(self, event: Event) -> Arrival:
+        self._gone.discard(event.ref)  # nobody says anything about it any more
+        self._annotations.pop(event.ref, None)
+        self._disk.remove(self._cache / f"{event.ref}{SEALED}")
+        return Arrival(event.seq, event.ref, gone=True)
 
     def _admit(self, seq: int, id: str) -> Arrival:
         """The episode as all annotations up to this event would have it; refused, with an alarm, if it is unusable."""

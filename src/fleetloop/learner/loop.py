@@ -124,6 +124,8 @@ class Learner:
         self.epochs.append((self.steps, self.cursor))
 
     def _admit_one(self, arrival: Arrival, now: float) -> None:
+        if arrival.gone:
+            self.parts.buffer.forget(arrival.episode)
         if arrival.prepared is None:
             self.parts.buffer.retire(arrival.episode)
             self.parts.relabelling.retired(arrival.episode)
@@ -247,6 +249,7 @@ class Learner:
             lag_s=self._pace.lag_s,
             figures=self._row or self.figures(),
             alarm=self.parts.publisher.alarm or self.parts.feeder.alarm or self.parts.algorithm.alarm,
+            checkpoint=self.parts.checkpoints.cursor,
         )
 
     # ------------------------------------------------------------------ restart
@@ -277,6 +280,7 @@ class Learner:
             uncovered=tuple(parts.buffer.uncovered()),
             algorithm={name: value for name, value in algorithm.items() if not isinstance(value, np.ndarray)},
             algorithm_name=parts.algorithm.name,
+            tasks=tuple(parts.buffer.tasks),
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:

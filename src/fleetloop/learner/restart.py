@@ -16,6 +16,9 @@ def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> N
         HubUnavailable: call again; what was taken in so far stays.
     """
     feeder = learner.parts.feeder
+    feeder.through = checkpoint.cursor
+    for task in checkpoint.tasks:  # in the order of then, though the episodes that began them may be gone
+        learner.parts.buffer.number(task)
     while learner.cursor < checkpoint.cursor:
         fetched = feeder.pull(wait_s)
         learner.admit(feeder.take(until=checkpoint.cursor), learner.parts.clock.now())
@@ -43,11 +46,11 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         raise CheckpointInvalid("policy", "has another configuration than this one", "start in a new directory")
     same = checkpoint.algorithm_name == parts.algorithm.name
     # Another algorithm makes other samples and other losses of the same episodes: those are counted from here on.
-    draws = checkpoint.arrays["draws"] if same else np.zeros(len(parts.buffer), np.int32)
-    if len(draws) != len(parts.buffer):
+    draws = checkpoint.arrays["draws"] if same else np.zeros_like(parts.buffer.all_draws())
+    if len(draws) != len(parts.buffer.all_draws()):
         raise CheckpointInvalid(
             "draws",
-            f"count {len(draws)} samples, but {len(parts.buffer)} are held",
+            f"count {len(draws)} samples, but {len(parts.buffer.all_draws())} are held",
             "bring back the demonstrations and the algorithm's options of that run, or start in a new directory",
         )
     parts.buffer.restore(draws, checkpoint.uncovered)

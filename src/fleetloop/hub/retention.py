@@ -1,0 +1,128 @@
+"""What the hub does not keep for ever: tombstones for what is beyond a task's caps, and later the bytes themselves.
+
+A tombstone is an event: the learner meets it at its cursor and lets the episode go between two steps. The catalog keeps
+the episode's row and its event, so that the same id again is known and stored no second time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Clock
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.hub.bell import Bell
+from fleetloop.hub.catalog import Catalog, Records
+from fleetloop.hub.experience import episode_object, event_json, event_object
+from fleetloop.hub.holdings import Limits
+from fleetloop.hub.objects import ObjectStore
+from fleetloop.hub.options import RetentionOptions
+
+AT_ONCE = 64  # tombstones or removals in one transaction, which uploads wait for
+PART = "retention"
+
+
+@dataclass(frozen=True)
+class Excess:
+    """An episode that is to go, and the cap that it is beyond: `count`, `bytes` or `age`."""
+
+    id: str
+    task: str
+    bytes: int
+    why: str
+
+
+class Retention:
+    """Advanced by `step`; keeps within the caps what may go.
+
+    Args:
+        news: rung when there are new tombstones.
+        learner_checkpoint: the event up to which the learner needs no episode any more.
+
+    Attributes:
+        alarms: what keeps it from its work.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        objects: ObjectStore,
+        clock: Clock,
+        options: RetentionOptions,
+        *,
+        news: Bell,
+        learner_checkpoint: Callable[[], int],
+    ) -> None:
+        self.alarms = Alarms()
+        self._catalog, self._objects, self._clock, self._options = catalog, objects, clock, options
+        self._news, self._learner_checkpoint = news, learner_checkpoint
+        self._due = clock.now()
+
+    def step(self, now: float) -> float:
+        """Do what is due at `now` (clock seconds), at most one transaction of each kind; returns when to call again."""
+        if now < self._due:
+            return self._due
+        self._due = now + self._options.every_s
+        try:
+            worked = self.bury() + self.remove()
+        except HubUnavailable as error:
+            self.alarms.set(PART, str(error))
+            return self._due
+        self.alarms.clear(PART)
+        if worked:
+            self._due = now  # there may be more
+        return self._due
+
+    def bury(self) -> int:
+        """Give the oldest episodes that are beyond a cap a tombstone; returns how many. Raises HubUnavailable."""
+        with self._catalog.reading() as records:
+            if not self._excess(records, 1):
+                return 0
+        with self._catalog.writing() as records:
+            found = self._excess(records, AT_ONCE)
+            for item in found:
+                data = self._epitaph(item)
+                seq = records.add_tombstone(item.id, data)
+                self._objects.put(event_object(seq), event_json("tombstone", item.id, data))
+        self._news.ring()
+        return len(found)
+
+    def remove(self) -> int:
+        """Remove the bytes of episodes that nobody can ask for any more; returns how many. Raises HubUnavailable."""
+        since_wall_s = self._clock.wall() - self._options.grace_wall_s
+        with self._catalog.reading() as records:
+            due = records.holdings.removals(self._learner_checkpoint(), since_wall_s, AT_ONCE)
+        for id in due:
+            self._objects.remove(episode_object(id))
+        if due:
+            with self._catalog.writing() as records:
+                records.holdings.removed(due)
+        return len(due)
+
+    def excess(self, most: int) -> Sequence[Excess]:
+        """What is beyond the caps now, task by task, oldest first; at most so many of each task."""
+        with self._catalog.reading() as records:
+            return self._excess(records, most)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many episodes with a tombstone still have their bytes, and how many bytes those are."""
+        with self._catalog.reading() as records:
+            return records.holdings.to_remove()
+
+    def _excess(self, records: Records, most: int) -> Sequence[Excess]:
+        found = []
+        for task in records.holdings.tasks():
+            rows = records.holdings.excess(task, self._options.kinds, self._limits(task), most)
+            found += [Excess(row["id"], task, row["bytes"], row["why"]) for row in rows]
+        return found
+
+    def _limits(self, task: str) -> Limits:
+        caps = self._options.caps(task)
+        return Limits(
+            episodes=caps.max_episodes,
+            bytes=None if caps.max_gb is None else int(caps.max_gb * 1e9),
+            since_wall_s=None if caps.max_age_days is None else self._clock.wall() - caps.max_age_days * 86_400,
+        )
+
+    def _epitaph(self, item: Excess) -> Mapping[str, Any]:
+        return {"episode": item.id, "task": item.task, "why": item.why, "wall_s": self._clock.wall()}
