@@ -189,11 +189,7 @@ def started(tmp_path: Path) -> Iterator[Any]:
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, str(TINY_DEMO), str(tmp_path / "demo"), *arguments]
-        running.append(
-            subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed_interrupts
-            )
-        )
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return running[-1]
 
     yield start
@@ -204,10 +200,6 @@ def started(tmp_path: Path) -> Iterator[Any]:
                 member.kill()
         process.wait()
 
-
-def heed_interrupts() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would all that the tests start there."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 REPORT = {

@@ -1,5 +1,6 @@
 """A demo that teaches nobody anything, for its machinery: `python tiny_demo.py DIRECTORY MINUTES [OBSERVE]`."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fleetloop.cli.wiring import one_thread
 from fleetloop.core.clock import Wall
 
 if __name__ == "__main__":  # its workers import this file too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     one_thread()
     directory, minutes, *observe = sys.argv[1:]
     plan = DemoPlan(
