@@ -201,7 +201,6 @@ def started(tmp_path: Path) -> Iterator[Any]:
         process.wait()
 
 
-
 REPORT = {
     *("tasks", "average", "episodes", "frames", "interventions", "human_share", "autonomous_share", "releases"),
     *("learner_steps", "replay_ratio", "data_wait", "lost", "duplicated", "ticks_missed", "bytes_up", "bytes_down"),
