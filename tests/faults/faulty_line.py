@@ -30,13 +30,12 @@ CALM = Odds(*(0.0,) * 8)
 
 
 class HubProcess:
-    """The hub's service; it acts only when it is called."""
-
-    threads = ()
+    """The hub's service: it acts when it is called, and retention of its own accord."""
 
     def __init__(self, service: HubService, later: Callable[[float, Callable[[], Any]], None]) -> None:
         """`later(pause, call)` does something of its own accord, if it still lives by then."""
         self.service, self.later = service, later
+        self.threads = (lambda now: max(service.retention.step(now) - now, 0.1),)
 
     def serve(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {**kwargs, "wait_s": 0.0} if "wait_s" in kwargs else kwargs

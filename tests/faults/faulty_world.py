@@ -30,15 +30,18 @@ from faulty_parts import (
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, Episode
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable
-from fleetloop.hub.options import HubOptions
+from fleetloop.hub.options import HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import rebuild
 from fleetloop.hub.service import HubService
 from fleetloop.lab.agenda import Agenda
 from fleetloop.lab.fleet import repeatable
 from fleetloop.lab.host import VirtualHost
 from fleetloop.learner.assemble import Surroundings
+from fleetloop.learner.buffer import Part as Drawn
+from fleetloop.learner.errors import CheckpointInvalid
 
 FAULTY_S, PATIENCE_S, RESTART_S = 12.0, 60.0, 1.5
+RETENTION = RetentionOptions(max_episodes=4, kinds=("autonomous", "correction"), every_s=0.5, grace_wall_s=0.5)
 
 
 class World:
@@ -104,6 +107,8 @@ class World:
         waiting = [path.name for path in self._mail.spool.iterdir() if path.is_file()]
         if waiting:
             return f"in the spool: {waiting}"
+        if too_many := hub.service.retention.excess(1):
+            return f"beyond the cap: {too_many}"
         newest = max((event.seq for event in self._events()), default=0)
         if learner.learner.cursor < newest:
             return f"the learner is at {learner.learner.cursor} of {newest}"
@@ -113,18 +118,23 @@ class World:
 
     def _check(self) -> None:
         """The promises."""
-        stored = [event for event in self._events() if event.kind == "episode"]
-        ids = [event.ref for event in stored]
+        events = self._events()
+        ids = [event.ref for event in events if event.kind == "episode"]
+        buried = {event.ref for event in events if event.kind == "tombstone"}
         assert len(ids) == len(set(ids)), f"stored twice: {sorted({id for id in ids if ids.count(id) > 1})}"
         lost = set(self.finished) - set(ids)
         assert not lost, f"finished and not stored: {sorted(lost)}"
         missing = self.acknowledged - set(ids)
         assert not missing, f"acknowledged and not there: {sorted(missing)}"
+        listed = [row["id"] for row in self.hub.process.service.episodes()]
+        assert set(listed) == set(ids) - buried, "the list and the tombstones don't agree"
         for id in ids:
             fetched = self.directory / "fetched.arrow"
             try:
                 self.hub.process.service.get_episode(id, fetched)
             except FleetLoopError as error:
+                if id in buried:
+                    continue  # no loss, but what was asked for
                 raise AssertionError(f"stored, and not to be had again: {error}") from error
             if id in self.finished:
                 episode = Episode.open(fetched)
@@ -132,8 +142,11 @@ class World:
                 assert len(episode) == frames, f"{id} has {len(episode)} frames of {frames}"
                 assert episode.meta.ending.outcome is ending.outcome, f"{id} ended as {episode.meta.ending.outcome}"
         self._check_rebuilt()
-        held = [held.id for held in self.learner.process.learner.parts.buffer.episodes]
-        assert sorted(held) == sorted(ids), f"the learner holds {len(held)} episodes of {len(ids)}"
+        buffer = self.learner.process.learner.parts.buffer
+        held = [held.id for held in buffer.episodes if held.id not in buried]
+        assert sorted(held) == sorted(listed), f"the learner holds {len(held)} episodes of {len(listed)}"
+        drawn = {id for task in range(len(buffer.tasks)) for id in buffer.episode_ids(buffer.part(task, Drawn.ONLINE))}
+        assert not drawn & buried, f"drawn from in spite of their tombstones: {sorted(drawn & buried)}"
 
     def _check_rebuilt(self) -> None:
         """From the hub's objects alone all that it knew can be known again.
@@ -223,6 +236,8 @@ class World:
         except Crash:
             survived = False
             self._die(part, "crashed")
+        except CheckpointInvalid as error:
+            raise AssertionError(f"a restart found its experience changed: {error}") from error
         except (DiskTrouble, HubRefused) as error:
             survived = False
             self._die(part, f"stopped: {error}")
@@ -272,7 +287,7 @@ class World:
     # ------------------------------------------------------------------ how each starts
 
     def _start_hub(self, part: Part, now: float) -> HubProcess:
-        options = HubOptions(directory=part.host.directory, learner_lease_s=3.0)
+        options = HubOptions(directory=part.host.directory, learner_lease_s=3.0, retention=RETENTION)
         service = HubService.open(options, self.agenda.clock, self._disk(part), (TASK.id,))
         return self.hub_kind(service, lambda pause, call: self._later(part, pause, call))
 

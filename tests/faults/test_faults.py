@@ -12,7 +12,10 @@ from faulty_world import World
 
 from fleetloop.core.hub import Acknowledgement
 from fleetloop.hub import catalog, experience
+from fleetloop.hub.fleet import FleetBook
 from fleetloop.lab.storage import scratch
+from fleetloop.learner.arrival import Arrival
+from fleetloop.learner.feeder import Feeder
 
 EVERY_TIME, AT_LEISURE, FOR_A_PLANTED_BUG = range(50), range(50, 550), range(60)
 
@@ -91,7 +94,7 @@ def play_until_found(kind: type[World] = World) -> None:
 @pytest.mark.parametrize(
     ("broken", "found"),
     [
-        ({"disk_kind": NeverForced}, "finished and not stored|frames of|not to be had"),
+        ({"disk_kind": NeverForced}, "finished and not stored|frames of|not to be had|damaged objects"),
         ({"disk_kind": Nameless}, "finished and not stored|not to be had|made anew lacks"),
         ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
     ],
@@ -113,4 +116,17 @@ def test_a_hub_that_takes_the_same_episode_again_is_found(monkeypatch):
     monkeypatch.setattr(experience, "_known", lambda records, id, hash: None)
     monkeypatch.setattr(catalog.Records, "add_episode", add_episode)
     with pytest.raises(AssertionError, match="stored twice"):
+        play_until_found()
+
+
+@pytest.mark.long
+def test_a_hub_that_removes_what_a_restart_may_ask_for_is_found(monkeypatch):
+    monkeypatch.setattr(FleetBook, "learner_checkpoint", lambda book: book._learner[1].cursor if book._learner else 0)
+    with pytest.raises(AssertionError, match="experience changed"):
+        play_until_found()
+
+
+def test_a_learner_that_draws_on_is_found(monkeypatch):
+    monkeypatch.setattr(Feeder, "_let_go", lambda self, event: Arrival(event.seq))
+    with pytest.raises(AssertionError, match=r"drawn from in spite|experience changed"):
         play_until_found()

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk, alone
-from fleetloop.core.errors import DiskTrouble, LeaseLost
-from fleetloop.core.hub import STABLE
+from fleetloop.core.errors import DiskTrouble, HubRefused, LeaseLost
+from fleetloop.core.hub import STABLE, LearnerStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome
-from fleetloop.hub.options import LOCK, HubOptions
+from fleetloop.hub.options import LOCK, HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import CATALOG, rebuild
 from fleetloop.hub.service import HubService
 
@@ -39,14 +40,17 @@ def contents(options):
     return found
 
 
-DEEDS = st.lists(st.sampled_from(["episode", "fails", "exclude", "quality", "publish", "promote"]), max_size=12)
+DEEDS = st.lists(
+    st.sampled_from(["episode", "fails", "exclude", "quality", "publish", "promote", "bury", "remove"]), max_size=12
+)
 
 
 @settings(max_examples=25, deadline=None)
 @given(DEEDS, st.booleans())
 def test_whatever_has_happened_the_catalog_comes_back_as_it_was(deeds, follows):
     with tempfile.TemporaryDirectory() as name:
-        options = HubOptions(directory=Path(name) / "hub", stable_follows_edge=follows)
+        retention = RetentionOptions(max_episodes=1, kinds=("correction",), grace_wall_s=0)
+        options = HubOptions(directory=Path(name) / "hub", stable_follows_edge=follows, retention=retention)
         service, ids, version = opened(options), [], 0
         for number, deed in enumerate(deeds):
             if deed == "episode":
@@ -57,13 +61,19 @@ def test_whatever_has_happened_the_catalog_comes_back_as_it_was(deeds, follows):
                 version = publish(service, number).version
             elif deed == "promote" and version:
                 service.promote(number % version + 1)
+            elif deed == "bury":
+                service.retention.bury()
+            elif deed == "remove":
+                service.report_learner(LearnerStatus("run-1", 0, 0, 100, False, 0.0, checkpoint=100))
+                service.retention.remove()
             elif ids and deed in ("fails", "exclude", "quality"):
                 what = {
                     "fails": {"outcome": Outcome.FAILURE},
                     "exclude": {"exclude": True},
                     "quality": {"quality": 0.5},
                 }
-                service.annotate(said(number, ids[number % len(ids)], **what[deed]))
+                with suppress(HubRefused):  # of one that has a tombstone
+                    service.annotate(said(number, ids[number % len(ids)], **what[deed]))
         service.close()
         before = contents(options)
         found = rebuild(options, CLOCK, DISK)
@@ -132,6 +142,15 @@ def test_a_damaged_or_missing_episode_is_left_out_by_name(options, lived):
     assert "is gone" in found.damaged[0]
     assert "hashes to" in found.damaged[1]
     assert "is about" in found.damaged[2]
+
+
+@pytest.mark.parametrize("name", ["events/000000000004.json", "releases/00000001.json"])
+def test_a_torn_object_is_left_out_by_name(options, lived, name):
+    path = options.directory / name
+    path.write_bytes(path.read_bytes()[:40])
+    found = rebuild(options, CLOCK, DISK)
+    assert [line.split(":")[0] for line in found.damaged] == [name]
+    assert found.episodes == 3
 
 
 def test_an_episode_whose_event_was_not_kept_comes_last(options, lived):

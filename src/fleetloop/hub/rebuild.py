@@ -66,7 +66,8 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
         catalog = Catalog(building)
         with catalog.writing() as records:
             found = _fill(records, objects, clock)
-            releases = _fill_releases(records, objects, follows_edge=options.stable_follows_edge)
+            damaged: list[str] = []
+            releases = _fill_releases(records, objects, damaged, follows_edge=options.stable_follows_edge)
             # Above every fence that was ever counted.
             records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
         with catalog.reading() as records:
@@ -75,16 +76,16 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
         before = _contents_of(directory / CATALOG)
         kept = _put_aside(directory, disk)
         disk.rename(building, directory / CATALOG)
-    return replace(
-        found, releases=releases, kept=kept, different=None if before is None else _differences(before, contents)
-    )
+    different = None if before is None else _differences(before, contents)
+    return replace(found, releases=releases, kept=kept, different=different, damaged=(*found.damaged, *damaged))
 
 
 def _fill(records: Records, objects: ObjectStore, clock: Clock) -> Rebuilt:
     damaged: list[str] = []
     known = set[str]()
     annotated = 0
-    events = {int(Path(name).stem): json.loads(objects.locate(name).read_bytes()) for name in objects.names("events")}
+    read = {int(Path(name).stem): _read(objects, name, damaged) for name in objects.names("events")}
+    events = {seq: event for seq, event in read.items() if event is not None}
     buried = {event["ref"] for event in events.values() if event["kind"] == "tombstone"}
     for seq, event in events.items():
         name, there = event_object(seq), objects.size(episode_object(event["ref"])) is not None
@@ -111,6 +112,15 @@ def _fill(records: Records, objects: ObjectStore, clock: Clock) -> Rebuilt:
         damaged=tuple(dict.fromkeys(damaged)),
         unheard_of=tuple(unheard_of),
     )
+
+
+def _read(objects: ObjectStore, name: str, damaged: list[str]) -> Any:
+    """What a JSON object says; None, and a line in `damaged`, if it can't be read."""
+    try:
+        return json.loads(objects.locate(name).read_bytes())
+    except ValueError as error:
+        damaged.append(f"{name}: is no JSON ({error})")
+        return None
 
 
 def _problem(objects: ObjectStore, id: str, hash: str) -> str:
@@ -142,16 +152,18 @@ def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Cloc
     return True
 
 
-def _fill_releases(records: Records, objects: ObjectStore, *, follows_edge: bool) -> int:
+def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *, follows_edge: bool) -> int:
     newest = count = 0
     for name in objects.names("releases"):
-        release = Release.from_json(json.loads(objects.locate(name).read_bytes()))
+        if (manifest := _read(objects, name, damaged)) is None:
+            continue
+        release = Release.from_json(manifest)
         records.add_release(release.version, manifest_key(release), release.to_json())
         newest, count = max(newest, release.version), count + 1
     stable, promoted = newest if follows_edge else 0, channel_object(STABLE)
     if objects.size(promoted) is not None:
-        said = json.loads(objects.locate(promoted).read_bytes())
-        if not follows_edge or said["newest"] == newest:  # else a later release has moved it on
+        said = _read(objects, promoted, damaged)
+        if said and (not follows_edge or said["newest"] == newest):  # else a later release has moved it on
             stable = said["version"]
     for channel, version in ((EDGE, newest), (STABLE, stable)):
         if version:
