@@ -140,6 +140,7 @@ class MemoryHub:
         self.fence = 0
         self.fetched: list[str] = []
         self.lose_next_answer = False
+        self.removed: set[str] = set()
 
     def add(self, path: Path) -> str:
         episode = Episode.open(path)
@@ -152,6 +153,19 @@ class MemoryHub:
         id = new_id(1_800_000_000 + len(self.log), np.random.default_rng(len(self.log)))
         annotation = Annotation(id, episode, "ada", judge, 0.0, **what)
         self.log.append(Event(len(self.log) + 1, "annotation", id, annotation.to_json()))
+
+    def bury(self, episode: str) -> None:
+        """A tombstone, as retention gives one."""
+        seq = len(self.log) + 1
+        self.log = [
+            replace(event, data={**event.data, "tombstone": seq}) if event.ref == episode else event
+            for event in self.log
+        ]
+        self.log.append(Event(seq, "tombstone", episode, {"episode": episode}))
+
+    def remove(self, episode: str) -> None:
+        """Its bytes are gone too."""
+        self.removed.add(episode)
 
     def _check(self) -> None:
         if self.away:
@@ -168,6 +182,8 @@ class MemoryHub:
         self._check()
         if id not in self.files:
             raise HubRefused("episode", f"{id!r} is not known here", status=404)
+        if id in self.removed:
+            raise HubRefused("episode", f"{id} is gone: retention removed it", status=410)
         self.fetched.append(id)
         path.write_bytes(self.files[id].read_bytes())
 
