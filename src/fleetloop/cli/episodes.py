@@ -1,6 +1,7 @@
 """`fleetloop episodes`: what the fleet has experienced, and what people say about it."""
 
 import getpass
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from fleetloop.cli import flags
+
+UNITS = (("years", 365.25 * 86_400), ("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0))
 
 app = typer.Typer(no_args_is_help=True, help="List the hub's episodes, look into one, say something about it.")
 
@@ -24,14 +27,20 @@ def list_episodes(
     outcome: Annotated[str, typer.Option(help="Only success, failure, timeout or aborted.", show_default=False)] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 30,
 ) -> None:
-    """List episodes, newest first."""
+    """List episodes, newest first.
+
+    `clock`: how far the robot's clock was off the hub's when the episode arrived, where it is doubtful: more than a
+    minute ahead, or more than a week behind.
+    """
     from fleetloop.cli import tables
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub
 
     chosen = load_config(config, sets or (), {"hub_url": hub})
     known = open_hub(chosen).episodes(task=task, outcome=outcome, limit=limit)
-    rows = tables.table("id", "robot", "site", "task", "purpose", "outcome", "frames", "takeovers", "release", "behind")
+    rows = tables.table(
+        "id", "robot", "site", "task", "purpose", "outcome", "frames", "takeovers", "release", "behind", "clock"
+    )
     for row in known:
         rows.add_row(
             row["id"],
@@ -44,6 +53,7 @@ def list_episodes(
             str(row["interventions"]),
             str(row["release_max"] or "–"),
             str(row["staleness"]),
+            _clock(row),
         )
     tables.show(rows)
 
@@ -141,6 +151,15 @@ def play(
 
     write(named_episode(load_config(config, sets or (), {"hub_url": hub}), episode), out)
     typer.echo(str(out))
+
+
+def _clock(row: Mapping[str, Any]) -> str:
+    """Of an episode from before the hub compared clocks nothing is said."""
+    if not row.get("clock_suspect"):
+        return ""
+    offset_s = row["wall_offset_s"]
+    size = next((f"{abs(offset_s) / unit:.1f} {name}" for name, unit in UNITS if abs(offset_s) >= unit), "")
+    return f"{size} {'ahead' if offset_s > 0 else 'behind'}"
 
 
 def _facts(recorded: Any) -> dict[str, Any]:

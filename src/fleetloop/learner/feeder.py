@@ -25,7 +25,6 @@ class Feeder:
     """Events in order, each turned into an Arrival.
 
     Attributes:
-        through: what has a tombstone up to this event is skipped: a restart's checkpoint knows nothing of it any more.
         alarm: the last episode that could not be used and why; empty if there was none.
         refused: how many those were.
     """
@@ -41,7 +40,6 @@ class Feeder:
         inbox: int = 64,
         features: Features | None = None,
     ) -> None:
-        self.through = 0
         self.alarm, self.refused = "", 0
         self._hub, self._disk, self._algorithm, self._spec = hub, disk, algorithm, spec
         self._cache, self._most_waiting, self._features = cache, inbox, features
@@ -93,8 +91,7 @@ class Feeder:
             return self._admit(event.seq, annotation.episode)
         if event.kind != "episode" or event.data.get("purpose") == "evaluation":
             return Arrival(event.seq)
-        tombstone = event.data.get("tombstone")
-        if tombstone and (tombstone <= self.through or self._is_removed(event.ref)):
+        if event.data.get("tombstone") and self._is_removed(event.ref):
             self._gone.add(event.ref)
             return Arrival(event.seq)
         return self._admit(event.seq, event.ref)

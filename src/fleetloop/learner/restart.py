@@ -16,7 +16,6 @@ def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> N
         HubUnavailable: call again; what was taken in so far stays.
     """
     feeder = learner.parts.feeder
-    feeder.through = checkpoint.cursor
     for task in checkpoint.tasks:  # in the order of then, though the episodes that began them may be gone
         learner.parts.buffer.number(task)
     while learner.cursor < checkpoint.cursor:

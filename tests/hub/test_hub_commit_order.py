@@ -1,0 +1,100 @@
+"""The order of the cursor is the order of commits, so that a reader who follows it misses nothing.
+
+FLEETLOOP_TEST_POSTGRES is the URL of a PostgreSQL database whose driver is installed, for example
+postgresql+pg8000://user@localhost/fleetloop_test. What is in its schema `public` is dropped.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import sqlalchemy as sa
+
+from fleetloop.hub.catalog import Catalog
+from fleetloop.hub.database import open_engine
+
+POSTGRES = "FLEETLOOP_TEST_POSTGRES"
+PATIENCE_S = 0.3  # for a writer that does not wait for its turn to show itself
+
+
+def sqlite(tmp_path: Path) -> Path:
+    return tmp_path / "catalog.sqlite"
+
+
+def postgres(_: Path) -> sa.URL:
+    if not (url := os.environ.get(POSTGRES)):
+        pytest.skip(f"{POSTGRES} names no database")
+    engine = open_engine(sa.make_url(url))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
+    return sa.make_url(url)
+
+
+@pytest.fixture(params=[sqlite, postgres], ids=["sqlite", "postgres"])
+def hubs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Catalog]]:
+    """Three hubs on one catalog: what holds must not come from a lock within one process."""
+    place = request.param(tmp_path)
+    catalogs = [Catalog(place) for _ in range(3)]
+    yield catalogs
+    for catalog in catalogs:
+        catalog.close()
+
+
+def follow(catalog: Catalog, seen: list[str], after: int) -> int:
+    with catalog.reading() as records:
+        for event in records.events(after, limit=100):
+            assert event.seq > after
+            after = event.seq
+            seen.append(event.ref)
+    return after
+
+
+def test_a_reader_misses_nothing_while_a_transaction_is_held_open(hubs: list[Catalog]) -> None:
+    slow, quick, reading = hubs
+    written, commit = Event(), Event()
+
+    def write_slowly() -> None:
+        with slow.writing() as records:
+            records.add_event("episode", "first", {})
+            written.set()
+            assert commit.wait(30)
+
+    def write_quickly() -> None:
+        for ref in ("second", "third"):
+            with quick.writing() as records:
+                records.add_event("episode", ref, {})
+
+    writers = [Thread(target=write_slowly), Thread(target=write_quickly)]
+    writers[0].start()
+    assert written.wait(30)
+    writers[1].start()
+    writers[1].join(PATIENCE_S)
+    seen: list[str] = []
+    cursor = follow(reading, seen, 0)  # whatever is committed by now
+    commit.set()
+    for writer in writers:
+        writer.join(30)
+        assert not writer.is_alive()
+    follow(reading, seen, cursor)
+    assert seen == ["first", "second", "third"]
+
+
+def test_what_is_rolled_back_leaves_no_event(hubs: list[Catalog]) -> None:
+    writing, _, reading = hubs
+
+    def fail() -> None:
+        with writing.writing() as records:
+            records.add_event("episode", "never", {})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with writing.writing() as records:
+        records.add_event("episode", "kept", {})
+    seen: list[str] = []
+    follow(reading, seen, 0)
+    assert seen == ["kept"]
