@@ -32,6 +32,7 @@ from fleetloop.core.episode import Ending, Episode
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.hub.options import HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import rebuild
+from fleetloop.hub.retention import excess
 from fleetloop.hub.service import HubService
 from fleetloop.lab.agenda import Agenda
 from fleetloop.lab.fleet import repeatable
@@ -107,8 +108,9 @@ class World:
         waiting = [path.name for path in self._mail.spool.iterdir() if path.is_file()]
         if waiting:
             return f"in the spool: {waiting}"
-        if too_many := hub.service.retention.excess(1):
-            return f"beyond the cap: {too_many}"
+        with hub.service._catalog.reading() as records:
+            if too_many := excess(records, RETENTION, self.agenda.clock.now(), 1):
+                return f"beyond the cap: {too_many}"
         newest = max((event.seq for event in self._events()), default=0)
         if learner.learner.cursor < newest:
             return f"the learner is at {learner.learner.cursor} of {newest}"

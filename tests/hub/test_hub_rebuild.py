@@ -20,6 +20,7 @@ from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub.options import LOCK, HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import CATALOG, rebuild
 from fleetloop.hub.service import HubService
+from fleetloop.hub.tokens import Scope
 
 DISK, CLOCK = RealDisk(), Virtual(1000)
 
@@ -169,6 +170,16 @@ def test_a_learner_from_before_can_not_publish_any_more(options, lived):
     with pytest.raises(LeaseLost):
         service.renew_lease(stale)
     assert service.claim_lease("learner").fence > stale.fence
+    service.close()
+
+
+def test_tokens_outlive_it_where_the_catalog_can_be_read(options, lived):
+    service = opened(options)
+    token, secret = service.tokens.issue(Scope.ROBOT)
+    service.close()
+    assert rebuild(options, CLOCK, DISK).different == ()
+    service = opened(options)
+    assert service.tokens.holder(secret) == token
     service.close()
 
 

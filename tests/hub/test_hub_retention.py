@@ -9,7 +9,9 @@ import pytest
 from hub_world import TASKS, HubProcess, fresh_id, put, sealed, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk, disk_trouble
 from fleetloop.core.errors import HubRefused
@@ -19,6 +21,7 @@ from fleetloop.hub.catalog import Catalog
 from fleetloop.hub.client import HttpHub
 from fleetloop.hub.options import HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import rebuild
+from fleetloop.hub.retention import excess
 from fleetloop.hub.service import HubService
 
 SHELF, WALLS = TASKS
@@ -76,6 +79,11 @@ def learner_kept(hub: HubService, cursor: int) -> None:
 
 def stored(hub: HubService, tmp_path: Path) -> set[str]:
     return {path.stem for path in (tmp_path / "hub" / "episodes").iterdir()}
+
+
+def to_remove(hub: HubService) -> tuple[int, int]:
+    with hub._catalog.reading() as records:
+        return records.holdings.to_remove()
 
 
 # ---------------------------------------------------------------------- what goes
@@ -171,9 +179,8 @@ def test_what_goes_is_a_beginning_and_what_stays_is_within_the_caps(
                 {"id": fresh_id(), "frames_human": 0, "bytes": bytes, "received_wall_s": now * 86_400, **common}
             )
     options = RetentionOptions(max_episodes=count, max_gb=None if size is None else size / 1e9, max_age_days=days)
-    clock = Virtual(now * 86_400)
-    hub = HubService(catalog, None, clock, HubOptions(retention=options))  # type: ignore[arg-type]
-    gone = len(hub.retention.excess(100))
+    with catalog.reading() as records:
+        gone = len(excess(records, options, now * 86_400, 100))
     kept = episodes[gone:]
     ages, age = [], 0.0
     for _, pause in reversed(episodes):
@@ -238,11 +245,11 @@ def test_the_bytes_stay_until_the_learners_oldest_checkpoint_is_past_the_tombsto
             learner_kept(hub, reported)
         sweep(hub, clock)
         hub.get_episode(id, tmp_path / "copy")
-    assert hub.retention.waiting() == (1, hub.events(0)[0].data["bytes"])
+    assert to_remove(hub) == (1, hub.events(0)[0].data["bytes"])
     learner_kept(hub, 2)
     sweep(hub, clock)
     assert stored(hub, tmp_path) == set()
-    assert hub.retention.waiting() == (0, 0)
+    assert to_remove(hub) == (0, 0)
     with pytest.raises(HubRefused, match="retention removed it") as refusal:
         hub.get_episode(id, tmp_path / "copy")
     assert refusal.value.status == 410
@@ -375,3 +382,33 @@ def test_a_hub_in_its_own_process_sees_to_it_by_itself(tmp_path: Path, outbox: P
     until(lambda: {path.stem for path in (tmp_path / "hub" / "episodes").iterdir()} == {ids[2].meta.id})
     client.close()
     assert hub.stop() == 0
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def said(*words: object) -> str:
+    result = CliRunner().invoke(app, ["hub", "retention", *map(str, words)])
+    return result.output if not result.exit_code else f"refused: {result.output}"
+
+
+def test_a_dry_run_shows_what_would_go_beside_a_running_hub(tmp_path: Path, outbox: Path) -> None:
+    directory = tmp_path / "hub"
+    hub = HubProcess.start(directory)
+    client = HttpHub(hub.url)
+    ids = put_some(client, outbox, "pp", "pp", "pp")  # type: ignore[arg-type]
+    cap = ("--directory", directory, "--set", "hub.retention.max_episodes=1")
+    shown = said("--dry-run", *cap)
+    assert [word in shown for word in (SHELF, "count", *ids)] == [True, True, True, True, False]
+    assert "belongs to a running hub" in said(*cap)
+    assert [event.kind for event in client.events(0)] == ["episode"] * 3
+    client.close()
+    assert hub.stop() == 0
+    assert "2 tombstones given" in said(*cap)
+    assert "2 episodes have a tombstone" in said("--dry-run", *cap)
+    assert ids[0] not in said("--dry-run", *cap)
+
+
+def test_without_a_hub_there_it_says_so(tmp_path: Path) -> None:
+    assert "holds no catalog" in said("--dry-run", "--directory", tmp_path)
+    assert list(tmp_path.iterdir()) == []

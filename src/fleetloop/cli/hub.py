@@ -14,7 +14,7 @@ EXAMPLES = flags.examples(
 )
 
 
-app = typer.Typer(invoke_without_command=True, help="The meeting place: serve it, or make its catalog anew.")
+app = typer.Typer(invoke_without_command=True, help="The meeting place: serve it, look after what it keeps.")
 
 
 @app.callback(epilog=EXAMPLES)
@@ -58,6 +58,48 @@ def hub(
     serve(chosen.hub, clock, tasks=chosen.tasks, ready=lambda url: typer.echo(f"the hub serves at {url}"))
 
 
+@app.command(
+    "retention",
+    epilog=flags.examples(
+        "fleetloop hub retention --dry-run",
+        "fleetloop hub retention --dry-run --set hub.retention.max_gb=200   try a cap before it is in force",
+    ),
+)
+def show_retention(
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    directory: Annotated[Path | None, typer.Option(help="The hub's.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go; the hub may run.")] = False,
+) -> None:
+    """Give what is beyond the caps of `hub.retention` its tombstone now. A running hub does so by itself.
+
+    The bytes go later, from a running hub: after the grace period, and when the learner's checkpoints are past them.
+    """
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.retaining import bury, show
+
+    chosen = load_config(config, sets or (), {"hub.directory": directory}).hub
+    show(chosen)
+    if not dry_run:
+        typer.echo(f"{bury(chosen)} tombstones given")
+
+
+@app.command("backup", epilog=flags.examples("fleetloop hub backup /mnt/backup/hub"))
+def back_up_catalog(
+    target: Annotated[Path, typer.Argument(help="Directory to copy the catalog to.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    directory: Annotated[Path | None, typer.Option(help="The hub's.", show_default=False)] = None,
+) -> None:
+    """Copy the catalog as it is now, while the hub runs. Copy the objects after it: docs/operate.md says how."""
+    from fleetloop.cli.config import load_config
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.hub.backup import back_up
+
+    chosen = load_config(config, sets or (), {"hub.directory": directory}).hub
+    typer.echo(f"the catalog is in {back_up(chosen.directory, target, RealDisk())}")
+
+
 @app.command("rebuild", epilog=flags.examples("fleetloop hub rebuild", "fleetloop hub rebuild --directory /data/hub"))
 def rebuild_catalog(
     config: flags.Config = None,
@@ -66,7 +108,8 @@ def rebuild_catalog(
 ) -> None:
     """Make the catalog anew from the objects alone: for a database that is lost or damaged. The hub must be stopped.
 
-    Every episode is read and checked. What was there is put aside and compared. Tokens must be issued anew.
+    Every episode is read and checked. What was there is put aside and compared; its tokens are taken over if it can be
+    read.
     """
     from fleetloop.cli.config import load_config
     from fleetloop.core.clock import Wall

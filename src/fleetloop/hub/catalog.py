@@ -193,7 +193,7 @@ class Records:
         self._connection.execute(CHANNELS.insert().values(name=name, version=version))
 
     def contents(self) -> Mapping[str, Sequence[Row]]:
-        """Every row of experience and releases, by table and in the order of the tables' keys."""
+        """Every row of experience, releases and tokens, by table and in the order of the tables' keys."""
         return {
             table.name: [dict(row) for row in self._connection.execute(table.select().order_by(key)).mappings()]
             for table, key in (
@@ -202,6 +202,7 @@ class Records:
                 (ANNOTATIONS, ANNOTATIONS.c.seq),
                 (RELEASES, RELEASES.c.version),
                 (CHANNELS, CHANNELS.c.name),
+                (TOKENS, TOKENS.c.id),
             )
         }
 

@@ -1,9 +1,9 @@
 """The catalog again, from the objects alone: for a database that is lost or damaged.
 
 Events keep their numbers, so that a learner goes on from its checkpoint. What is not experience or release is not
-among the objects: robots register anew by themselves, tokens must be issued anew, and the learner's fence begins above
-every earlier one. What a hub had written and died before it could commit is known then too, as if its answer had been
-lost on the way.
+among the objects: robots register anew by themselves, tokens are taken over from the catalog that was there if that can
+be read, else they must be issued anew, and the learner's fence begins above every earlier one. What a hub had written
+and died before it could commit is known then too, as if its answer had been lost on the way.
 """
 
 import json
@@ -61,6 +61,7 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
     disk.make(directory)
     with alone(directory / LOCK, str(directory), "belongs to a running hub", "stop it first"):
         objects = DirectoryStore(directory, disk)
+        before = _contents_of(directory / CATALOG)
         building = directory / f"{CATALOG}.building"
         _forget(building, disk)
         catalog = Catalog(building)
@@ -68,12 +69,13 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
             found = _fill(records, objects, clock)
             damaged: list[str] = []
             releases = _fill_releases(records, objects, damaged, follows_edge=options.stable_follows_edge)
+            for token in before["tokens"] if before else ():
+                records.add_token(**token)
             # Above every fence that was ever counted.
             records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
         with catalog.reading() as records:
             contents = records.contents()
         catalog.close()
-        before = _contents_of(directory / CATALOG)
         kept = _put_aside(directory, disk)
         disk.rename(building, directory / CATALOG)
     different = None if before is None else _differences(before, contents)

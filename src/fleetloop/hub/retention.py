@@ -16,7 +16,7 @@ from fleetloop.hub.catalog import Catalog, Records
 from fleetloop.hub.experience import episode_object, event_json, event_object
 from fleetloop.hub.holdings import Limits
 from fleetloop.hub.objects import ObjectStore
-from fleetloop.hub.options import RetentionOptions
+from fleetloop.hub.options import Caps, RetentionOptions
 
 AT_ONCE = 64  # tombstones or removals in one transaction, which uploads wait for
 PART = "retention"
@@ -76,10 +76,10 @@ class Retention:
     def bury(self) -> int:
         """Give the oldest episodes that are beyond a cap a tombstone; returns how many. Raises HubUnavailable."""
         with self._catalog.reading() as records:
-            if not self._excess(records, 1):
+            if not excess(records, self._options, self._clock.wall(), 1):
                 return 0
         with self._catalog.writing() as records:
-            found = self._excess(records, AT_ONCE)
+            found = excess(records, self._options, self._clock.wall(), AT_ONCE)
             for item in found:
                 data = self._epitaph(item)
                 seq = records.add_tombstone(item.id, data)
@@ -99,30 +99,22 @@ class Retention:
                 records.holdings.removed(due)
         return len(due)
 
-    def excess(self, most: int) -> Sequence[Excess]:
-        """What is beyond the caps now, task by task, oldest first; at most so many of each task."""
-        with self._catalog.reading() as records:
-            return self._excess(records, most)
-
-    def waiting(self) -> tuple[int, int]:
-        """How many episodes with a tombstone still have their bytes, and how many bytes those are."""
-        with self._catalog.reading() as records:
-            return records.holdings.to_remove()
-
-    def _excess(self, records: Records, most: int) -> Sequence[Excess]:
-        found = []
-        for task in records.holdings.tasks():
-            rows = records.holdings.excess(task, self._options.kinds, self._limits(task), most)
-            found += [Excess(row["id"], task, row["bytes"], row["why"]) for row in rows]
-        return found
-
-    def _limits(self, task: str) -> Limits:
-        caps = self._options.caps(task)
-        return Limits(
-            episodes=caps.max_episodes,
-            bytes=None if caps.max_gb is None else int(caps.max_gb * 1e9),
-            since_wall_s=None if caps.max_age_days is None else self._clock.wall() - caps.max_age_days * 86_400,
-        )
-
     def _epitaph(self, item: Excess) -> Mapping[str, Any]:
         return {"episode": item.id, "task": item.task, "why": item.why, "wall_s": self._clock.wall()}
+
+
+def excess(records: Records, options: RetentionOptions, wall_s: float, most: int) -> Sequence[Excess]:
+    """What is beyond the caps at this Unix time, task by task, oldest arrival first; at most so many of each task."""
+    found = []
+    for task in records.holdings.tasks():
+        rows = records.holdings.excess(task, options.kinds, _limits(options.caps(task), wall_s), most)
+        found += [Excess(row["id"], task, row["bytes"], row["why"]) for row in rows]
+    return found
+
+
+def _limits(caps: Caps, wall_s: float) -> Limits:
+    return Limits(
+        episodes=caps.max_episodes,
+        bytes=None if caps.max_gb is None else int(caps.max_gb * 1e9),
+        since_wall_s=None if caps.max_age_days is None else wall_s - caps.max_age_days * 86_400,
+    )

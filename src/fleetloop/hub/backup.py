@@ -1,0 +1,48 @@
+"""A copy of the catalog as it is at one moment, while the hub runs. Objects never change: any copying tool will do."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from fleetloop.core.disk import Disk, disk_trouble
+from fleetloop.core.errors import DiskTrouble
+from fleetloop.hub.catalog import CATALOG
+
+
+def back_up(directory: Path, target: Path, disk: Disk) -> Path:
+    """Copy the catalog of the hub's `directory` into `target`, in place of an earlier copy; returns the copy's path.
+
+    The copy is read back before it takes its name: what is there is whole, and on the disk.
+
+    Raises:
+        DiskTrouble: if there is no catalog, it or its copy is damaged, or `target` can't be written.
+    """
+    source, copy = directory / CATALOG, target / CATALOG
+    if not source.exists():
+        raise DiskTrouble(str(source), "is not there", "name the hub's directory with --directory")
+    if target.resolve() == directory.resolve():
+        raise DiskTrouble(str(target), "is the hub's own directory", "choose another, best on another disk")
+    disk.make(target)
+    building = target / f".{CATALOG}.building"
+    disk.remove(building)
+    try:
+        _copy(source, building)
+        with building.open("rb+") as file:
+            disk.sync(file)
+        disk.rename(building, copy)
+    except sqlite3.Error as error:
+        raise DiskTrouble(str(source), f"can't be copied ({error})", "look at both disks") from error
+    except OSError as error:
+        raise disk_trouble(building, error) from error
+    finally:
+        disk.remove(building)
+    return copy
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as running, closing(sqlite3.connect(target)) as copy:
+        running.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+        (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")
