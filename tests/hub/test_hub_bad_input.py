@@ -102,6 +102,24 @@ def test_wrong_metadata(world: World, http: httpx.Client, outbox: Path, field: s
     assert nothing_stored(world)
 
 
+@pytest.mark.parametrize("format", [0, 2, "1.5", None])
+def test_another_format_is_refused_and_told_which_is_read(
+    world: World, http: httpx.Client, outbox: Path, format: Any
+) -> None:
+    """Whatever else has changed in it: that is what a sender of another version can go by."""
+    episode = sealed(outbox)
+    said = upload(http, episode.meta.id, rewritten(episode.path, {"format": format, "task": None, "weather": "rain"}))
+    assert_refused(said, 422, "format")
+    assert said.json()["error"]["remedy"] == "this version reads format 1"
+    release = {**manifest()[0].to_json(), "format": format, "weather": "rain"}
+    del release["codec"]
+    lease = {"holder": "learner", "fence": 1, "until": 1.0}
+    said = http.post("/v1/releases", json={"release": release, "lease": lease})
+    assert_refused(said, 422, "format")
+    assert said.json()["error"]["remedy"] == "this version reads format 1"
+    assert nothing_stored(world)
+
+
 def test_a_missing_column(world: World, http: httpx.Client, outbox: Path) -> None:
     episode = sealed(outbox)
     assert_refused(upload(http, episode.meta.id, rewritten(episode.path, without="action")), 422, "action")

@@ -1,5 +1,7 @@
 """Checkpoints: whole or not there, and the same on the way back."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ def checkpoint(step):
         "epochs": np.zeros((0, 2), np.int64),
         "online_draws": np.array(3),
     }
-    return Checkpoint("run", step, 12, 3, "c0ffee", arrays, ("A", "B"), {"round": 2})
+    return Checkpoint("run", step, 12, 3, "c0ffee", arrays, ("A", "B"), {"round": 2}, "bc", ("left", "right"))
 
 
 def same(one, other):
@@ -60,6 +62,22 @@ def test_if_all_are_damaged_it_says_so_instead_of_starting_over(tmp_path):
     (save(RealDisk(), tmp_path, checkpoint(5), keep=2) / TENSORS).unlink()
     with pytest.raises(CheckpointInvalid, match="step-0000000005"):
         latest(tmp_path)
+
+
+def _said_otherwise(path, **changes):
+    said = {**json.loads((path / STATE).read_bytes()), **changes}
+    (path / STATE).write_text(json.dumps({name: value for name, value in said.items() if value is not None}))
+
+
+def test_another_format_says_which_is_read(tmp_path):
+    _said_otherwise(path := save(RealDisk(), tmp_path, checkpoint(5), keep=2), format=3)
+    with pytest.raises(CheckpointInvalid, match="this version reads 2"):
+        load(path)
+
+
+def test_one_from_before_tombstones_is_read(tmp_path):
+    _said_otherwise(path := save(RealDisk(), tmp_path, checkpoint(5), keep=2), tasks=None)
+    assert load(path).tasks == ()
 
 
 def test_no_checkpoint_is_no_error(tmp_path):

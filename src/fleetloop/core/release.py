@@ -83,8 +83,7 @@ class Release:
         """Raises ReleaseInvalid naming the field that is wrong."""
         values = dict(data)
         known = {item.name for item in fields(cls)}
-        if values.get("format") != MANIFEST_FORMAT:
-            raise ReleaseInvalid("format", f"is {values.get('format')!r}", f"this version reads {MANIFEST_FORMAT}")
+        check_format(data)
         for name in sorted(set(values) - known):
             raise ReleaseInvalid(name, "is no field of a manifest")
         try:
@@ -97,3 +96,9 @@ class Release:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise ReleaseInvalid("manifest", f"is incomplete or malformed ({error})") from error
+
+
+def check_format(data: Mapping[str, Any]) -> None:
+    """Raise ReleaseInvalid, saying what this version reads, before anything else of another format is found wrong."""
+    if data.get("format") != MANIFEST_FORMAT:
+        raise ReleaseInvalid("format", f"is {data.get('format')!r}", f"this version reads format {MANIFEST_FORMAT}")

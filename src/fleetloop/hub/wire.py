@@ -30,7 +30,7 @@ from fleetloop.core.hub import (
     RobotStatus,
 )
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Release
+from fleetloop.core.release import Release, check_format
 from fleetloop.core.spec import RobotSpec
 
 HASH_HEADER = "X-Fleetloop-Hash"
@@ -105,6 +105,8 @@ def registration_from_json(data: Mapping[str, Any]) -> Registration:
 
 def release_from_json(data: object) -> Release:
     """Raises ReleaseInvalid or HubRefused naming the field."""
+    if isinstance(data, dict) and "format" in data:
+        check_format(data)
     decode(_releases, data, "release")
     assert isinstance(data, dict), "what passed for a Release is an object"
     return Release.from_json(data)
