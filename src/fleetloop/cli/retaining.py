@@ -30,7 +30,7 @@ def show(options: HubOptions) -> None:
         items = list(group)
         total = sum(item.bytes for item in items)
         rows.add_row(task, why, str(len(items)), f"{total / 1e9:.3f}", items[0].id, items[-1].id)
-    tables.show(rows)
+    tables.show(rows if found else "nothing is beyond the caps")
     tables.show(f"{count} episodes have a tombstone and still their bytes, {size / 1e9:.3f} GB")
 
 
