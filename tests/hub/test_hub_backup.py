@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
@@ -80,8 +81,12 @@ def test_a_damaged_catalog_is_not_copied_over_a_good_copy(tmp_path: Path, outbox
     hub.close()
     good = back_up(tmp_path / "hub", tmp_path / "copy", RealDisk()).read_bytes()
     path = tmp_path / "hub" / CATALOG
+    with closing(sqlite3.connect(path)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_episodes_task'").fetchone()
     data = bytearray(path.read_bytes())
-    data[len(data) // 2 :] = b"\x00" * (len(data) - len(data) // 2)
+    task = data.index(b"restock/shelf", (page - 1) * size)  # the index and its table say different things from here on
+    data[task : task + 7] = b"RESTOCK"
     path.write_bytes(data)
     with pytest.raises(DiskTrouble, match=CATALOG):
         back_up(tmp_path / "hub", tmp_path / "copy", RealDisk())

@@ -17,6 +17,17 @@ FRAMES_S = 1.7e9  # what the clock of the robot in `hub_world` says, whatever th
 YEAR_S = 365.25 * 86_400
 
 
+class Restarted(Virtual):
+    """A clock whose seconds count from the machine's last start."""
+
+    def __init__(self, wall_s: float) -> None:
+        super().__init__(1000.0)
+        self._wall_s = wall_s
+
+    def wall(self) -> float:
+        return self._wall_s
+
+
 @pytest.mark.parametrize(
     ("ahead_s", "shown"),
     [
@@ -32,7 +43,7 @@ def test_it_is_taken_marked_and_shown(
     tmp_path: Path, outbox: Path, monkeypatch: pytest.MonkeyPatch, ahead_s: float, shown: str
 ) -> None:
     arrival_s = FRAMES_S - ahead_s
-    hub = HubService.open(HubOptions(directory=tmp_path / "hub"), Virtual(arrival_s), RealDisk())
+    hub = HubService.open(HubOptions(directory=tmp_path / "hub"), Restarted(arrival_s), RealDisk())
     put(hub, sealed(outbox))
     (row,) = hub.episodes()
     assert (row["received_wall_s"], row["wall_offset_s"]) == (arrival_s, pytest.approx(ahead_s))

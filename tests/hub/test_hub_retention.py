@@ -323,6 +323,7 @@ def test_tombstones_survive_a_rebuild(
     assert hub.events(0) == events
     assert living(hub) == [episodes[2].meta.id]
     assert hub.put_episode(episodes[0].meta.id, episodes[0].path, episodes[0].hash).known
+    assert to_remove(hub)[0] == (0 if removed else 2)
     learner_kept(hub, 5)
     sweep(hub, clock)
     assert stored(hub, tmp_path) == {episodes[2].meta.id}, "what was on its way out goes on its way"
