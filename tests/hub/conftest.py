@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import httpx
 import pytest
-from hub_world import World, behind_http, in_process
+from bucket import Kept, S3Server
+from hub_world import World, behind_http, fresh_id, in_process
 
 from fleetloop.core.clock import Virtual
 from fleetloop.hub.options import AttentionOptions, HubOptions
@@ -18,10 +20,41 @@ def opened(request: pytest.FixtureRequest) -> Callable[[HubOptions, Virtual], Ab
     return opener
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    server = S3Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def store(request: pytest.FixtureRequest) -> str:
+    """The two stores, as `hub.store` names them; what holds for one holds for the other."""
+    return "" if request.param == "directory" else request.getfixturevalue("bucket")
+
+
 @pytest.fixture
-def options(tmp_path: Path) -> HubOptions:
+def bucket(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in a bucket of its own."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"fleet-{fresh_id().lower()}"
+    httpx.put(f"{s3.environment['AWS_ENDPOINT_URL']}/{name}", trust_env=False).raise_for_status()
+    return f"s3://{name}/below/a/prefix"
+
+
+@pytest.fixture
+def options(tmp_path: Path, store: str) -> HubOptions:
     attention = AttentionOptions(operators=1, robots_per_operator=2, lease_s=10)
-    return HubOptions(directory=tmp_path / "hub", max_episode_mb=0.2, learner_lease_s=60, attention=attention)
+    directory = tmp_path / "hub"
+    return HubOptions(directory=directory, store=store, max_episode_mb=4, learner_lease_s=60, attention=attention)
+
+
+@pytest.fixture
+def kept(options: HubOptions) -> Kept:
+    """What lies in the store, seen past the hub."""
+    return Kept(options)
 
 
 @pytest.fixture

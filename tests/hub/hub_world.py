@@ -14,8 +14,9 @@ from threading import Event, Thread
 import ml_dtypes
 import numpy as np
 import uvicorn
+from bucket import Kept
 
-from fleetloop.core.clock import Virtual
+from fleetloop.core.clock import Clock
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, EpisodeMeta
 from fleetloop.core.frame import Frame, Observation, Source
@@ -115,29 +116,24 @@ def wants(robot: str, wanted: bool = True) -> RobotStatus:
 
 @dataclass(frozen=True)
 class World:
-    """A hub to talk to, the clock that it goes by and the directory that it keeps."""
+    """A hub to talk to, the clock that it goes by and the objects that it keeps."""
 
     hub: HubService | HttpHub
-    clock: Virtual
-    directory: Path
-
-    def stored(self) -> list[str]:
-        """Every object that the hub has, and whatever is on its way in."""
-        files = (path for path in self.directory.rglob("*") if path.is_file() and "catalog" not in path.name)
-        return sorted(str(path.relative_to(self.directory)) for path in files)
+    clock: Clock
+    kept: Kept
 
 
 @contextmanager
-def in_process(options: HubOptions, clock: Virtual) -> Iterator[World]:
+def in_process(options: HubOptions, clock: Clock) -> Iterator[World]:
     service = HubService.open(options, clock, RealDisk(), TASKS)
     try:
-        yield World(service, clock, options.directory)
+        yield World(service, clock, Kept(options))
     finally:
         service.close()
 
 
 @contextmanager
-def behind_http(options: HubOptions, clock: Virtual) -> Iterator[World]:
+def behind_http(options: HubOptions, clock: Clock) -> Iterator[World]:
     """The same service behind a real server and a real socket, in a thread of this process sharing its clock."""
     with in_process(options, clock) as world:
         assert isinstance(world.hub, HubService)

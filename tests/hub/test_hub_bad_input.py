@@ -63,7 +63,7 @@ def assert_refused(said: httpx.Response, status: int, field: str) -> None:
 
 
 def nothing_stored(world: World) -> bool:
-    return world.stored() == [] and world.hub.episodes() == [] and world.hub.events(0) == []
+    return world.kept.names() == [] and world.hub.episodes() == [] and world.hub.events(0) == []
 
 
 def rewritten(path: Path, meta: dict[str, Any] | None = None, without: str = "") -> bytes:

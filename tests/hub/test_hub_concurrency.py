@@ -21,7 +21,7 @@ def test_many_uploads_of_one_id_make_one_entry(world: World, outbox: Path) -> No
         said = list(pool.map(send, range(16)))
     assert len({acknowledgement.seq for acknowledgement in said}) == 1
     assert [acknowledgement.known for acknowledgement in said].count(False) == 1
-    assert world.stored() == [f"episodes/{episode.meta.id}.arrow", "events/000000000001.json"]
+    assert world.kept.names() == [f"episodes/{episode.meta.id}.arrow", "events/000000000001.json"]
 
 
 def test_of_two_different_episodes_under_one_id_one_is_kept(world: World, outbox: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_what_is_not_there_is_refused_by_name(world: World, tmp_path: Path) -> N
 def test_an_episode_whose_file_was_lost_is_said_to_be_lost(world: World, outbox: Path, tmp_path: Path) -> None:
     episode = sealed(outbox)
     put(world.hub, episode)
-    (world.directory / "episodes" / episode.path.name).unlink()
+    world.kept.remove(f"episodes/{episode.path.name}")
     with pytest.raises(HubRefused, match="gone"):
         world.hub.get_episode(episode.meta.id, tmp_path / "copy")
 
@@ -144,9 +144,7 @@ def test_the_highest_ranking_judge_stands_in_listings_and_events_deliver_everyth
         ("annotation", person),
         ("annotation", classifier),
     ]
-    assert any(
-        person.id in (world.directory / name).read_text() for name in world.stored() if name.startswith("events/")
-    )
+    assert any(person.id in world.kept.read(name).decode() for name in world.kept.names("events"))
 
 
 def test_a_lower_judge_does_not_overrule_the_recorded_one(world: World, outbox: Path) -> None:

@@ -37,6 +37,11 @@ class FullDisk(RealDisk):
         return super().create(path)
 
 
+@pytest.fixture
+def store() -> str:
+    return ""
+
+
 @pytest.mark.parametrize("call", ["create", "sync", "rename"])
 def test_a_full_disk(options: HubOptions, outbox: Path, call: str) -> None:
     disk = FullDisk()

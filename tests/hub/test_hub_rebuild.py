@@ -131,31 +131,28 @@ def test_what_differs_is_named(options, lived):
     assert "outcome success" in found.different[1]
 
 
-def test_a_damaged_or_missing_episode_is_left_out_by_name(options, lived):
-    first, second = (options.directory / f"episodes/{lived[number].meta.id}.arrow" for number in (0, 1))
-    first.unlink()
-    data = bytearray(second.read_bytes())
-    data[len(data) // 2] ^= 1
-    second.write_bytes(data)
+def test_a_damaged_or_missing_episode_is_left_out_by_name(options, lived, kept):
+    first, second = (f"episodes/{lived[number].meta.id}.arrow" for number in (0, 1))
+    kept.remove(first)
+    kept.damage(second)
     found = rebuild(options, CLOCK, DISK)
     assert found.episodes == 1
-    assert [line.split(":")[0] for line in found.damaged[:2]] == [f"episodes/{path.name}" for path in (first, second)]
+    assert [line.split(":")[0] for line in found.damaged[:2]] == [first, second]
     assert "is gone" in found.damaged[0]
     assert "hashes to" in found.damaged[1]
     assert "is about" in found.damaged[2]
 
 
 @pytest.mark.parametrize("name", ["events/000000000004.json", "releases/00000001.json"])
-def test_a_torn_object_is_left_out_by_name(options, lived, name):
-    path = options.directory / name
-    path.write_bytes(path.read_bytes()[:40])
+def test_a_torn_object_is_left_out_by_name(options, lived, kept, name):
+    kept.write(name, kept.read(name)[:40])
     found = rebuild(options, CLOCK, DISK)
     assert [line.split(":")[0] for line in found.damaged] == [name]
     assert found.episodes == 3
 
 
-def test_an_episode_whose_event_was_not_kept_comes_last(options, lived):
-    (options.directory / "events" / f"{1:012d}.json").unlink()
+def test_an_episode_whose_event_was_not_kept_comes_last(options, lived, kept):
+    kept.remove(f"events/{1:012d}.json")
     found = rebuild(options, CLOCK, DISK)
     assert found.unheard_of == (lived[0].meta.id,)
     assert [event.ref for event in opened(options).events(0)][-1] == lived[0].meta.id
@@ -197,6 +194,6 @@ def test_a_rollback_stays(options, lived):
     assert opened(options).channel(STABLE).version == 1
 
 
-def test_events_are_objects_too(options, lived):
-    kinds = [json.loads(path.read_bytes())["kind"] for path in sorted((options.directory / "events").iterdir())]
+def test_events_are_objects_too(options, lived, kept):
+    kinds = [json.loads(kept.read(name))["kind"] for name in kept.names("events")]
     assert kinds == ["episode"] * 3 + ["annotation"]

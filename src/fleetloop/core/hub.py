@@ -102,7 +102,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Who is there and what they run."""
+    """Who is there and what they run. `alarm`: what is wrong with the hub itself, in a line; empty if nothing is."""
 
     clock_s: float
     members: tuple[Member, ...]
@@ -111,6 +111,7 @@ class Fleet:
     episodes: int
     edge: int
     stable: int
+    alarm: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Hub(Protocol):
         ...
 
     def get_episode(self, id: str, path: Path) -> None:
-        """Fetch the sealed file to `path`, verified."""
+        """Fetch the sealed file to `path`, verified. Raises HubRefused (410) for one that was damaged at the hub."""
         ...
 
     def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:

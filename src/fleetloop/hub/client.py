@@ -1,10 +1,13 @@
 """The hub over HTTP: implements core's Hub for everybody who is not in the hub's process."""
 
+import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 
@@ -26,6 +29,11 @@ from fleetloop.hub import wire
 from fleetloop.hub.objects import copy_verified
 from fleetloop.hub.options import is_loopback
 from fleetloop.hub.uplink import Uplink
+
+IN_ONE_GO = 1 << 20
+"""Bytes up to which an episode goes up in one request: so few are sent again sooner than asked about."""
+ASKS_FOR_BYTES = 202
+LOOPBACK = ("all://127.0.0.1", "all://localhost")  # no proxy has a way there
 
 
 class HttpHub:
@@ -70,23 +78,61 @@ class HttpHub:
 
     def close(self) -> None:
         self._http.close()
+        if "_store" in vars(self):
+            self._store.close()
 
     # ------------------------------------------------------------------ experience
 
     def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
         with path.open("rb") as file:
-            content = self._uplink.paced(file) if self._uplink else file
-            said = self._call("PUT", f"/v1/episodes/{id}", content=content, headers={wire.HASH_HEADER: hash})
+            if path.stat().st_size > IN_ONE_GO:
+                return self._put_in_parts(id, file, hash)
+            said = self._call("PUT", f"/v1/episodes/{id}", **self._rest(file, 0, {wire.HASH_HEADER: hash}))
         return Acknowledgement(**said.json())
 
+    def _put_in_parts(self, id: str, file: BinaryIO, hash: str) -> Acknowledgement:
+        """Ask where the bytes go and which are there already, send the rest, have it taken."""
+        upload, size = f"/v1/uploads/{id}/{hash}", os.fstat(file.fileno()).st_size
+        said = self._call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
+        if said.status_code == ASKS_FOR_BYTES:
+            place = said.json()
+            if (offset := place["offset"]) < size:
+                headers = {wire.OFFSET_HEADER: str(offset)} if place["method"] == "PATCH" else {}
+                send = self._call if place["url"].startswith("/") else self._call_store
+                send(place["method"], place["url"], **self._rest(file, offset, headers))
+            said = self._call("POST", upload)
+        return Acknowledgement(**said.json())
+
+    def _rest(self, file: BinaryIO, offset: int, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Of a request: the file from `offset` on."""
+        file.seek(offset)
+        length = os.fstat(file.fileno()).st_size - offset
+        content = self._uplink.paced(file) if self._uplink else file
+        return {"content": content, "headers": {**headers, "Content-Length": str(length)}}
+
     def get_episode(self, id: str, path: Path) -> None:
+        with self._streaming(f"/v1/episodes/{id}") as (chunks, hash):
+            try:
+                copy_verified(chunks, path, hash)
+            except EpisodeInvalid as error:
+                self._call("POST", f"/v1/episodes/{id}/check")  # says so if it is damaged there
+                raise HubUnavailable(self.url, f"sent other bytes than it has ({error})", "fetch it again") from error
+
+    @contextmanager
+    def _streaming(self, url: str) -> Iterator[tuple[Iterator[bytes], str]]:
+        """The bytes of an episode and their hash, from wherever the hub says that they are."""
         try:
-            with self._http.stream("GET", f"/v1/episodes/{id}") as said:
+            with self._http.stream("GET", url) as said:
                 if said.is_error:
                     raise wire.error_from_json(said.status_code, said.read(), self.url)
                 if not (hash := said.headers.get(wire.HASH_HEADER)):
                     raise EpisodeInvalid(wire.HASH_HEADER, "is missing in the answer", f"is {self.url} a hub?")
-                copy_verified(said.iter_bytes(), path, hash)
+                if not said.has_redirect_location:
+                    yield said.iter_bytes(), hash
+                    return
+            with self._store.stream("GET", said.headers["Location"]) as said:
+                _check_store(said)
+                yield said.iter_bytes(), hash
         except httpx.TransportError as error:
             raise self._away(error) from error
 
@@ -116,7 +162,8 @@ class HttpHub:
         self._call("PUT", f"/v1/blobs/{hash}", content=data)
 
     def get_blob(self, hash: str) -> bytes:
-        return self._call("GET", f"/v1/blobs/{hash}").content
+        said = self._call("GET", f"/v1/blobs/{hash}")
+        return (self._call_store("GET", said.headers["Location"]) if said.has_redirect_location else said).content
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         said = self._call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
@@ -166,9 +213,27 @@ class HttpHub:
             raise wire.error_from_json(said.status_code, said.content, self.url)
         return said
 
+    @cached_property
+    def _store(self) -> httpx.Client:
+        """For what the hub keeps elsewhere: its links say all that is needed, and are nobody's who has our token."""
+        return httpx.Client(timeout=self._timeout_s, mounts=dict.fromkeys(LOOPBACK))
+
+    def _call_store(self, method: str, url: str, **request: Any) -> httpx.Response:
+        try:
+            said = self._store.request(method, url, **request)
+        except httpx.TransportError as error:
+            raise self._away(error) from error
+        _check_store(said)
+        return said
+
     def _away(self, error: httpx.TransportError) -> HubUnavailable:
         remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else "is the hub running?"
         return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", remedy)
+
+
+def _check_store(said: httpx.Response) -> None:
+    if said.is_error:
+        raise HubUnavailable(f"{said.url.host}", f"answered HTTP {said.status_code}", "look at the hub's store")
 
 
 def _trusting(ca: Path | None) -> ssl.SSLContext | bool:

@@ -1,7 +1,8 @@
 """Experience in: episodes, what was said about them later, and the one cursor that delivers both."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,21 @@ from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog import Catalog, Records
-from fleetloop.hub.objects import CHUNK, Incoming, ObjectStore
+from fleetloop.hub.objects import CHUNK, Arrived, Link, ObjectStore, gone, hash_of
 from fleetloop.hub.rows import catalog_row
+from fleetloop.hub.turns import Turns
 
+log = logging.getLogger(__name__)
+
+QUARANTINE = "quarantine"
 MOST_ROWS = 10_000
 """Rows or events in one answer."""
 
 
 class Experience:
     """Episodes and annotations. Safe to call from several threads.
+
+    Raises HubUnavailable when it is made, as every call may, if the store or the catalog can't serve.
 
     Attributes:
         news: rung when there are new events.
@@ -33,23 +40,34 @@ class Experience:
         self.news = Bell()
         self._catalog, self._objects, self._clock = catalog, objects, clock
         self._tasks, self._max_bytes = tuple(tasks), max_bytes
+        self._turns = Turns()
+        self._damaged = {Path(name).stem for name in objects.names(QUARANTINE)}
 
     # ------------------------------------------------------------------ episodes
 
-    def incoming(self) -> Incoming:
-        """Where an episode's bytes may be written as they arrive."""
-        return self._objects.incoming(self._max_bytes)
+    @property
+    def alarm(self) -> str:
+        """What is wrong with what is kept, in a line; empty if nothing is."""
+        damaged = sorted(self._damaged)
+        if not damaged:
+            return ""
+        return f"{len(damaged)} episodes are damaged or gone, the newest is {damaged[-1]}; restore the hub's store"
 
     def put(self, id: str, path: Path, hash: str) -> Acknowledgement:
         """Take a sealed file from this machine's disk."""
-        with self.incoming() as incoming:
+        with self._objects.incoming(self._max_bytes) as incoming:
             with path.open("rb") as file:
                 while chunk := file.read(CHUNK):
                     incoming.write(chunk)
-            return self.accept(id, incoming, hash)
+            return self.accept(id, incoming.finish(), hash)
+
+    def known(self, id: str, hash: str) -> Acknowledgement | None:
+        """What was acknowledged already. Raises HubRefused (409) if the id is known with other bytes."""
+        with self._catalog.reading() as records:
+            return _known(records, id, hash)
 
     def accept(
-        self, id: str, incoming: Incoming, hash: str, *, check_robot: Callable[[str], None] = lambda robot: None
+        self, id: str, arrived: Arrived, hash: str, *, check_robot: Callable[[str], None] = lambda robot: None
     ) -> Acknowledgement:
         """Check what has arrived and keep it, or refuse it and keep nothing.
 
@@ -59,42 +77,82 @@ class Experience:
         """
         if not is_id(id):
             raise EpisodeInvalid("id", f"{id!r} is no ULID")
-        found = incoming.finish()
-        if found != hash:
-            raise EpisodeInvalid("hash", f"the bytes that came hash to {found}, not to {hash}", "send the file again")
+        if arrived.hash != hash:
+            raise EpisodeInvalid("hash", f"the bytes that came hash to {arrived.hash}, not to {hash}", "send it again")
+        if known := self.known(id, hash):
+            return known
+        episode = self._checked(id, arrived.path)
+        check_robot(episode.meta.robot)
+        with self._turns[id]:
+            return self._keep(episode, arrived)
+
+    def _keep(self, episode: Episode, arrived: Arrived) -> Acknowledgement:
+        """Durably; only one at a time may do so for one id."""
+        id, hash = episode.meta.id, arrived.hash
         with self._catalog.reading() as records:
             if known := _known(records, id, hash):
                 return known
-        episode = self._checked(id, incoming.path)
-        check_robot(episode.meta.robot)
-        with self._catalog.writing() as records:
-            if known := _known(records, id, hash):
-                return known
             self._check_run(records, episode)
+        self._objects.keep(arrived, episode_object(id))
+        with self._catalog.writing() as records:
             row = catalog_row(
                 episode,
                 hash=hash,
-                size=incoming.size,
+                size=arrived.size,
                 received_clock_s=self._clock.now(),
                 received_wall_s=self._clock.wall(),
                 edge=records.channel(EDGE),
             )
-            self._objects.keep(incoming, episode_object(id))
             seq = records.add_episode(row)
             # After a power cut the episode itself can tell all of it but its place.
             self._objects.note(event_object(seq), event_json("episode", id, row))
         self.news.ring()
         return Acknowledgement(id, seq, known=False)
 
-    def locate(self, id: str) -> tuple[Path, str]:
-        """The sealed file and its hash."""
+    def locate(self, id: str) -> tuple[Path | Link, str]:
+        """Where the sealed file is, and its hash. Raises HubRefused: 410 if it is damaged or gone."""
+        row = self._whole(id)
+        if self._objects.size(episode_object(id)) is None:
+            raise self._lost(row, gone(episode_object(id)))
+        return self._objects.locate(episode_object(id)), row["hash"]
+
+    def read(self, id: str) -> tuple[Iterator[bytes], str]:
+        """The sealed file's bytes, and its hash. Raises as `locate`."""
+        _, hash = self.locate(id)
+        return self._objects.read(episode_object(id)), hash
+
+    def check(self, id: str) -> None:
+        """Read an episode anew, for somebody whom other bytes reached; a damaged one is put aside.
+
+        Raises:
+            HubRefused: 410 if it is damaged or gone.
+        """
+        row = self._whole(id)
+        try:
+            found = hash_of(self._objects.read(episode_object(id)))
+        except HubRefused as error:
+            raise self._lost(row, error) from error
+        if found != row["hash"]:
+            self._objects.move(episode_object(id), quarantine_object(id))
+            raise self._lost(row, _damaged(id))
+
+    def _whole(self, id: str) -> Mapping[str, Any]:
+        """The row of an episode that is not known to be damaged."""
         with self._catalog.reading() as records:
             row = _existing(records, id)
-        if self._objects.size(episode_object(id)) is None:
-            if row["tombstone"]:
-                raise HubRefused("episode", f"{id} is gone: retention removed it", "see `hub.retention`", status=410)
-            raise HubRefused("episode", f"{id} was here, but its file is gone", "restore the hub's directory", 410)
-        return self._objects.locate(episode_object(id)), row["hash"]
+        if id in self._damaged:
+            raise _damaged(id)
+        return row
+
+    def _lost(self, row: Mapping[str, Any], error: HubRefused) -> HubRefused:
+        """What to tell of an episode whose bytes are not there: an alarm, unless they are not meant to be."""
+        id = row["id"]
+        if row["tombstone"]:
+            return HubRefused("episode", f"{id} is gone: retention removed it", "see `hub.retention`", status=410)
+        if id not in self._damaged:
+            log.error("%s", error)
+        self._damaged.add(id)
+        return error
 
     def list(self, *, task: str, outcome: str, limit: int) -> Sequence[Mapping[str, Any]]:
         """Newest first, with the outcome that holds after all annotations."""
@@ -102,7 +160,7 @@ class Experience:
             raise HubRefused("outcome", f"is {outcome!r}", f"use one of {', '.join(Outcome)}")
         check_limit(limit)
         with self._catalog.reading() as records:
-            return records.episodes(task, outcome, limit)
+            return [{**row, "damaged": row["id"] in self._damaged} for row in records.episodes(task, outcome, limit)]
 
     def _checked(self, id: str, path: Path) -> Episode:
         episode = Episode.open(path)
@@ -179,6 +237,11 @@ def episode_object(id: str) -> str:
     return f"episodes/{id}.arrow"
 
 
+def quarantine_object(id: str) -> str:
+    """Where an episode lies whose bytes are no longer those that were acknowledged."""
+    return f"{QUARANTINE}/{id}.arrow"
+
+
 def event_object(seq: int) -> str:
     """Events are objects too, written before the commit: what the catalog says can be worked out again without it."""
     return f"events/{seq:012d}.json"
@@ -195,6 +258,11 @@ def _known(records: Records, id: str, hash: str) -> Acknowledgement | None:
     if row["hash"] != hash:
         raise HubRefused("id", f"{id} is known with the hash {row['hash']}, not {hash}", status=409)
     return Acknowledgement(id, row["seq"], known=True)
+
+
+def _damaged(id: str) -> HubRefused:
+    remedy = f"restore it from a copy; what is left of it is {quarantine_object(id)}"
+    return HubRefused("episode", f"{id} is damaged: its bytes are not those that were acknowledged", remedy, 410)
 
 
 def _existing(records: Records, id: str) -> Mapping[str, Any]:

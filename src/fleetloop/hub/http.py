@@ -1,32 +1,29 @@
-"""The hub's HTTP face: JSON in and out, uploads streamed to the disk, long polls without a thread each."""
+"""The hub's HTTP face: JSON in and out, long polls without a thread each."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.hub import wire
 from fleetloop.hub.doorbell import Doorbell
-from fleetloop.hub.objects import CHUNK, Incoming, check_size
+from fleetloop.hub.http_bytes import Carrier, chunks, holder, whole
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
-from fleetloop.hub.tokens import EVERYBODY, Scope, Token
+from fleetloop.hub.tokens import EVERYBODY, Scope
 
 MAX_JSON_BYTES = 16_000_000
 LONGEST_WAIT_S = 60.0
 RETRY_AFTER_S = 2
-ANYBODY = Token("", Scope.ROBOT)
 
-Kept = TypeVar("Kept")
 Call = Callable[[Request], Awaitable[Response]]
 
 
@@ -46,6 +43,7 @@ class Face:
             exception_handlers={
                 FleetLoopError: _refuse,
                 HTTPException: _no_route,
+                ClientDisconnect: _hung_up,
                 Exception: _fail,
             },
         )
@@ -64,18 +62,23 @@ class Face:
         self.hang_up()
 
     def _routes(self) -> list[Route]:
+        carrier = Carrier(self._service, self._options)
         robot, learner, operator = (frozenset({scope}) for scope in Scope)
         calls = [
             ("GET", "/v1/episodes", self.episodes, learner | operator),
-            ("PUT", "/v1/episodes/{id}", self.put_episode, robot | operator),
-            ("GET", "/v1/episodes/{id}", self.get_episode, learner | operator),
+            ("PUT", "/v1/episodes/{id}", carrier.put_episode, robot | operator),
+            ("GET", "/v1/episodes/{id}", carrier.get_episode, learner | operator),
+            ("POST", "/v1/episodes/{id}/check", carrier.check_episode, learner | operator),
+            ("PUT", "/v1/uploads/{id}/{hash}", carrier.begin_upload, robot | operator),
+            ("PATCH", "/v1/uploads/{id}/{hash}", carrier.continue_upload, robot | operator),
+            ("POST", "/v1/uploads/{id}/{hash}", carrier.commit_upload, robot | operator),
             ("GET", "/v1/episodes/{id}/annotations", self.annotations, learner | operator),
             ("POST", "/v1/annotations", self.annotate, operator),
             ("GET", "/v1/events", self.events, learner | operator),
             ("POST", "/v1/lease", self.claim_lease, learner),
             ("PUT", "/v1/lease", self.renew_lease, learner),
-            ("PUT", "/v1/blobs/{hash}", self.put_blob, learner),
-            ("GET", "/v1/blobs/{hash}", self.get_blob, EVERYBODY),
+            ("PUT", "/v1/blobs/{hash}", carrier.put_blob, learner),
+            ("GET", "/v1/blobs/{hash}", carrier.get_blob, EVERYBODY),
             ("POST", "/v1/releases", self.publish, learner),
             ("GET", "/v1/releases", self.releases, EVERYBODY),
             ("GET", "/v1/releases/{version}", self.release, EVERYBODY),
@@ -105,24 +108,6 @@ class Face:
         return JSONResponse({"status": "serving"})
 
     # ------------------------------------------------------------------ experience
-
-    async def put_episode(self, request: Request) -> Response:
-        id, hash = request.path_params["id"], request.headers.get(wire.HASH_HEADER, "")
-        if not hash:
-            raise HubRefused(wire.HASH_HEADER, "is missing", "send the blake3 of the file in this header")
-        experience = self._service.experience
-        got = await _receive(
-            request,
-            experience.incoming,
-            self._options.max_episode_bytes,
-            lambda incoming: experience.accept(id, incoming, hash, check_robot=_holder(request).check_robot),
-        )
-        return JSONResponse(asdict(got), status_code=200 if got.known else 201)
-
-    async def get_episode(self, request: Request) -> Response:
-        path, hash = await run_in_threadpool(self._service.experience.locate, request.path_params["id"])
-        headers = {wire.HASH_HEADER: hash}
-        return FileResponse(path, headers=headers, media_type="application/vnd.apache.arrow.file")
 
     async def episodes(self, request: Request) -> Response:
         asked = request.query_params
@@ -158,20 +143,6 @@ class Face:
         lease = wire.decode(wire.leases, wire.parse(await _body(request)), "lease")
         return JSONResponse(asdict(await run_in_threadpool(self._service.renew_lease, lease)))
 
-    async def put_blob(self, request: Request) -> Response:
-        hash, publishing = request.path_params["hash"], self._service.publishing
-        await _receive(
-            request,
-            publishing.incoming,
-            self._options.max_blob_bytes,
-            lambda incoming: publishing.accept_blob(hash, incoming),
-        )
-        return JSONResponse({}, status_code=201)
-
-    async def get_blob(self, request: Request) -> Response:
-        path = await run_in_threadpool(self._service.publishing.locate_blob, request.path_params["hash"])
-        return FileResponse(path, media_type="application/octet-stream")
-
     async def publish(self, request: Request) -> Response:
         said = wire.parse_object(await _body(request))
         lease = wire.decode(wire.leases, said.get("lease"), "lease")
@@ -185,7 +156,7 @@ class Face:
         return JSONResponse({"releases": [release.to_json() for release in found]})
 
     async def release(self, request: Request) -> Response:
-        version = _whole("version", request.path_params["version"])
+        version = whole("version", request.path_params["version"])
         return JSONResponse((await run_in_threadpool(self._service.release, version)).to_json())
 
     async def channel(self, request: Request) -> Response:
@@ -195,21 +166,21 @@ class Face:
 
     async def promote(self, request: Request) -> Response:
         version = wire.parse_object(await _body(request)).get("version")
-        await run_in_threadpool(self._service.promote, _whole("version", str(version)))
+        await run_in_threadpool(self._service.promote, whole("version", str(version)))
         return JSONResponse({})
 
     # ------------------------------------------------------------------ fleet
 
     async def register(self, request: Request) -> Response:
         registration = wire.registration_from_json(wire.parse_object(await _body(request)))
-        _holder(request).check_robot(registration.robot)
+        holder(request).check_robot(registration.robot)
         await run_in_threadpool(self._service.register, registration)
         return JSONResponse({}, status_code=201)
 
     async def beat(self, request: Request) -> Response:
         statuses = wire.decode(wire.statuses, wire.parse(await _body(request)), "statuses")
         for status in statuses:
-            _holder(request).check_robot(status.robot)
+            holder(request).check_robot(status.robot)
         orders = await run_in_threadpool(self._service.beat, statuses)
         return JSONResponse([asdict(order) for order in orders])
 
@@ -222,52 +193,12 @@ class Face:
         return JSONResponse(wire.fleet_to_json(await run_in_threadpool(self._service.fleet)))
 
 
-def _holder(request: Request) -> Token:
-    """Who calls; where the hub asks for no token, somebody who may speak for every robot."""
-    holder: Token = getattr(request.state, "holder", ANYBODY)
-    return holder
-
-
-async def _receive(
-    request: Request, begin: Callable[[], Incoming], limit: int, keep: Callable[[Incoming], Kept]
-) -> Kept:
-    """Stream the body to the disk, then keep it; whatever goes wrong, nothing of it stays."""
-    incoming = await run_in_threadpool(begin)
-    with incoming:
-        waiting = bytearray()
-        async for chunk in _chunks(request, limit):
-            waiting += chunk
-            if len(waiting) >= CHUNK:
-                await run_in_threadpool(incoming.write, bytes(waiting))
-                waiting.clear()
-        await run_in_threadpool(incoming.write, bytes(waiting))
-        return await run_in_threadpool(keep, incoming)
-
-
 async def _body(request: Request) -> bytes:
-    return b"".join([chunk async for chunk in _chunks(request, MAX_JSON_BYTES)])
-
-
-async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body, of at most `limit` bytes. As much again is read and dropped, so that its sender hears the refusal."""
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= limit:
-            yield chunk
-        elif size > 2 * limit:
-            break
-    check_size(size, limit)
+    return b"".join([chunk async for chunk in chunks(request, MAX_JSON_BYTES)])
 
 
 def _number(request: Request, name: str, default: int) -> int:
-    return _whole(name, request.query_params.get(name, str(default)))
-
-
-def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise HubRefused(name, f"is {text[:40]!r}, not a whole number")
-    return int(text)
+    return whole(name, request.query_params.get(name, str(default)))
 
 
 def _wait_s(request: Request) -> float:
@@ -291,6 +222,11 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     refusal = HubRefused(request.url.path, f"{error.detail} ({request.method})", status=error.status_code)
     return await _refuse(request, refusal)
+
+
+async def _hung_up(_: Request, __: Exception) -> Response:
+    """Nobody hears this."""
+    return Response(status_code=400)
 
 
 async def _fail(_: Request, __: Exception) -> Response:

@@ -1,14 +1,16 @@
 """Where the hub keeps bytes: immutable objects under names like `episodes/ID.arrow` and `blobs/HASH`.
 
-What the catalog knows of experience and releases can be worked out anew from them: see `rebuild.py`.
+What the catalog knows of experience and releases can be worked out anew from them: see `rebuild.py`. The stores
+themselves are `directory.py` and `s3.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from blake3 import blake3
 
@@ -18,34 +20,64 @@ from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, HubRefused, HubUn
 CHUNK = 1 << 20
 
 
-class Incoming:
-    """Bytes on their way in: hashed while they are written, invisible until they are kept, dropped if they aren't.
+@dataclass(frozen=True)
+class Arrived:
+    """An upload, whole and on this machine's disk, to be looked into and then kept.
 
     Attributes:
-        path: the file that holds them for now.
+        hash: the blake3 of its bytes.
+        object: the name under which the store has the same bytes already; empty if it has not.
     """
 
+    path: Path
+    size: int
+    hash: str
+    object: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rest of an upload is to go.
+
+    Attributes:
+        offset: how many bytes are there already.
+        url: takes them by a plain PUT, for anybody and for a while; empty if the hub itself takes them.
+    """
+
+    offset: int
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A URL at which anybody may fetch an object, for a while."""
+
+    url: str
+
+
+class Incoming:
+    """Bytes on their way in: hashed while they are written, invisible until they are kept, dropped if they aren't."""
+
     def __init__(self, disk: Disk, path: Path, limit: int) -> None:
-        self.path, self.size = path, 0
-        self._disk, self._limit = disk, limit
+        self._disk, self._path, self._limit, self._size = disk, path, limit, 0
         self._hasher = blake3()
-        with _available():
-            self._file = disk.create(path)
+        with available():
+            self._file: BinaryIO = disk.create(path)
 
     def write(self, chunk: bytes) -> None:
         """Raises HubRefused (413) past the size limit, HubUnavailable if the disk takes no more."""
-        self.size += len(chunk)
-        check_size(self.size, self._limit)
+        self._size += len(chunk)
+        check_size(self._size, self._limit)
         self._hasher.update(chunk)
-        with _available(self.path):
+        with available(self._path):
             self._file.write(chunk)
 
-    def finish(self) -> str:
-        """Force everything onto the disk; returns the blake3 of the bytes."""
-        with _available(self.path):
+    def finish(self) -> Arrived:
+        """Force everything onto the disk."""
+        with available(self._path):
             self._disk.sync(self._file)
             self._file.close()
-        return self._hasher.hexdigest()
+        return Arrived(self._path, self._size, self._hasher.hexdigest())
 
     def __enter__(self) -> Self:
         return self
@@ -53,22 +85,83 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with _available(self.path):
+        with available(self._path):
             try:
                 self._file.close()
             finally:
-                self._disk.remove(self.path)
+                self._disk.remove(self._path)
+
+
+class Part:
+    """The end of an unfinished upload's file. What was written stays when its sender is interrupted."""
+
+    def __init__(self, file: BinaryIO, size: int, limit: int, closed: Callable[[], None]) -> None:
+        """`size`: how many bytes are there already. `closed` is told once nobody writes any more."""
+        self._file, self._size, self._limit, self._closed = file, size, limit, closed
+        self._lock = Lock()
+
+    def write(self, chunk: bytes) -> None:
+        """Raises HubRefused (413) past the limit, HubUnavailable if cut off or the disk takes no more."""
+        with self._lock:
+            if self._file.closed:
+                raise HubUnavailable("upload", "was begun again by another request")
+            self._size += len(chunk)
+            check_size(self._size, self._limit)
+            with available():
+                self._file.write(chunk)
+
+    def cut_off(self) -> None:
+        """End a sender's request; its connection may have died unnoticed."""
+        with self._lock, available():
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cut_off()
+        self._closed()
 
 
 class ObjectStore(Protocol):
-    """Durable, immutable objects by name. Raises HubUnavailable when the storage fails."""
+    """Durable, immutable objects by name. Every call raises HubUnavailable when the storage fails."""
 
+    # an upload through the hub, in one go
     def incoming(self, limit: int) -> Incoming:
-        """Begin to take in an object of at most `limit` bytes."""
+        """Begin to take in at most `limit` bytes."""
         ...
 
-    def keep(self, incoming: Incoming, name: str) -> None:
-        """Give finished bytes their name, durably and at once."""
+    # an upload that may stop and go on; its key is ID/HASH
+    def begin(self, key: str, size: int) -> Place:
+        """Where the rest of `size` bytes is to go. Whoever was still sending under this key is cut off."""
+        ...
+
+    def append(self, key: str, offset: int, limit: int) -> Part:
+        """Take the bytes from `offset` on, at most `limit` in all.
+
+        Raises:
+            HubUnavailable: if not exactly `offset` bytes are there.
+            HubRefused: 409, if this store takes uploads elsewhere.
+        """
+        ...
+
+    def collect(self, key: str, limit: int) -> AbstractContextManager[Arrived]:
+        """What was uploaded. Raises HubRefused: 404 if nothing was, 413 if it is more than `limit` bytes."""
+        ...
+
+    def discard(self, key: str) -> None:
+        """Forget an upload."""
+        ...
+
+    def sweep(self, before: float) -> int:
+        """Forget uploads that nothing came for since then (Unix time, s); returns how many."""
+        ...
+
+    # objects
+    def keep(self, arrived: Arrived, name: str) -> None:
+        """Give what has arrived its name, durably and at once."""
         ...
 
     def put(self, name: str, data: bytes) -> None: ...
@@ -77,8 +170,16 @@ class ObjectStore(Protocol):
         """As `put`, but a power cut may take it: for what can be worked out again from other objects."""
         ...
 
-    def locate(self, name: str) -> Path:
-        """A local file with the object's bytes."""
+    def move(self, name: str, new: str) -> None:
+        """Give an object another name."""
+        ...
+
+    def locate(self, name: str) -> Path | Link:
+        """Where a reader finds the object's bytes."""
+        ...
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The object's bytes. Raises HubRefused (410) if it is gone."""
         ...
 
     def size(self, name: str) -> int | None:
@@ -94,55 +195,12 @@ class ObjectStore(Protocol):
         ...
 
 
-class DirectoryStore:
-    """Objects as files below one directory, of which this process is the only writer."""
-
-    def __init__(self, root: Path, disk: Disk) -> None:
-        self._root, self._disk = root, disk
-        self._incoming = root / "incoming"
-        self._numbers = count()
-        for name in ("incoming", "episodes", "events", "blobs", "releases", "channels"):
-            disk.make(root / name)
-        for left_over in self._incoming.iterdir():
-            disk.remove(left_over)  # whoever sent it has no acknowledgement and sends it again
-
-    def incoming(self, limit: int) -> Incoming:
-        return Incoming(self._disk, self._incoming / str(next(self._numbers)), limit)
-
-    def keep(self, incoming: Incoming, name: str) -> None:
-        with _available():
-            self._disk.rename(incoming.path, self._root / name)
-
-    def put(self, name: str, data: bytes) -> None:
-        path = self._root / name
-        with _available():
-            if not path.parent.is_dir():
-                self._disk.make(path.parent)
-            self._disk.write(path, data)
-
-    def note(self, name: str, data: bytes) -> None:
-        path = self._root / name
-        temporary = path.with_name(f".{path.name}.tmp")
-        with _available(path):
-            temporary.write_bytes(data)
-            temporary.replace(path)
-
-    def locate(self, name: str) -> Path:
-        return self._root / name
-
-    def size(self, name: str) -> int | None:
-        try:
-            return (self._root / name).stat().st_size
-        except FileNotFoundError:
-            return None
-
-    def names(self, prefix: str) -> Sequence[str]:
-        files = (path for path in (self._root / prefix).iterdir() if not path.name.startswith("."))
-        return sorted(str(path.relative_to(self._root)) for path in files)
-
-    def remove(self, name: str) -> None:
-        with _available():
-            self._disk.remove(self._root / name)
+def hash_of(chunks: Iterable[bytes]) -> str:
+    """The blake3 of all of them."""
+    hasher = blake3()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return hasher.hexdigest()
 
 
 def check_size(size: int, limit: int) -> None:
@@ -151,8 +209,16 @@ def check_size(size: int, limit: int) -> None:
         raise HubRefused("body", f"is larger than {limit / 1e6:g} MB", "raise the hub's limit or send less", status=413)
 
 
+def gone(name: str) -> HubRefused:
+    return HubRefused(name, "was here, but is gone", "restore the hub's store", status=410)
+
+
+def not_uploaded(key: str) -> HubRefused:
+    return HubRefused("upload", f"of {key} has not come", "send its bytes first", status=404)
+
+
 @contextmanager
-def _available(path: Path | None = None) -> Iterator[None]:
+def available(path: Path | None = None) -> Iterator[None]:
     """What goes wrong with the hub's disk is for its callers a hub that can't serve now."""
     try:
         yield

@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Kind = Literal["autonomous", "correction", "demonstration", "evaluation"]
 LOCK = "lock"
@@ -66,6 +66,10 @@ class HubOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     directory: Path = Field(default=Path("hub"), description="where episodes, weights and the catalog are kept")
+    store: str = Field(
+        default="",
+        description="where episodes and weights are kept instead: s3://BUCKET/PREFIX, credentials from the environment",
+    )
     host: str = Field(
         default="127.0.0.1",
         description="address to listen on; anything but this machine's own needs TLS, or `insecure`",
@@ -84,6 +88,14 @@ class HubOptions(BaseModel):
     )
     max_episode_mb: float = Field(default=256.0, gt=0, description="largest episode taken, in MB (10^6 bytes)")
     max_blob_mb: float = Field(default=20_000.0, gt=0, description="largest blob of weights taken, in MB (10^6 bytes)")
+    keep_uploads_wall_s: float = Field(
+        default=86_400.0, gt=0, description="real seconds after which an upload that was not finished is forgotten"
+    )
+    max_waiting_mb: float = Field(
+        default=10_000.0,
+        gt=0,
+        description="room for unfinished uploads in the directory, in MB; when it is full, the oldest is forgotten",
+    )
     learner_lease_s: float = Field(
         default=60.0, gt=0, description="clock seconds after which a silent learner's place may be taken by another"
     )
@@ -108,6 +120,13 @@ class HubOptions(BaseModel):
             raise ValueError("tls_certificate and tls_key go together: name both files, or none")
         return self
 
+    @field_validator("store")
+    @classmethod
+    def _store_is_a_bucket(cls, store: str) -> str:
+        if store and not (store.startswith("s3://") and store.removeprefix("s3://").strip("/")):
+            raise ValueError(f"{store!r} is no store: write s3://BUCKET/PREFIX, or nothing for the directory")
+        return store
+
     @property
     def asks_for_tokens(self) -> bool:
         """Whether every call needs a token."""
@@ -121,6 +140,10 @@ class HubOptions(BaseModel):
     @property
     def max_episode_bytes(self) -> int:
         return int(self.max_episode_mb * 1e6)
+
+    @property
+    def max_waiting_bytes(self) -> int:
+        return int(self.max_waiting_mb * 1e6)
 
     @property
     def max_blob_bytes(self) -> int:

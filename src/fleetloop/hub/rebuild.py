@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, alone
 from fleetloop.core.episode import Episode, validate
@@ -23,10 +21,11 @@ from fleetloop.core.release import Release
 from fleetloop.hub.catalog import CATALOG, Catalog, Records
 from fleetloop.hub.experience import episode_object, event_object, holding
 from fleetloop.hub.migrations import bring_up_to_date
-from fleetloop.hub.objects import DirectoryStore, ObjectStore
+from fleetloop.hub.objects import ObjectStore, hash_of
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases import LEARNER, channel_object, manifest_key
 from fleetloop.hub.rows import catalog_row
+from fleetloop.hub.stores import open_store
 
 BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
 
@@ -56,11 +55,12 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
 
     Raises:
         DiskTrouble: if a hub runs on the directory, or it can't be written.
+        ConfigInvalid, HubUnavailable: if the store can't be used.
     """
     directory = options.directory
     disk.make(directory)
     with alone(directory / LOCK, str(directory), "belongs to a running hub", "stop it first"):
-        objects = DirectoryStore(directory, disk)
+        objects = open_store(options, disk)
         before = _contents_of(directory / CATALOG)
         building = directory / f"{CATALOG}.building"
         _forget(building, disk)
@@ -119,7 +119,7 @@ def _fill(records: Records, objects: ObjectStore, clock: Clock) -> Rebuilt:
 def _read(objects: ObjectStore, name: str, damaged: list[str]) -> Any:
     """What a JSON object says; None, and a line in `damaged`, if it can't be read."""
     try:
-        return json.loads(objects.locate(name).read_bytes())
+        return json.loads(b"".join(objects.read(name)))
     except ValueError as error:
         damaged.append(f"{name}: is no JSON ({error})")
         return None
@@ -129,24 +129,23 @@ def _problem(objects: ObjectStore, id: str, hash: str) -> str:
     """Why an episode's object is not what its event says; empty if it is."""
     if objects.size(episode_object(id)) is None:
         return "is gone"
-    found = blake3(objects.locate(episode_object(id)).read_bytes()).hexdigest()
+    found = hash_of(objects.read(episode_object(id)))
     return "" if found == hash else f"hashes to {found}, not to {hash}"
 
 
 def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Clock, damaged: list[str]) -> bool:
-    path = objects.locate(episode_object(id))
     if any(line.startswith(episode_object(id)) for line in damaged):
         return False
+    data = b"".join(objects.read(episode_object(id)))
     try:
-        episode = Episode.open(path)
+        episode = Episode.from_bytes(data)
         validate(episode)
         if episode.meta.id != id or episode.meta.ending is None:
             raise EpisodeInvalid("id", f"the file says {episode.meta.id}")
     except FleetLoopError as error:
         damaged.append(f"{episode_object(id)}: {error}")
         return False
-    data = path.read_bytes()
-    hash, arrived = blake3(data).hexdigest(), float(episode.column("clock_s")[-1]) if len(episode) else 0.0
+    hash, arrived = hash_of([data]), float(episode.column("clock_s")[-1]) if len(episode) else 0.0
     row = catalog_row(
         episode, hash=hash, size=len(data), received_clock_s=arrived, received_wall_s=clock.wall(), edge=0
     )

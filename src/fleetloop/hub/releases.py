@@ -15,7 +15,7 @@ from fleetloop.core.spec import PolicySpec
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog import Catalog, Records
 from fleetloop.hub.experience import check_limit
-from fleetloop.hub.objects import Incoming, ObjectStore
+from fleetloop.hub.objects import Incoming, Link, ObjectStore
 from fleetloop.weights.codec import result_hash
 
 CHANNELS = (EDGE, STABLE)
@@ -91,12 +91,17 @@ class Releases:
 
     def accept_blob(self, hash: str, incoming: Incoming) -> None:
         """Keep what has arrived if it has the hash. The same blob again changes nothing."""
-        found = incoming.finish()
-        if found != hash:
-            raise ReleaseInvalid("hash", f"the bytes that came hash to {found}, not to {hash}", "send the blob again")
-        self._objects.keep(incoming, _object(hash))
+        arrived = incoming.finish()
+        if arrived.hash != hash:
+            problem = f"the bytes that came hash to {arrived.hash}, not to {hash}"
+            raise ReleaseInvalid("hash", problem, "send the blob again")
+        self._objects.keep(arrived, _object(hash))
 
-    def locate_blob(self, hash: str) -> Path:
+    def read_blob(self, hash: str) -> bytes:
+        self.locate_blob(hash)
+        return b"".join(self._objects.read(_object(hash)))
+
+    def locate_blob(self, hash: str) -> Path | Link:
         if not _is_hash(hash) or self._objects.size(_object(hash)) is None:
             raise HubRefused("blob", f"{hash!r} is not here", "put the blob before the manifest", status=404)
         return self._objects.locate(_object(hash))

@@ -1,11 +1,13 @@
 """The hub itself: every call of core's Hub, as plain synchronous logic over a catalog, an object store and a clock."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk
+from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -22,11 +24,13 @@ from fleetloop.hub.catalog import CATALOG, Catalog
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.fleet import FleetBook
 from fleetloop.hub.migrations import bring_up_to_date
-from fleetloop.hub.objects import DirectoryStore, ObjectStore, copy_verified
+from fleetloop.hub.objects import ObjectStore, copy_verified
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.releases import Releases
 from fleetloop.hub.retention import Retention
+from fleetloop.hub.stores import open_store
 from fleetloop.hub.tokens import Tokens
+from fleetloop.hub.uploads import Uploads
 
 
 class HubService:
@@ -42,6 +46,13 @@ class HubService:
         self._catalog = catalog
         self.tokens = Tokens(catalog, clock)
         self.experience = Experience(catalog, objects, clock, tasks=tasks, max_bytes=options.max_episode_bytes)
+        self.uploads = Uploads(
+            self.experience,
+            objects,
+            clock,
+            max_bytes=options.max_episode_bytes,
+            keep_s=options.keep_uploads_wall_s,
+        )
         self.publishing = Releases(
             catalog,
             objects,
@@ -76,9 +87,10 @@ class HubService:
 
         Raises:
             DiskTrouble: if the directory can't be used, or its catalog is of a newer layout.
+            ConfigInvalid, HubUnavailable: if the store can't.
         """
         disk.make(options.directory)
-        objects = DirectoryStore(options.directory, disk)
+        objects = open_store(options, disk)
         bring_up_to_date(options.directory / CATALOG)
         return cls(Catalog(options.directory / CATALOG), objects, clock, options, tasks)
 
@@ -91,9 +103,12 @@ class HubService:
         return self.experience.put(id, path, hash)
 
     def get_episode(self, id: str, path: Path) -> None:
-        source, hash = self.experience.locate(id)
-        with source.open("rb") as file:
-            copy_verified(iter(lambda: file.read(1 << 20), b""), path, hash)
+        chunks, hash = self.experience.read(id)
+        try:
+            copy_verified(chunks, path, hash)
+        except EpisodeInvalid:
+            self.experience.check(id)
+            raise
 
     def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:
         return self.experience.list(task=task, outcome=outcome, limit=limit)
@@ -119,7 +134,7 @@ class HubService:
         self.publishing.put_blob(hash, data)
 
     def get_blob(self, hash: str) -> bytes:
-        return self.publishing.locate_blob(hash).read_bytes()
+        return self.publishing.read_blob(hash)
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         return self.publishing.publish(release, lease)
@@ -149,4 +164,4 @@ class HubService:
         self.book.report_learner(status)
 
     def fleet(self) -> Fleet:
-        return self.book.view()
+        return replace(self.book.view(), alarm=self.experience.alarm)

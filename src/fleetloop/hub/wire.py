@@ -34,6 +34,8 @@ from fleetloop.core.release import Release, check_format
 from fleetloop.core.spec import RobotSpec
 
 HASH_HEADER = "X-Fleetloop-Hash"
+LENGTH_HEADER = "Upload-Length"  # these two are named as in the IETF's draft on resumable uploads
+OFFSET_HEADER = "Upload-Offset"
 _PLAIN = (EpisodeInvalid, ReleaseInvalid, SpecMismatch, UnknownName, FleetLoopError)
 _REFUSALS = (LeaseLost, HubRefused)
 

@@ -1,0 +1,177 @@
+"""Objects in a bucket that speaks S3. Robots put what is large there themselves, and readers fetch from there."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import S3Store as Bucket
+
+from fleetloop.core.disk import Disk
+from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
+from fleetloop.hub.directory import INCOMING, Staging
+from fleetloop.hub.objects import Arrived, Incoming, Link, Part, Place, check_size, gone, hash_of, not_uploaded
+
+log = logging.getLogger(__name__)
+
+LINK_S = timedelta(hours=1)
+# S3 makes only what comes as one PUT conditional. What is larger is a blob, whose name is its content's anyway.
+LARGEST_PUT = 300_000_000
+PATIENCE = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=10),
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
+}
+
+
+class S3Store:
+    """As durable as the bucket is. One hub writes below a prefix; a second one by mistake replaces no episode of its.
+
+    Credentials, region and endpoint come from the environment (`AWS_ACCESS_KEY_ID`, …, `AWS_ENDPOINT_URL`).
+    """
+
+    def __init__(self, url: str, staging: Path, disk: Disk) -> None:
+        """`url`: s3://BUCKET/PREFIX. `staging`: a directory of this machine for what the hub looks into.
+
+        Raises:
+            ConfigInvalid: if the environment has no usable settings.
+        """
+        self._url, self._staging = url, Staging(staging, disk)
+        try:
+            self._bucket = Bucket.from_url(
+                url,
+                copy_if_not_exists="multipart",
+                client_options={"allow_http": True, "connect_timeout": "3s", "timeout": "120s"},
+                retry_config=PATIENCE,  # type: ignore[arg-type]
+            )
+        except (BaseError, ValueError) as error:
+            problem = f"{url} can't be used ({_brief(error)})"
+            raise ConfigInvalid("hub.store", problem, "look at the hub's AWS_… settings") from error
+
+    # ------------------------------------------------------------------ uploads
+
+    def incoming(self, limit: int) -> Incoming:
+        return self._staging.incoming(limit)
+
+    def begin(self, key: str, size: int) -> Place:
+        found = self.size(f"{INCOMING}/{key}")  # tells too whether the bucket can be reached
+        if found == size:
+            return Place(size)
+        return Place(0, obstore.sign(self._bucket, "PUT", f"{INCOMING}/{key}", LINK_S))
+
+    def append(self, key: str, offset: int, limit: int) -> Part:
+        raise HubRefused("upload", "does not go to the hub", "put it where the hub says", status=409)
+
+    @contextmanager
+    def collect(self, key: str, limit: int) -> Iterator[Arrived]:
+        name = f"{INCOMING}/{key}"
+        size = self.size(name)
+        if size is None:
+            raise not_uploaded(key)
+        check_size(size, limit)
+        with self._staging.incoming(limit) as incoming:
+            for chunk in self.read(name):
+                incoming.write(chunk)
+            copied = incoming.finish()
+            yield Arrived(copied.path, copied.size, copied.hash, object=name)
+
+    def discard(self, key: str) -> None:
+        self.remove(f"{INCOMING}/{key}")
+
+    def sweep(self, before: float) -> int:
+        with self._reached():
+            found = [one for batch in obstore.list(self._bucket, INCOMING) for one in batch]
+            old = [one["path"] for one in found if one["last_modified"].timestamp() < before]
+            if old:
+                obstore.delete(self._bucket, old)
+        return len(old)
+
+    # ------------------------------------------------------------------ objects
+
+    def keep(self, arrived: Arrived, name: str) -> None:
+        try:
+            self._place(arrived, name, replace=False)
+        except AlreadyExistsError:
+            if self.size(name) == arrived.size and hash_of(self.read(name)) == arrived.hash:
+                return
+            # The catalog would know it had it been acknowledged: a hub died before it could.
+            log.warning("%s was left by a hub that died; it is replaced", name)
+            self._place(arrived, name, replace=True)
+
+    def _place(self, arrived: Arrived, name: str, *, replace: bool) -> None:
+        if arrived.object:
+            self._copy(arrived.object, name, replace=replace)
+            return
+        with self._reached():
+            if arrived.size > LARGEST_PUT:
+                obstore.put(self._bucket, name, arrived.path)
+            else:
+                mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
+                obstore.put(self._bucket, name, arrived.path, mode=mode, use_multipart=False)
+
+    def _copy(self, name: str, new: str, *, replace: bool) -> None:
+        try:
+            with self._reached():
+                obstore.copy(self._bucket, name, new, overwrite=replace)
+        except FileNotFoundError as error:
+            raise HubUnavailable("upload", "was taken by another hub meanwhile", "ask again") from error
+
+    def put(self, name: str, data: bytes) -> None:
+        with self._reached():
+            obstore.put(self._bucket, name, data, use_multipart=False)
+
+    def note(self, name: str, data: bytes) -> None:
+        self.put(name, data)
+
+    def move(self, name: str, new: str) -> None:
+        with self._reached(name):
+            obstore.copy(self._bucket, name, new)
+        self.remove(name)
+
+    def remove(self, name: str) -> None:
+        with self._reached():
+            obstore.delete(self._bucket, name)
+
+    def locate(self, name: str) -> Link:
+        return Link(obstore.sign(self._bucket, "GET", name, LINK_S))
+
+    def read(self, name: str) -> Iterator[bytes]:
+        with self._reached(name):
+            for chunk in obstore.get(self._bucket, name).stream():
+                yield bytes(chunk)
+
+    def size(self, name: str) -> int | None:
+        try:
+            with self._reached():
+                return obstore.head(self._bucket, name)["size"]
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> Sequence[str]:
+        with self._reached():
+            return sorted(one["path"] for batch in obstore.list(self._bucket, f"{prefix}/") for one in batch)
+
+    @contextmanager
+    def _reached(self, name: str = "") -> Iterator[None]:
+        """What goes wrong with the bucket is for the hub's callers a hub that can't serve now."""
+        try:
+            yield
+        except AlreadyExistsError:
+            raise
+        except FileNotFoundError as error:
+            if name:
+                raise gone(name) from error
+            raise
+        except (BaseError, OSError) as error:
+            host = urlsplit(self._url).netloc
+            remedy = "look at the bucket, the network and the hub's AWS_… settings"
+            raise HubUnavailable("hub.store", f"s3://{host} can't serve now ({_brief(error)})", remedy) from error
+
+
+def _brief(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
