@@ -67,4 +67,3 @@ class Kept:
         data = bytearray(self.read(name))
         data[len(data) // 2] ^= 1
         self.write(name, bytes(data))
-

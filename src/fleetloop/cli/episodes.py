@@ -48,7 +48,7 @@ def list_episodes(
             row["site"],
             row["task"],
             row["purpose"],
-            row["outcome"],
+            "[red]damaged" if row["damaged"] else row["outcome"],
             str(row["frames"]),
             str(row["interventions"]),
             str(row["release_max"] or "–"),

@@ -71,7 +71,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
         "heard",
         title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · edge {fleet.edge} · stable {fleet.stable}",
     )
-    alarms = []
+    alarms = [f"[red]hub: {fleet.alarm}"] if fleet.alarm else []
     for member in fleet.members:
         rows.add_row(*_row(member, fleet))
         if member.status and member.status.alarm:

@@ -1,0 +1,69 @@
+"""An episode that is damaged after it was acknowledged: found by whoever reads it, put aside, reported, skipped."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from hub_world import POLICY, World, put, sealed
+
+from fleetloop.algorithms.bc import BehaviourCloning, BehaviourCloningOptions
+from fleetloop.core.clock import Virtual
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.errors import HubRefused
+from fleetloop.hub.options import HubOptions
+from fleetloop.learner.feeder import Feeder
+
+Opened = Callable[[HubOptions, Virtual], AbstractContextManager[World]]
+
+
+def refusal(world: World, id: str, path: Path) -> str:
+    with pytest.raises(HubRefused) as error:
+        world.hub.get_episode(id, path)
+    assert error.value.status == 410
+    assert not path.exists()
+    return str(error.value)
+
+
+def test_it_is_put_aside_and_reported_also_after_a_restart(
+    opened: Opened, options: HubOptions, outbox: Path, tmp_path: Path
+) -> None:
+    sound, damaged = sealed(outbox), sealed(outbox)
+    name = f"{damaged.meta.id}.arrow"
+    with opened(options, Virtual(1000)) as world:
+        for episode in (sound, damaged):
+            put(world.hub, episode)
+        assert world.hub.fleet().alarm == ""
+        world.kept.damage(f"episodes/{name}")
+        left = world.kept.read(f"episodes/{name}")
+        assert "is damaged" in refusal(world, damaged.meta.id, tmp_path / "copy")
+        assert world.kept.read(f"quarantine/{name}") == left
+        assert world.kept.names("episodes") == [f"episodes/{sound.path.name}"]
+    with opened(options, Virtual(2000)) as world:
+        assert "is damaged" in refusal(world, damaged.meta.id, tmp_path / "copy")
+        assert damaged.meta.id in world.hub.fleet().alarm
+        assert {row["id"]: row["damaged"] for row in world.hub.episodes()} == {
+            sound.meta.id: False,
+            damaged.meta.id: True,
+        }
+        world.hub.get_episode(sound.meta.id, tmp_path / "copy")
+
+
+def test_one_that_is_gone_is_reported_too(world: World, outbox: Path, tmp_path: Path) -> None:
+    episode = sealed(outbox)
+    put(world.hub, episode)
+    world.kept.remove(f"episodes/{episode.path.name}")
+    assert "gone" in refusal(world, episode.meta.id, tmp_path / "copy")
+    assert episode.meta.id in world.hub.fleet().alarm
+
+
+def test_the_learner_goes_on_without_it(world: World, outbox: Path, tmp_path: Path) -> None:
+    first, damaged, last = (sealed(outbox, purpose="demonstration") for _ in range(3))
+    for episode in (first, damaged, last):
+        put(world.hub, episode)
+    world.kept.damage(f"episodes/{damaged.path.name}")
+    feeder = Feeder(world.hub, RealDisk(), BehaviourCloning(BehaviourCloningOptions()), POLICY, tmp_path / "cache")
+    assert feeder.pull() == 3
+    assert [arrival.prepared is not None for arrival in feeder.take()] == [True, False, True]
+    assert feeder.refused == 1
+    assert damaged.meta.id in feeder.alarm
