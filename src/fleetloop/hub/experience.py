@@ -40,7 +40,7 @@ class Experience:
         self.news = Bell()
         self._catalog, self._objects, self._clock = catalog, objects, clock
         self._tasks, self._max_bytes = tuple(tasks), max_bytes
-        self._turns = Turns()
+        self._turns, self._run = Turns(), ""
         self._damaged = {Path(name).stem for name in objects.names(QUARANTINE)}
 
     # ------------------------------------------------------------------ episodes
@@ -79,20 +79,18 @@ class Experience:
             raise EpisodeInvalid("id", f"{id!r} is no ULID")
         if arrived.hash != hash:
             raise EpisodeInvalid("hash", f"the bytes that came hash to {arrived.hash}, not to {hash}", "send it again")
-        if known := self.known(id, hash):
-            return known
-        episode = self._checked(id, arrived.path)
-        check_robot(episode.meta.robot)
         with self._turns[id]:
+            with self._catalog.reading() as records:
+                if known := _known(records, id, hash):
+                    return known
+                self._learn_run(records)
+            episode = self._checked(id, arrived.path)
+            check_robot(episode.meta.robot)
             return self._keep(episode, arrived)
 
     def _keep(self, episode: Episode, arrived: Arrived) -> Acknowledgement:
-        """Durably; only one at a time may do so for one id."""
+        """Durably; nobody else may keep another under its id meanwhile."""
         id, hash = episode.meta.id, arrived.hash
-        with self._catalog.reading() as records:
-            if known := _known(records, id, hash):
-                return known
-            self._check_run(records, episode)
         self._objects.keep(arrived, episode_object(id))
         with self._catalog.writing() as records:
             row = catalog_row(
@@ -170,13 +168,14 @@ class Experience:
         if episode.meta.ending is None:
             raise EpisodeInvalid("ending", "is missing", "seal the recording before it is sent")
         check_tasks(self._tasks, (episode.meta.task,))
+        if self._run and episode.meta.purpose != "demonstration" and episode.meta.run != self._run:
+            raise EpisodeInvalid("run", f"is {episode.meta.run!r}, but this hub serves the run {self._run!r}")
         return episode
 
-    def _check_run(self, records: Records, episode: Episode) -> None:
-        newest = records.releases(limit=1)
-        run = newest[0]["run"] if newest else episode.meta.run
-        if episode.meta.purpose != "demonstration" and episode.meta.run != run:
-            raise EpisodeInvalid("run", f"is {episode.meta.run!r}, but this hub serves the run {run!r}")
+    def _learn_run(self, records: Records) -> None:
+        """The run that this hub serves is its first release's, for ever."""
+        if not self._run:
+            self._run = next((manifest["run"] for manifest in records.releases(limit=1)), "")
 
     # ------------------------------------------------------------------ annotations
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.hub import wire
 from fleetloop.hub.doorbell import Doorbell
-from fleetloop.hub.http_bytes import Carrier, chunks, holder, whole
+from fleetloop.hub.http_bytes import Carrier, body, holder, whole
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.hub.tokens import EVERYBODY, Scope
@@ -118,7 +118,7 @@ class Face:
         return JSONResponse({"episodes": list(rows)})
 
     async def annotate(self, request: Request) -> Response:
-        annotation = wire.annotation_from_json(wire.parse_object(await _body(request)))
+        annotation = wire.annotation_from_json(wire.parse_object(await body(request, MAX_JSON_BYTES)))
         seq = await run_in_threadpool(self._service.annotate, annotation)
         return JSONResponse({"seq": seq}, status_code=201)
 
@@ -134,17 +134,17 @@ class Face:
     # ------------------------------------------------------------------ releases
 
     async def claim_lease(self, request: Request) -> Response:
-        holder = wire.parse_object(await _body(request)).get("holder")
+        holder = wire.parse_object(await body(request, MAX_JSON_BYTES)).get("holder")
         if not isinstance(holder, str):
             raise HubRefused("holder", f"is {holder!r}, not a text")
         return JSONResponse(asdict(await run_in_threadpool(self._service.claim_lease, holder)))
 
     async def renew_lease(self, request: Request) -> Response:
-        lease = wire.decode(wire.leases, wire.parse(await _body(request)), "lease")
+        lease = wire.decode(wire.leases, wire.parse(await body(request, MAX_JSON_BYTES)), "lease")
         return JSONResponse(asdict(await run_in_threadpool(self._service.renew_lease, lease)))
 
     async def publish(self, request: Request) -> Response:
-        said = wire.parse_object(await _body(request))
+        said = wire.parse_object(await body(request, MAX_JSON_BYTES))
         lease = wire.decode(wire.leases, said.get("lease"), "lease")
         release = wire.release_from_json(said.get("release"))
         numbered = await run_in_threadpool(self._service.publish, release, lease)
@@ -165,36 +165,32 @@ class Face:
         return JSONResponse({"release": found.to_json() if found else None})
 
     async def promote(self, request: Request) -> Response:
-        version = wire.parse_object(await _body(request)).get("version")
+        version = wire.parse_object(await body(request, MAX_JSON_BYTES)).get("version")
         await run_in_threadpool(self._service.promote, whole("version", str(version)))
         return JSONResponse({})
 
     # ------------------------------------------------------------------ fleet
 
     async def register(self, request: Request) -> Response:
-        registration = wire.registration_from_json(wire.parse_object(await _body(request)))
+        registration = wire.registration_from_json(wire.parse_object(await body(request, MAX_JSON_BYTES)))
         holder(request).check_robot(registration.robot)
         await run_in_threadpool(self._service.register, registration)
         return JSONResponse({}, status_code=201)
 
     async def beat(self, request: Request) -> Response:
-        statuses = wire.decode(wire.statuses, wire.parse(await _body(request)), "statuses")
+        statuses = wire.decode(wire.statuses, wire.parse(await body(request, MAX_JSON_BYTES)), "statuses")
         for status in statuses:
             holder(request).check_robot(status.robot)
         orders = await run_in_threadpool(self._service.beat, statuses)
         return JSONResponse([asdict(order) for order in orders])
 
     async def report_learner(self, request: Request) -> Response:
-        status = wire.decode(wire.learner_statuses, wire.parse(await _body(request)), "learner")
+        status = wire.decode(wire.learner_statuses, wire.parse(await body(request, MAX_JSON_BYTES)), "learner")
         await run_in_threadpool(self._service.report_learner, status)
         return JSONResponse({})
 
     async def fleet(self, _: Request) -> Response:
         return JSONResponse(wire.fleet_to_json(await run_in_threadpool(self._service.fleet)))
-
-
-async def _body(request: Request) -> bytes:
-    return b"".join([chunk async for chunk in chunks(request, MAX_JSON_BYTES)])
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -24,7 +24,7 @@ LINK_S = timedelta(hours=1)
 LARGEST_PUT = 300_000_000
 PATIENCE = {
     "max_retries": 3,
-    "retry_timeout": timedelta(seconds=10),
+    "retry_timeout": timedelta(seconds=5),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 
@@ -46,7 +46,7 @@ class S3Store:
             self._bucket = Bucket.from_url(
                 url,
                 copy_if_not_exists="multipart",
-                client_options={"allow_http": True, "connect_timeout": "3s", "timeout": "120s"},
+                client_options={"allow_http": True, "connect_timeout": "2s", "timeout": "120s"},
                 retry_config=PATIENCE,  # type: ignore[arg-type]
             )
         except (BaseError, ValueError) as error:

@@ -34,6 +34,12 @@ class Uploads:
         self._sweep()
         return self._objects.incoming(self._max_bytes)
 
+    def take(self, id: str, data: bytes, hash: str, check_robot: CheckRobot) -> Acknowledgement:
+        """Take what has come already. Raises as `Experience.accept`."""
+        with self.incoming() as incoming:
+            incoming.write(data)
+            return self.accept(id, incoming, hash, check_robot)
+
     def accept(self, id: str, incoming: Incoming, hash: str, check_robot: CheckRobot) -> Acknowledgement:
         """Take what was written. Raises as `Experience.accept`."""
         return self._experience.accept(id, incoming.finish(), hash, check_robot=check_robot)
