@@ -91,8 +91,13 @@ class Experience:
     def _keep(self, episode: Episode, arrived: Arrived) -> Acknowledgement:
         """Durably; nobody else may keep another under its id meanwhile."""
         id, hash = episode.meta.id, arrived.hash
-        self._objects.keep(arrived, episode_object(id))
+        kept = self._objects.keep(arrived, episode_object(id))
         with self._catalog.writing() as records:
+            if known := _known(records, id, hash):  # by another hub meanwhile
+                return known
+            if not kept:
+                log.warning("%s lay there with other bytes, which nobody was told of; they are replaced", id)
+                self._objects.replace(arrived, episode_object(id))
             row = catalog_row(
                 episode,
                 hash=hash,

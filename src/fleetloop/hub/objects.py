@@ -160,8 +160,12 @@ class ObjectStore(Protocol):
         ...
 
     # objects
-    def keep(self, arrived: Arrived, name: str) -> None:
-        """Give what has arrived its name, durably and at once."""
+    def keep(self, arrived: Arrived, name: str) -> bool:
+        """Give what has arrived its name, durably and at once. False, and nothing done, if other bytes have it."""
+        ...
+
+    def replace(self, arrived: Arrived, name: str) -> None:
+        """As `keep`, whoever has the name."""
         ...
 
     def put(self, name: str, data: bytes) -> None: ...

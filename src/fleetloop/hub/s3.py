@@ -1,6 +1,5 @@
 """Objects in a bucket that speaks S3. Robots put what is large there themselves, and readers fetch from there."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,8 +15,6 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
 from fleetloop.hub.directory import INCOMING, Staging
 from fleetloop.hub.objects import Arrived, Incoming, Link, Part, Place, check_size, gone, hash_of, not_uploaded
-
-log = logging.getLogger(__name__)
 
 LINK_S = timedelta(hours=1)
 # S3 makes only what comes as one PUT conditional. What is larger is a blob, whose name is its content's anyway.
@@ -93,15 +90,15 @@ class S3Store:
 
     # ------------------------------------------------------------------ objects
 
-    def keep(self, arrived: Arrived, name: str) -> None:
+    def keep(self, arrived: Arrived, name: str) -> bool:
         try:
             self._place(arrived, name, replace=False)
         except AlreadyExistsError:
-            if self.size(name) == arrived.size and hash_of(self.read(name)) == arrived.hash:
-                return
-            # The catalog would know it had it been acknowledged: a hub died before it could.
-            log.warning("%s was left by a hub that died; it is replaced", name)
-            self._place(arrived, name, replace=True)
+            return self.size(name) == arrived.size and hash_of(self.read(name)) == arrived.hash
+        return True
+
+    def replace(self, arrived: Arrived, name: str) -> None:
+        self._place(arrived, name, replace=True)
 
     def _place(self, arrived: Arrived, name: str, *, replace: bool) -> None:
         if arrived.object:
