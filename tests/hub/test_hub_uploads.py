@@ -1,5 +1,6 @@
 """Large episodes: asked about first, resumed where they stopped, put past the hub into S3; taken only when whole."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from blake3 import blake3
 from bucket import Kept
 from hub_world import HubProcess, World, behind_http, fresh_id, in_process, put, sealed, until
 from line import line
+from starlette.types import Message
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
@@ -20,6 +22,7 @@ from fleetloop.core.errors import EpisodeInvalid, HubRefused, HubUnavailable
 from fleetloop.core.recording import Sealed
 from fleetloop.hub import wire
 from fleetloop.hub.client import IN_ONE_GO, HttpHub
+from fleetloop.hub.http import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.stores import open_store
 
@@ -186,6 +189,25 @@ def test_a_connection_that_is_cut_costs_only_the_rest(served: World, outbox: Pat
     served.hub.get_episode(episode.meta.id, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == episode.path.read_bytes()
     assert served.kept.names("incoming") == []
+
+
+@pytest.mark.parametrize("store", [""])
+def test_of_what_breaks_off_all_that_came_is_kept(options: HubOptions) -> None:
+    """Be it less than is written at a time."""
+    said = iter(({"type": "http.request", "body": b"12345", "more_body": True}, {"type": "http.disconnect"}))
+
+    async def receive() -> Message:
+        return next(said)
+
+    async def send(_: Message) -> None: ...
+
+    path = f"/v1/uploads/{fresh_id()}/{'0' * 64}"
+    headers = [(b"upload-offset", b"0")]
+    scope = {"type": "http", "method": "PATCH", "path": path, "query_string": b"", "headers": headers}
+    with in_process(options, Virtual(time.time())) as world:
+        asyncio.run(Face(world.hub, options).app(scope, receive, send))  # type: ignore[arg-type]
+        (name,) = world.kept.names("incoming")
+        assert world.kept.read(name) == b"12345"
 
 
 def test_it_goes_on_after_the_hub_was_killed(tmp_path: Path, outbox: Path) -> None:
