@@ -356,6 +356,7 @@ def test_a_full_disk_is_an_alarm_and_nothing_is_half_done(
     disk.full = True
     sweep(hub, clock)
     assert "full" in hub.retention.alarms.text
+    assert hub.retention.alarms.text in hub.fleet().alarm
     assert living(hub) == ids
     disk.full = False
     sweep(hub, clock)

@@ -164,4 +164,5 @@ class HubService:
         self.book.report_learner(status)
 
     def fleet(self) -> Fleet:
-        return replace(self.book.view(), alarm=self.experience.alarm)
+        alarms = (self.experience.alarm, self.retention.alarms.text)
+        return replace(self.book.view(), alarm="; ".join(filter(None, alarms)))
