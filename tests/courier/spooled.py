@@ -75,7 +75,7 @@ class FakeHub:
         directory.mkdir(exist_ok=True)
         self.directory, self.away, self.refuse = directory, False, {}
         self.received, self.blobs, self.stable = [], {}, None
-        self.registered, self.beaten, self.misfit = {}, [], None
+        self.registered, self.beaten, self.misfit, self.beat_s = {}, [], None, 0.0
         self._lock = threading.Lock()
 
     def _here(self):
@@ -120,4 +120,4 @@ class FakeHub:
             if status.robot not in self.registered:
                 raise HubRefused("robot", f"{status.robot!r} is not registered", status=404)
         self.beaten.append(list(statuses))
-        return [Orders(status.robot, attention_until=42.0, attendant="pool/1") for status in statuses]
+        return [Orders(status.robot, 42.0, "pool/1", beat_s=self.beat_s) for status in statuses]

@@ -305,3 +305,38 @@ def test_with_the_hub_away_the_herald_tries_again(courier):
     courier.hub.away = False
     courier.herald.step()
     assert len(courier.hub.beaten) == 1
+
+
+def test_for_the_hub_of_a_large_fleet_it_beats_less_often_but_never_lets_attention_wait(courier):
+    courier.hub.beat_s = 5.0
+    join(courier)
+
+    def beats(steps, **status):
+        before = len(courier.hub.beaten)
+        for _ in range(steps):
+            courier.host.post_status(RobotStatus("robot-1", "running", **status))
+            courier.herald.step()
+        return len(courier.hub.beaten) - before
+
+    assert beats(1) == 1
+    assert beats(19) == 0  # a step is a quarter of a second
+    assert beats(1) == 1
+    assert beats(8, wants_attention=True) == 8
+    assert beats(1) == 1
+    assert beats(19) == 0
+
+
+def test_a_dead_actor_of_a_large_fleet_is_spoken_for_no_longer_than_the_next_beat(courier):
+    courier.hub.beat_s = 5.0
+    join(courier)
+    for _ in range(100):
+        courier.herald.step()
+    assert len(courier.hub.beaten) == 1
+
+
+def test_a_courier_that_ends_says_so_without_waiting_for_its_turn(courier):
+    join(courier)
+    courier.herald.step()
+    courier.host.post_status(RobotStatus("robot-1", "stopped"))
+    courier.herald.speak()
+    assert courier.hub.beaten[-1][0].phase == "stopped"

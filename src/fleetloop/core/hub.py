@@ -61,12 +61,14 @@ class Orders:
         attention_until: clock seconds until which its operator holds it; 0 for not at all.
         attendant: who of the pool attends.
         alarm: why the hub will not have this robot; empty if it does.
+        beat_s: real seconds until which the hub need not hear of the robot again, unless it wants attention.
     """
 
     robot: str
     attention_until: float = 0.0
     attendant: str = ""
     alarm: str = ""
+    beat_s: float = 0.0
 
 
 @dataclass(frozen=True)

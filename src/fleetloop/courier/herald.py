@@ -1,7 +1,6 @@
 """Speaks for the host's robots: joins them to the fleet, says how they are, brings the hub's orders back."""
 
 from dataclasses import replace
-from math import ceil
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
@@ -15,7 +14,11 @@ NOT_REGISTERED = 404
 
 
 class Herald:
-    """Registration and beats. An actor that has gone silent is no longer spoken for, so that the fleet view sees it."""
+    """Registration and beats. An actor that has gone silent is no longer spoken for, so that the fleet view sees it.
+
+    It beats every `beat_wall_s`; more seldom if the hub of a large fleet asks for that, but never while a robot wants
+    attention: then an operator waits for the answer.
+    """
 
     def __init__(
         self, host: HostDirectory, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms
@@ -24,20 +27,20 @@ class Herald:
         self._backoff, self._alarms = backoff, alarms
         self._registered: dict[str, Registration] = {}
         self._stamps: dict[str, int] = {}
-        self._unchanged: dict[str, int] = {}
+        self._silent_s: dict[str, float] = {}
         self._wanted: dict[str, bool] = {}
         self._posted: dict[str, int] = {}
-        self._looks = ceil(options.beat_wall_s / options.look_wall_s)
+        self._since_s = self._pause_s = options.beat_wall_s
 
     def step(self) -> float:
-        """Register whoever is new and beat, if it is time or attention can't wait.
+        """Speak, if it is time or attention can't wait. Returns the real seconds until the next call."""
+        due = self._since_s + self._options.look_wall_s / 2 >= self._pause_s
+        pause = self.speak() if due or self._attention_changed() else self._options.look_wall_s
+        self._since_s += pause
+        return pause
 
-        Returns the real seconds until the next call.
-        """
-        self._looks += 1
-        if self._looks * self._options.look_wall_s < self._options.beat_wall_s and not self._attention_changed():
-            return self._options.look_wall_s
-        self._looks = 0
+    def speak(self) -> float:
+        """Register whoever is new and beat. Returns the real seconds until the next call of `step`."""
         try:
             self._register()
             self._beat()
@@ -45,7 +48,10 @@ class Herald:
             if isinstance(error, HubRefused) and error.status == NOT_REGISTERED:
                 self._registered.clear()  # the hub has lost its memory: all join anew at the next step
             self._alarms.set(PART, str(error))
+            self._pause_s = 0.0
             return self._backoff.failed()
+        finally:
+            self._since_s = 0.0
         self._alarms.clear(PART)
         self._backoff.succeeded()
         return self._options.look_wall_s
@@ -75,19 +81,23 @@ class Herald:
 
     def _beat(self) -> None:
         statuses = [self._with_alarms(status) for status in self._host.statuses() if self._is_heard(status.robot)]
+        self._pause_s = self._options.beat_wall_s
         if not statuses:
             return
         self._wanted = {status.robot: status.wants_attention for status in statuses}
-        for orders in self._hub.beat(statuses):
+        answers = self._hub.beat(statuses)
+        for orders in answers:
             self._host.post_orders(orders)
+        if not any(self._wanted.values()):
+            self._pause_s = max(self._pause_s, *(orders.beat_s for orders in answers))
 
     def _is_heard(self, robot: str) -> bool:
         """Whether a registered robot's actor has posted lately."""
         stamp = self._host.status_stamp(robot)
-        self._unchanged[robot] = self._unchanged.get(robot, 0) + 1 if self._stamps.get(robot) == stamp else 0
+        same = self._stamps.get(robot) == stamp
+        self._silent_s[robot] = self._silent_s.get(robot, 0.0) + self._since_s if same else 0.0
         self._stamps[robot] = stamp
-        silent_s = self._unchanged[robot] * self._options.beat_wall_s
-        return robot in self._registered and silent_s <= self._options.silent_wall_s
+        return robot in self._registered and self._silent_s[robot] <= self._options.silent_wall_s
 
     def _with_alarms(self, status: RobotStatus) -> RobotStatus:
         """The robot's own alarm and this courier's, which nobody else could tell the hub."""

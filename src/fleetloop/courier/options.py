@@ -21,7 +21,9 @@ class CourierOptions(BaseModel):
         default=None, gt=0, description="megabits per second that uploads take at most; null: no limit"
     )
     beat_wall_s: float = Field(
-        default=0.25, gt=0, description="real seconds between two beats: statuses up, orders down"
+        default=0.25,
+        gt=0,
+        description="real seconds between two beats: statuses up, orders down; the hub of a large fleet asks for fewer",
     )
     look_wall_s: float = Field(
         default=0.02,

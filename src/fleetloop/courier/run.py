@@ -68,7 +68,7 @@ def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: Cou
     if upload.is_alive() or announce.is_alive():
         log.warning("the hub takes too long; the next courier on this host will go on")
         return
-    herald.step()  # the actors' last words
+    herald.speak()  # the actors' last words
     _drain(uploader, deadline)
 
 

@@ -14,6 +14,8 @@ from fleetloop.hub.experience import check_tasks
 from fleetloop.hub.options import AttentionOptions
 from fleetloop.hub.wire import registration_from_json, registration_to_json
 
+BEATS_UNTIL_SILENT = 3
+
 
 @dataclass(frozen=True)
 class _Heard:
@@ -34,11 +36,13 @@ class FleetBook:
         tasks: Collection[str],
         policy: Callable[[], PolicySpec | None],
         silent_s: float,
+        beats_per_s: float,
         attention: AttentionOptions,
     ) -> None:
         """`policy` says what the newest release asks of a robot."""
         self._catalog, self._clock = catalog, clock
         self._tasks, self._policy, self._silent_s = tuple(tasks), policy, silent_s
+        self._beats_per_s, self._beat_s, self._beat_s_until = beats_per_s, 0.0, 0.0
         self._lock = Lock()
         with catalog.reading() as records:
             known = [registration_from_json(data) for data in records.robots()]
@@ -73,7 +77,8 @@ class FleetBook:
                 self._attention.tell(status, now)
             self._attention.settle(now)
             self._keep_grants()
-            return [self._orders(status.robot) for status in statuses]
+            beat_s = self._pace(now)
+            return [replace(self._orders(status.robot), beat_s=beat_s) for status in statuses]
 
     def report_learner(self, status: LearnerStatus) -> None:
         with self._lock:
@@ -119,6 +124,14 @@ class FleetBook:
         except SpecMismatch as error:  # it joined before the first release said what the policy needs
             return replace(orders, alarm=str(error))
         return orders
+
+    def _pace(self, now: float) -> float:
+        """Real seconds from beat to beat at which the robots that are there make no more than `beats_per_s`."""
+        if now >= self._beat_s_until:
+            there = sum(now - heard.at <= self._silent_s for heard in self._heard.values())
+            self._beat_s = min(there / self._beats_per_s, self._silent_s / BEATS_UNTIL_SILENT)
+            self._beat_s_until = now + 1.0
+        return self._beat_s
 
     def _keep_grants(self) -> None:
         """Write the attention leases down when they changed, before anybody is told."""

@@ -23,6 +23,7 @@ from fleetloop.hub.tokens import EVERYBODY, Scope
 MAX_JSON_BYTES = 16_000_000
 LONGEST_WAIT_S = 60.0
 RETRY_AFTER_S = 2
+JSON = "application/json"
 
 Call = Callable[[Request], Awaitable[Response]]
 
@@ -128,8 +129,13 @@ class Face:
 
     async def events(self, request: Request) -> Response:
         after, limit = _number(request, "after", 0), _number(request, "limit", 256)
-        found = await self._events_bell.first(lambda: self._service.experience.events(after, limit), _wait_s(request))
-        return JSONResponse({"events": [asdict(event) for event in found]})
+
+        def look() -> bytes:
+            found = self._service.experience.events(after, limit)
+            return wire.dumps({"events": [asdict(event) for event in found]}) if found else b""
+
+        answer = await self._events_bell.first((after, limit), look, _wait_s(request))
+        return Response(answer or wire.dumps({"events": []}), media_type=JSON)
 
     # ------------------------------------------------------------------ releases
 
@@ -161,8 +167,13 @@ class Face:
 
     async def channel(self, request: Request) -> Response:
         name, after = request.path_params["name"], _number(request, "after", 0)
-        found = await self._channel_bell.first(lambda: self._service.publishing.channel(name, after), _wait_s(request))
-        return JSONResponse({"release": found.to_json() if found else None})
+
+        def look() -> bytes:
+            found = self._service.publishing.channel(name, after)
+            return wire.dumps({"release": found.to_json()}) if found else b""
+
+        answer = await self._channel_bell.first((name, after), look, _wait_s(request))
+        return Response(answer or wire.dumps({"release": None}), media_type=JSON)
 
     async def promote(self, request: Request) -> Response:
         version = wire.parse_object(await body(request, MAX_JSON_BYTES)).get("version")

@@ -106,6 +106,12 @@ class HubOptions(BaseModel):
     silent_s: float = Field(
         default=15.0, gt=0, description="clock seconds without a beat after which a robot shows as offline"
     )
+    beats_per_s: float = Field(
+        default=200.0,
+        gt=0,
+        description="beats that the hub hears in a real second: of a large fleet each courier beats less often, but at "
+        "least three times in `silent_s`, and at once when a robot wants attention",
+    )
     attention: AttentionOptions = Field(
         default=AttentionOptions(), description="how many robots operators attend to at once"
     )

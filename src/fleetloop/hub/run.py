@@ -1,5 +1,6 @@
 """The hub as a process: one directory, one port, until it is told to stop."""
 
+import resource
 import signal
 import socket
 import ssl
@@ -41,6 +42,7 @@ def serve(
         DiskTrouble: the directory can't be written or belongs to another running hub.
     """
     check_binding(options)
+    _allow_connections()
     disk = disk or RealDisk()
     disk.make(options.directory)
     with (
@@ -77,6 +79,12 @@ def check_binding(options: HubOptions) -> None:
             f"can't be used with hub.tls_key ({error})",
             "name two PEM files that belong together",
         ) from error
+
+
+def _allow_connections() -> None:
+    """As many as the system lets this process have: each courier holds three, and the usual limit is 1024 files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):

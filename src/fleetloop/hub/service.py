@@ -67,6 +67,7 @@ class HubService:
             tasks=tasks,
             policy=self.publishing.policy_spec,
             silent_s=options.silent_s,
+            beats_per_s=options.beats_per_s,
             attention=options.attention,
         )
 

@@ -66,6 +66,11 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def dumps(value: object) -> bytes:
+    """The body of an answer."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def parse_object(body: bytes) -> dict[str, Any]:
     value = parse(body)
     if not isinstance(value, dict):

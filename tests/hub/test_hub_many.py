@@ -1,0 +1,114 @@
+"""Many robots at one hub: what they wait for is looked up once, they beat no faster than it can hear, all get in."""
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from hub_world import HubProcess, in_process, registration, wants
+
+from fleetloop.core.clock import Virtual
+from fleetloop.hub.bell import Bell
+from fleetloop.hub.doorbell import Doorbell
+from fleetloop.hub.options import HubOptions
+
+# ---------------------------------------------------------------------- who waits
+
+
+def woken(look: Callable[[Bell], object], waiting: int, then: Callable[[Bell], None]) -> list[object]:
+    """What so many who wait for the same are told, if `then` happens once each has looked in vain."""
+
+    async def wait() -> list[object]:
+        bell = Bell()
+        doorbell, looked = Doorbell(bell), []
+
+        def first_look() -> object:
+            found = look(bell)
+            looked.append(found)
+            return found
+
+        waits = [asyncio.ensure_future(doorbell.first("it", first_look, 30.0)) for _ in range(waiting)]
+        while len(looked) < waiting:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(then, bell)
+        return await asyncio.gather(*waits)
+
+    return asyncio.run(wait())
+
+
+def test_one_look_tells_all_who_wait() -> None:
+    looks, news = list[str](), list[str]()
+
+    def look(_: Bell) -> str:
+        found = "".join(news)
+        looks.append(found)
+        return found
+
+    def happen(bell: Bell) -> None:
+        news.append("release 7")
+        bell.ring()
+
+    assert woken(look, 50, happen) == ["release 7"] * 50
+    assert looks == [""] * 50 + ["release 7"]
+
+
+def test_what_comes_while_it_is_looked_up_is_not_missed() -> None:
+    looks, news = list[str](), list[str]()
+
+    def look(bell: Bell) -> str:
+        found = "".join(news)
+        looks.append(found)
+        if len(looks) == 3:  # the one that the first ring led to: it sees nothing, and then something comes
+            news.append("an episode")
+            bell.ring()
+        return found
+
+    assert woken(look, 2, lambda bell: bell.ring()) == ["an episode"] * 2
+
+
+# ---------------------------------------------------------------------- how often they beat
+
+
+@pytest.mark.parametrize(("robots", "beat_s"), [(1, 0.25), (4, 1.0), (100, 5.0)])
+def test_a_large_fleet_is_asked_to_beat_less_often(tmp_path: Path, robots: int, beat_s: float) -> None:
+    options = HubOptions(directory=tmp_path / "hub", beats_per_s=4.0, silent_s=15.0)
+    clock = Virtual(1000.0)
+    with in_process(options, clock) as world:
+        for number in range(robots):
+            world.hub.register(registration(f"robot-{number}"))
+        (orders,) = world.hub.beat([wants("robot-0", False)])
+        assert orders.beat_s == beat_s
+        clock.advance(16.0)  # all others have left
+        world.hub.beat([wants("robot-0", False)])
+        clock.advance(2.0)
+        (orders,) = world.hub.beat([wants("robot-0", False)])
+        assert orders.beat_s == 0.25
+
+
+# ---------------------------------------------------------------------- how many get in
+
+
+@contextmanager
+def open_files(limit: int) -> Iterator[None]:
+    """As a shell would start a process, with this soft limit."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_more_connections_than_a_shell_allows(tmp_path: Path) -> None:
+    with open_files(128):
+        hub = HubProcess.start(tmp_path / "hub")
+    port = int(hub.url.rpartition(":")[2])
+    with ExitStack() as held:
+        for _ in range(200):
+            line = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            line.sendall(b"GET /v1/health HTTP/1.1\r\nhost: hub\r\n\r\n")
+            assert line.recv(100).startswith(b"HTTP/1.1 200")
+    assert hub.stop() == 0
