@@ -9,6 +9,7 @@ from slider import Slider, with_camera
 from stage import Stage
 
 from fleetloop.actor.options import ActorOptions, RecorderOptions
+from fleetloop.actor.recorder import encode_jpeg
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.outcome import Outcome
@@ -97,3 +98,11 @@ def test_images_are_recorded_with_the_time_they_were_taken_at(tmp_path):
     assert image.shape == (16, 24, 3)
     assert abs(image.astype(int) - 9).max() <= 2
     assert (episode.column("image_taken.top") == episode.column("clock_s")).all()
+
+
+def test_an_image_that_is_a_view_of_another_is_recorded_as_it_looks():
+    image = np.zeros((16, 24, 3), np.uint8)
+    image[:, :12] = (250, 20, 20)
+    mirrored = np.asarray(Image.open(io.BytesIO(encode_jpeg(image[:, ::-1], 90))))
+    assert abs(mirrored[:, 14:].astype(int) - (250, 20, 20)).max() <= 4
+    assert mirrored[:, :10].max() <= 4

@@ -25,8 +25,8 @@ from fleetloop.core.thread import LoudThread
 
 log = logging.getLogger(__name__)
 
-# Seconds for which one Python thread may keep the others waiting. The default of 5 ms is most of a fast tick.
-SWITCH_INTERVAL_S = 0.0005
+# Seconds for which one Python thread may keep the others waiting. The default of 5 ms would be felt at every tick.
+SWITCH_INTERVAL_S = 0.0001
 # Seconds after which an idle thread, or a loop with nothing due, looks whether it is to end.
 LOOK_UP_S = 0.2
 # Real seconds that each thread is given to end in order.
