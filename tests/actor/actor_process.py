@@ -1,4 +1,4 @@
-"""A real actor process with a fake robot: `actor_process.py HOST_DIRECTORY [TIME_LIMIT_S] [MARK_THAT_BREAKS_IT]`."""
+"""A real actor with a fake robot: `actor_process.py HOST_DIRECTORY TIME_LIMIT_S MARK_THAT_BREAKS_IT [ROBOT]`."""
 
 import dataclasses
 import logging
@@ -19,6 +19,7 @@ from fleetloop.core.host import HostDirectory
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     root, limit_s, breaks_at = Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+    robot = sys.argv[4] if len(sys.argv) > 4 else "robot-1"
 
     def load_policy(manifest, tensors):
         mark = float(tensors["mark"][0])
@@ -28,7 +29,7 @@ def main() -> None:
 
     clock, disk = Wall(), RealDisk()
     run_actor(
-        Assignment("run", "robot-1", "host", "site-1", (dataclasses.replace(TASK, time_limit_s=limit_s),)),
+        Assignment("run", robot, "host", "site-1", (dataclasses.replace(TASK, time_limit_s=limit_s),)),
         Slider(clock),
         Nobody(),
         Never(),

@@ -1,4 +1,4 @@
-"""Real processes for tests: `processes.py hub DIRECTORY PORT`, `processes.py courier HOST_DIRECTORY HUB_URL`."""
+"""Real processes for tests: `processes.py hub DIRECTORY PORT`, `processes.py courier HOST_DIRECTORY HUB_URL [MBPS]`."""
 
 import logging
 import sys
@@ -21,9 +21,8 @@ def main() -> None:
     else:
         disk = RealDisk()
         options = CourierOptions(retry_longest_wall_s=0.5, poll_wall_s=5.0)
-        run_courier(
-            HostDirectory(Path(sys.argv[2]), disk), HttpHub(sys.argv[3]), disk=disk, clock=Wall(), options=options
-        )
+        hub = HttpHub(sys.argv[3], uplink_mbps=float(sys.argv[4]) if len(sys.argv) > 4 else None)
+        run_courier(HostDirectory(Path(sys.argv[2]), disk), hub, disk=disk, clock=Wall(), options=options)
 
 
 if __name__ == "__main__":

@@ -148,24 +148,56 @@ def test_a_refusal_of_the_courier_keeps_the_episode_waiting(courier, status):
     assert "token" in courier.alarms.text
 
 
+class Full(RealDisk):
+    full = True
+
+    def write(self, path, data):
+        if self.full:
+            raise DiskTrouble(str(path), "the disk is full", "free some space")
+        super().write(path, data)
+
+
 def test_on_a_full_disk_nothing_is_lost(tmp_path):
-    class Full(RealDisk):
-        full = True
-
-        def write(self, path, data):
-            if self.full:
-                raise DiskTrouble(str(path), "the disk is full", "free some space")
-            super().write(path, data)
-
     disk = Full()
     courier = Courier(tmp_path, disk)
     id = record(courier.host, 1)
     courier.uploader.step()
     assert courier.files() == [f"{id}.partial"]
     assert "the disk is full" in courier.alarms.text
+    assert not courier.uploader.idle
     disk.full = False
     courier.drain()
     assert courier.hub.received == [id]
+    assert courier.alarms.text == ""
+
+
+def test_a_disk_too_full_to_seal_on_is_emptied_of_what_was_sealed_before(tmp_path):
+    disk = Full()
+    courier = Courier(tmp_path, disk)
+    sealed = [record(courier.host, number) for number in (1, 2)]
+    disk.full = False
+    courier.spool.seal_finished()
+    disk.full = True
+    late = record(courier.host, 3)
+    for _ in range(3):
+        courier.uploader.step()
+    assert courier.hub.received == sealed
+    assert courier.files() == [f"{late}.partial"]
+    assert "the disk is full" in courier.alarms.text
+    disk.full = False
+    courier.drain()
+    assert courier.hub.received == [*sealed, late]
+
+
+def test_what_the_disk_no_longer_reads_is_set_aside_and_blocks_nothing(courier):
+    unreadable = courier.host.spool / f"{episode_id(0)}.arrow"
+    unreadable.mkdir()  # reading it fails as it does from a bad sector
+    (unreadable / "something").touch()
+    id = record(courier.host, 1)
+    courier.drain()
+    assert courier.hub.received == [id]
+    assert "can't be read" in courier.alarms.text
+    assert (courier.host.spool / "refused" / unreadable.name).exists()
 
 
 @given(st.integers(0, 2**32), st.integers(1, 50))

@@ -35,8 +35,8 @@ class World:
     def start(self, kind, **said):
         arguments = {
             "hub": [PROGRAM, "hub", self.root / "hub", self.port],
-            "courier": [PROGRAM, "courier", self.host.root, self.hub.url],
-            "actor": [ACTOR, self.host.root, said.get("limit_s", 0.3), -1],
+            "courier": [PROGRAM, "courier", self.host.root, self.hub.url, *said.values()],
+            "actor": [ACTOR, self.host.root, said.get("limit_s", 0.3), -1, said.get("robot", "robot-1")],
         }[kind]
         log = (self.root / f"{kind}.log").open("a")
         process = subprocess.Popen([sys.executable, *map(str, arguments)], stderr=log)
@@ -175,3 +175,41 @@ def test_one_courier_is_enough_for_a_host(world):
     assert second.wait(20) != 0
     assert "another courier serves this directory" in world.log("courier")
     assert first.poll() is None
+
+
+def test_one_courier_serves_two_actors_of_which_one_dies(world):
+    world.start("hub")
+    world.start("courier")
+    until(lambda: _up(world))
+    world.publish(1, 1.0)
+    world.start("actor", robot="robot-1")
+    dying = world.start("actor", robot="robot-2", limit_s=600)
+    until(lambda: {status.robot for status in world.host.statuses() if status.frames > 10} == {"robot-1", "robot-2"})
+    until(lambda: {member.registration.robot for member in world.hub.fleet().members} == {"robot-1", "robot-2"})
+    kill(dying)
+    (torn,) = until(lambda: [row for row in world.rows() if row["robot"] == "robot-2"])
+    assert torn["outcome"] == "aborted"
+    assert torn["frames"] > 0
+    others = len([row for row in world.rows() if row["robot"] == "robot-1"])
+    until(lambda: len([row for row in world.rows() if row["robot"] == "robot-1"]) >= others + 2)
+    world.start("actor", robot="robot-2", limit_s=0.3)
+    until(lambda: any(row["robot"] == "robot-2" and row["outcome"] == "timeout" for row in world.rows()))
+
+
+def test_a_paced_upload_holds_up_neither_beats_nor_releases(world):
+    world.start("hub")
+    until(lambda: _up(world))
+    large = record(world.host, 1, frames=20_000)
+    world.start("courier", mbps=0.1)  # the upload would take a minute
+    world.start("actor", limit_s=600)
+    until(lambda: list((world.root / "hub").rglob("incoming/*")))
+    for version in (1, 2):
+        world.publish(version, float(version))
+        until(lambda: world.host.current_version() == version)  # noqa: B023
+    heard = until(lambda: _frames(world))
+    until(lambda: _frames(world) > heard)
+    assert large not in world.ids()
+
+
+def _frames(world):
+    return sum(member.status.frames for member in world.hub.fleet().members if member.status)

@@ -2,8 +2,13 @@
 
 import dataclasses
 import io
+import tempfile
+from itertools import count
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spooled import SUCCESS, FakeHub, episode_id, record
 
 from fleetloop.actor.options import RecorderOptions
@@ -67,6 +72,37 @@ def test_corrections_without_end_hold_nothing_back_for_ever(host):
     for number in range(1, 3 * URGENT_IN_A_ROW):
         record(host, number, source=Source.HUMAN)
     assert order(host).index(episode_id(0)) == URGENT_IN_A_ROW
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """The bytes of an episode that is urgent, and of one that is not."""
+    host = HostDirectory(tmp_path_factory.mktemp("kinds"), RealDisk())
+    ids = {True: record(host, 1, source=Source.HUMAN), False: record(host, 2)}
+    spool(host)
+    return {urgent: (host.spool / f"{id}.arrow").read_bytes() for urgent, id in ids.items()}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=5), st.integers(0, 3))
+def test_whoever_waits_is_up_after_nine_uploads_for_each_that_is_no_younger(kinds, first, arriving):
+    """Whatever corrections arrive meanwhile: the rule is stated in the docs."""
+    with tempfile.TemporaryDirectory() as name:
+        waiting, arrivals, gone = Spool(Path(name), RealDisk(), Alarms(), urgent_bytes=1 << 20), count(), []
+
+        def arrive(urgent):
+            (Path(name) / f"{episode_id(next(arrivals))}.arrow").write_bytes(kinds[urgent])
+
+        for urgent in first:
+            arrive(urgent)
+        for _ in range((URGENT_IN_A_ROW + 1) * len(first)):
+            for _ in range(arriving):
+                arrive(True)
+            if (path := waiting.next()) is not None:
+                gone.append(path.stem)
+                waiting.forget(path)
+        for place in range(len(first)):
+            assert gone.index(episode_id(place)) < (URGENT_IN_A_ROW + 1) * (place + 1)
 
 
 def test_a_file_that_is_no_episode_is_not_looked_at_twice_as_urgent(host):
@@ -134,6 +170,25 @@ def test_over_its_budget_no_new_episode_is_recorded_and_driving_goes_on(host):
     assert (host.spool / f"{episode_id(3)}.partial").exists()
 
 
+def test_with_little_room_left_on_the_disk_no_new_episode_is_recorded(host):
+    class Nearly(RealDisk):
+        left = 99
+
+        def free(self, directory):
+            return self.left
+
+    alarms, disk = Alarms(), Nearly()
+    tight = Recorder(disk, host.spool, RecorderOptions(spare_bytes=100), alarms)
+    play(tight, host, 1)
+    assert tight.settled
+    assert "has 99 bytes left, and actor.recorder.spare_bytes keeps 100" in alarms.text
+    assert list(host.spool.glob("*.partial")) == []
+    disk.left = 100
+    play(tight, host, 2)
+    assert alarms.text == ""
+    assert (host.spool / f"{episode_id(2)}.partial").exists()
+
+
 # ---------------------------------------------------------------------- looking, emptying, carrying away
 
 
@@ -170,6 +225,22 @@ def test_draining_uploads_all_and_ends(host, tmp_path):
     drain_spool(host, hub, disk=RealDisk(), options=CourierOptions(), wait_s=5.0)
     assert hub.received == ids
     assert inventory(host.spool, RealDisk()) == []
+
+
+def test_draining_does_not_call_a_spool_empty_that_it_could_not_seal(host, tmp_path):
+    class Full(RealDisk):
+        def write(self, path, data):
+            raise DiskTrouble(str(path), "the disk is full", "free some space")
+
+    record(host, 1)
+    with pytest.raises(HubUnavailable, match="the disk is full"):
+        drain_spool(
+            host,
+            FakeHub(tmp_path / "hub"),
+            disk=Full(),
+            options=CourierOptions(retry_first_wall_s=0.01),
+            wait_s=0.0,
+        )
 
 
 def test_draining_gives_up_on_a_hub_that_stays_away_and_loses_nothing(host, tmp_path):

@@ -23,6 +23,12 @@ class RecorderOptions(BaseModel):
         description="bytes that may wait on this host's disk; while they are more no new episode is recorded, an alarm "
         "says so, and driving goes on; null: until the disk is full",
     )
+    spare_bytes: int = Field(
+        default=500_000_000,
+        ge=0,
+        description="bytes that stay free on this host's disk: with less no new episode is recorded, as above. Sealing "
+        "an episode takes as much again for a moment, and the robot's other programs want to live",
+    )
 
 
 class ActorOptions(BaseModel):

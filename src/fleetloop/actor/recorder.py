@@ -121,6 +121,13 @@ class Recorder:
 
     def _check_budget(self) -> None:
         """Whatever the hub has is gone from the spool at once, so there is nothing to make room with."""
+        spare, free = self._options.spare_bytes, self._disk.free(self._directory)
+        if free < spare:
+            raise DiskTrouble(
+                str(self._directory),
+                f"has {free} bytes left, and actor.recorder.spare_bytes keeps {spare}",
+                "free some space, let the courier reach the hub, or use `fleetloop spool export --move`",
+            )
         budget, waiting = self._options.spool_bytes, spooled_bytes(self._directory)
         if budget is not None and waiting >= budget:
             raise DiskTrouble(

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,10 @@ class Disk(Protocol):
 
     def make(self, directory: Path) -> None:
         """Create a directory and its parents."""
+        ...
+
+    def free(self, directory: Path) -> int:
+        """Bytes that can still be written there."""
         ...
 
 
@@ -115,6 +120,12 @@ class RealDisk:
     def make(self, directory: Path) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_trouble(directory, error) from error
+
+    def free(self, directory: Path) -> int:
+        try:
+            return shutil.disk_usage(directory).free
         except OSError as error:
             raise disk_trouble(directory, error) from error
 

@@ -111,6 +111,8 @@ def seal(disk: Disk, partial: Path) -> Sealed:
         data = seal_bytes(batches, meta)
     except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise EpisodeInvalid(partial.name, f"holds damaged data ({type(error).__name__})") from error
+    except OSError as error:
+        raise _unreadable(partial, error) from error
     path = partial.with_suffix(SEALED)
     disk.write(path, data)
     disk.remove(partial)
@@ -119,10 +121,17 @@ def seal(disk: Disk, partial: Path) -> Sealed:
 
 def open_sealed(path: Path) -> Sealed:
     """A file that `seal` wrote earlier. Raises EpisodeInvalid."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
     episode = Episode.from_bytes(data)
     validate(episode)
     return Sealed(episode.meta, path, blake3(data).hexdigest(), len(data))
+
+
+def _unreadable(path: Path, error: OSError) -> EpisodeInvalid:
+    return EpisodeInvalid(path.name, f"can't be read ({error.strerror or error})", "its disk may be failing")
 
 
 def seal_bytes(batches: list[pa.RecordBatch], meta: EpisodeMeta) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
+from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, FleetLoopError
 from fleetloop.core.recording import PARTIAL, SEALED, seal
 
 PART = "spool"
@@ -30,17 +30,29 @@ class Spool:
         self._announce_refused()
 
     def seal_finished(self) -> None:
-        """Seal every recording whose writer has closed it or died; without an ending it is sealed as aborted."""
+        """Seal every recording whose writer has closed it or died; without an ending it is sealed as aborted.
+
+        Raises DiskTrouble after all were tried, for the first that could not be sealed.
+        """
+        troubles = []
         for partial in sorted(self._directory.glob(f"*{PARTIAL}")):
-            if self._disk.in_use(partial):
-                continue
-            if partial.stat().st_size == 0:  # its writer died before the first frame
-                self._disk.remove(partial)
-                continue
             try:
-                seal(self._disk, partial)
-            except EpisodeInvalid as error:
-                self.set_aside(partial, error)
+                self._seal(partial)
+            except DiskTrouble as error:
+                troubles.append(error)
+        if troubles:
+            raise troubles[0]
+
+    def _seal(self, partial: Path) -> None:
+        if self._disk.in_use(partial):
+            return
+        if partial.stat().st_size == 0:  # its writer died before the first frame
+            self._disk.remove(partial)
+            return
+        try:
+            seal(self._disk, partial)
+        except EpisodeInvalid as error:
+            self.set_aside(partial, error)
 
     def sealed(self) -> list[Path]:
         """The episodes that wait for the hub, oldest first (their ids sort by time)."""

@@ -24,25 +24,39 @@ class Uploader:
     def __init__(self, spool: Spool, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms) -> None:
         self._spool, self._hub, self._options = spool, hub, options
         self._backoff, self._alarms = backoff, alarms
+        self._unsealed: DiskTrouble | None = None
 
     def step(self) -> float:
         """Seal what is finished and upload one episode. Returns the real seconds until the next call."""
+        self._seal()
         try:
-            self._spool.seal_finished()
             chosen = self._spool.next()
             if chosen is not None:
                 self._upload(chosen)
+            elif self._unsealed is not None:
+                raise self._unsealed
         except (HubUnavailable, DiskTrouble) as error:
             self._alarms.set(PART, str(error))
             return self._backoff.failed()
-        self._alarms.clear(PART)
+        if self._unsealed is None:
+            self._alarms.clear(PART)
         self._backoff.succeeded()
         return self._options.scan_wall_s if self.idle else 0.0
 
+    def _seal(self) -> None:
+        """A disk too full to seal on must not keep back what is sealed: its upload is what makes room."""
+        try:
+            self._spool.seal_finished()
+        except DiskTrouble as error:
+            self._alarms.set(PART, str(error))
+            self._unsealed = error
+        else:
+            self._unsealed = None
+
     @property
     def idle(self) -> bool:
-        """Whether nothing waits for the hub."""
-        return not self._spool.sealed()
+        """Whether nothing waits for the hub, and all that has ended was sealed."""
+        return self._unsealed is None and not self._spool.sealed()
 
     def _upload(self, path: Path) -> None:
         try:
