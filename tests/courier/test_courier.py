@@ -130,6 +130,15 @@ def test_a_refused_episode_is_set_aside_with_its_reason_and_the_next_one_goes_up
     assert "'slide/far'" in reborn.text
 
 
+def test_a_courier_starts_although_a_reason_was_lost(courier):
+    aside = courier.host.spool / "refused"
+    (aside / f"{episode_id(1)}.arrow").touch()
+    (aside / f"{episode_id(1)}.arrow.reason.json").write_bytes(b'{"rea')
+    reborn = Alarms()
+    Spool(courier.host.spool, RealDisk(), reborn)
+    assert "nobody wrote down why" in reborn.text
+
+
 def test_a_torn_file_is_set_aside_and_blocks_nothing(courier):
     ids = [record(courier.host, number) for number in range(2)]
     partial = courier.host.spool / f"{ids[0]}.partial"
@@ -256,6 +265,15 @@ def test_a_release_that_cannot_be_verified_changes_nothing(courier, wrong):
     courier.fetcher.step()
     assert courier.host.current_version() == 2
     assert courier.alarms.text == ""
+
+
+def test_a_host_that_forgot_which_release_it_runs_fetches_it_again(courier):
+    courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    (courier.host.releases / "current").write_bytes(b"")  # as after a power cut, on a disk that lies
+    assert courier.host.current() is None
+    courier.fetcher.step()
+    assert courier.host.current_version() == 1
 
 
 def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):

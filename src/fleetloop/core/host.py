@@ -46,10 +46,10 @@ class HostDirectory:
             file.write(json.dumps({"version": version, "clock_s": clock_s, "bytes": fetched_bytes}) + "\n")
 
     def current_version(self) -> int:
-        """The version to run; 0 before the first."""
+        """The version to run; 0 before the first, and where a disk that lied about its writes has lost the number."""
         try:
             return int((self.releases / "current").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return 0
 
     def current(self) -> tuple[Release, bytes] | None:

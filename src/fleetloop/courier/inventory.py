@@ -1,6 +1,5 @@
 """What is in a spool, for a person who looks: what is being recorded, what waits, what was refused and why."""
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +8,7 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode, EpisodeMeta
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.recording import PARTIAL, SEALED
-from fleetloop.courier.spool import REFUSED
+from fleetloop.courier.spool import REFUSED, refusal
 
 
 class State(StrEnum):
@@ -63,7 +62,7 @@ def _under_way(path: Path, disk: Disk) -> Item | None:
 
 
 def _ended(path: Path, state: State) -> Item | None:
-    reason = _reason(path) if state is State.REFUSED else ""
+    reason = refusal(path) if state is State.REFUSED else ""
     try:
         size = path.stat().st_size
         episode = Episode.open(path)
@@ -72,10 +71,3 @@ def _ended(path: Path, state: State) -> Item | None:
     except EpisodeInvalid as error:
         return Item(path, size, state, reason=reason or str(error))
     return Item(path, size, state, episode.meta, len(episode), len(episode.interventions()), reason)
-
-
-def _reason(path: Path) -> str:
-    try:
-        return str(json.loads(path.with_name(f"{path.name}.reason.json").read_bytes())["reason"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return "nobody wrote down why"

@@ -10,7 +10,7 @@ from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, FleetLoopError
 from fleetloop.core.recording import PARTIAL, SEALED, seal
 
 PART = "spool"
-REFUSED = "refused"
+REFUSED, REASON = "refused", ".reason.json"
 URGENT_IN_A_ROW = 8  # then the oldest goes, so that a stream of corrections holds nothing back for ever
 
 
@@ -84,12 +84,20 @@ class Spool:
     def set_aside(self, file: Path, error: FleetLoopError) -> None:
         """Keep a file that nobody wants out of the way, with the reason beside it."""
         reason = {"file": file.name, "error": type(error).__name__, "field": error.field, "reason": str(error)}
-        self._disk.write(self._refused / f"{file.name}.reason.json", json.dumps(reason, indent=1).encode())
+        self._disk.write(self._refused / f"{file.name}{REASON}", json.dumps(reason, indent=1).encode())
         self._disk.rename(file, self._refused / file.name)
         self._announce_refused()
 
     def _announce_refused(self) -> None:
-        reasons = sorted(self._refused.glob("*.reason.json"))
+        reasons = sorted(self._refused.glob(f"*{REASON}"))
         if reasons:
-            newest = json.loads(reasons[-1].read_bytes())["reason"]
+            newest = refusal(reasons[-1].with_name(reasons[-1].name.removesuffix(REASON)))
             self._alarms.set(PART, f"{len(reasons)} refused and kept in {self._refused}, e.g. {newest}")
+
+
+def refusal(file: Path) -> str:
+    """Why a file was set aside. A disk that lies may have lost that."""
+    try:
+        return str(json.loads(file.with_name(f"{file.name}{REASON}").read_bytes())["reason"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return "nobody wrote down why"
