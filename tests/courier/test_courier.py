@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spooled import ROBOT, FakeHub, episode_id, record
 
+from fleetloop.core import host
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
@@ -231,6 +232,26 @@ def test_releases_are_verified_installed_and_old_ones_forgotten(courier):
         assert installed.version == version
         verify(installed, from_safetensors(data))
     assert sorted(path.name for path in courier.host.releases.glob("*.json")) == ["00000004.json", "00000005.json"]
+
+
+def test_what_a_crash_left_of_releases_is_removed_at_the_next_start(courier):
+    for version in (1, 2):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    (courier.host.releases / "00000001.json").unlink()  # killed while it forgot this one,
+    (courier.host.releases / ".00000003.safetensors.4711.tmp").write_bytes(b"half")  # and while it wrote that one
+    courier.host.forget_halves()
+    left = {path.name for path in courier.host.releases.iterdir()}
+    assert left == {"00000002.json", "00000002.safetensors", "current", "installed"}
+
+
+def test_the_log_of_installed_releases_stays_short(courier, monkeypatch):
+    monkeypatch.setattr(host, "LOG_BYTES", 500)
+    for version in range(100):
+        courier.host.log_installed(version, 0.0, 1)
+    lines = [json.loads(line)["version"] for line in (courier.host.releases / "installed").read_text().splitlines()]
+    assert lines == list(range(lines[0], 100))
+    assert sum(path.stat().st_size for path in courier.host.releases.glob("installed*")) < 1200
 
 
 def test_a_rollback_is_followed_and_its_release_kept(courier):

@@ -223,6 +223,7 @@ class CourierProcess:
     """The one courier of a host."""
 
     def __init__(self, host: VirtualHost, disk: Disk, hub: Hub, clock: Virtual, seed: int) -> None:
+        host.forget_halves()
         alarms, rng = Alarms(), np.random.default_rng(seed)
         steps = (
             Uploader(Spool(host.spool, disk, alarms, urgent_bytes=100_000), hub, COURIER, _backoff(rng), alarms).step,

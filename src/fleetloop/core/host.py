@@ -22,6 +22,8 @@ from fleetloop.core.hub import Orders, Registration, RobotStatus
 from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec
 
+LOG_BYTES = 1_000_000
+
 
 class HostDirectory:
     """Paths and mail of one host."""
@@ -41,8 +43,14 @@ class HostDirectory:
         self._disk.write(self.releases / "current", str(release.version).encode())
 
     def log_installed(self, version: int, clock_s: float, fetched_bytes: int) -> None:
-        """Note when a release was verified here, and what it cost; one JSON object a line in `releases/installed`."""
-        with (self.releases / "installed").open("a") as file:
+        """Note when a release was verified here, and what it cost; one JSON object a line in `releases/installed`.
+
+        A long file becomes `installed.old`, in place of the one before.
+        """
+        log = self.releases / "installed"
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".old"))
+        with log.open("a") as file:
             file.write(json.dumps({"version": version, "clock_s": clock_s, "bytes": fetched_bytes}) + "\n")
 
     def current_version(self) -> int:
@@ -66,6 +74,14 @@ class HostDirectory:
         for version in set(versions[:-keep]) - {self.current_version()}:
             self._disk.remove(self._manifest(version))
             self._disk.remove(self._weights(version))
+
+    def forget_halves(self) -> None:
+        """Remove weights that a crash left half written or half removed. For the courier, before it installs any."""
+        for weights in self.releases.glob("*.safetensors"):
+            if not weights.with_suffix(".json").exists():
+                self._disk.remove(weights)
+        for half in self.releases.glob(".*.tmp"):
+            self._disk.remove(half)
 
     def _manifest(self, version: int) -> Path:
         return self.releases / f"{version:08d}.json"

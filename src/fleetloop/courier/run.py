@@ -44,6 +44,7 @@ def only_courier(host: HostDirectory, remedy: str) -> AbstractContextManager[Non
 
 
 def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: CourierOptions) -> None:
+    host.forget_halves()
     alarms, rng = Alarms(), np.random.default_rng()
     spool = Spool(host.spool, disk, alarms, urgent_bytes=options.urgent_bytes)
     uploader = Uploader(spool, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
