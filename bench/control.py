@@ -1,9 +1,11 @@
 """Real time: does an actor miss ticks that an empty loop beside it does not miss?
 
-Real processes on the real clock: a hub, a courier and an actor with a simulated robot, which drives episode after
-episode; a new release every few seconds, and a neighbour on the same host that records large episodes for the courier
-to upload. Beside them a loop with the same period that does nothing. Lateness is how long after its deadline a tick
-began; a tick is missed where the one before ended so late that its own time was over.
+Real processes on the real clock: a hub, a courier and an actor with a simulated robot and three cameras, which drives
+episode after episode; a new release every few seconds, and a neighbour on the same host that records large episodes
+for the courier to upload. What the cameras show was made before: rendering is no part of a real robot. Beside them a
+loop with the same period that does nothing. Lateness is how long after its deadline a tick began; a tick is missed
+where the one before ended so late that its own time was over. On a busy machine `--priority` lets both, the actor and
+the empty loop, run before all others.
 """
 
 import json
@@ -30,6 +32,7 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.robot import EpisodeStart, Robot
+from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.courier.options import CourierOptions
 from fleetloop.courier.run import run_courier
@@ -39,7 +42,7 @@ from fleetloop.hub.run import serve
 from fleetloop.judges.simulator import SimulatorJudge
 from fleetloop.operators.absent import AbsentOperator
 from fleetloop.policies.flow import FlowPolicy
-from fleetloop.sim.robot import SimRobot
+from fleetloop.sim.robot import SimRobot, sim_spec
 from fleetloop.sim.tasks import sim_task
 from shared.report import arguments, show, write
 from shared.traffic import Traffic
@@ -60,9 +63,11 @@ class Plan:
     root: Path
     port: int
     hz: float
+    px: int
     seconds: float
     publish_every: float
     upload_every: float
+    priority: int
 
     @property
     def url(self) -> str:
@@ -96,17 +101,21 @@ class Probe:
 
 
 class ProbedRobot:
-    """A robot at another rate, whose every tick is noted."""
+    """A robot at another rate and with cameras of `px` pixels, whose every tick is noted."""
 
-    def __init__(self, robot: Robot, hz: float, probe: Probe) -> None:
-        self.spec = replace(robot.spec, control_hz=hz)
+    def __init__(self, robot: Robot, hz: float, px: int, probe: Probe) -> None:
+        self.spec = replace(robot.spec, control_hz=hz, cameras=sim_spec(px).cameras)
         self._robot, self._probe = robot, probe
+        self._images = [_images(self.spec, seed) for seed in range(8)]
+        self._shown = 0
 
     def reset(self, task: Task, seed: int) -> EpisodeStart:
         return self._robot.reset(task, seed)
 
     def observe(self) -> Observation:
-        return self._robot.observe()
+        seen, images = self._robot.observe(), self._images[self._shown % len(self._images)]
+        self._shown += 1
+        return replace(seen, images=images, images_taken=dict.fromkeys(images, seen.taken))
 
     def act(self, action: FloatArray) -> FloatArray:
         self._probe.tick()
@@ -114,6 +123,14 @@ class ProbedRobot:
 
     def close(self) -> None:
         self._robot.close()
+
+
+def _images(spec: RobotSpec, seed: int) -> dict[str, npt.NDArray[np.uint8]]:
+    """Smooth with some noise: about as large as real ones when they are compressed."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0, 240, spec.cameras[0].width)[None, :, None]
+    shapes = {camera.name: (camera.height, camera.width, 3) for camera in spec.cameras}
+    return {name: (ramp + rng.integers(0, 15, shape)).astype(np.uint8) for name, shape in shapes.items()}
 
 
 def serve_hub(plan: Plan) -> None:
@@ -127,12 +144,13 @@ def carry(plan: Plan) -> None:
 
 
 def drive(plan: Plan) -> None:
+    _hurry(plan.priority)
     probe, disk = Probe(), RealDisk()
     simulated = SimRobot(probe, site=1, reset_s=RESET_S)
     task = replace(sim_task(TASK).task, time_limit_s=EPISODE_S)
     run_actor(
         Assignment(RUN, "robot-1", HOST, "site-1", (task,)),
-        ProbedRobot(simulated, plan.hz, probe),
+        ProbedRobot(simulated, plan.hz, plan.px, probe),
         AbsentOperator(),
         SimulatorJudge(None, simulated),
         host=HostDirectory(plan.root / "host", disk),
@@ -146,10 +164,16 @@ def drive(plan: Plan) -> None:
     (plan.root / "actor.json").write_text(json.dumps(probe.ticks))
 
 
+def _hurry(priority: int) -> None:
+    if priority:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
+
+
 def idle(plan: Plan) -> None:
     """The empty loop: what the machine itself makes late."""
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    _hurry(plan.priority)
     wall, ticks = Wall(), []
     began, tick = wall.now(), 0
     while not stopped:
@@ -257,17 +281,16 @@ def _alone(actor: Ticks, empty: Ticks, hz: float) -> int:
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", seconds=20.0, hz=20.0, publish_every=4.0, upload_every=2.0)
+    parser = arguments(__doc__ or "", seconds=20.0, hz=30.0, px=224, publish_every=4.0, upload_every=2.0, priority=0)
     said = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        plan = Plan(
-            Path(directory), free.getsockname()[1], said.hz, said.seconds, said.publish_every, said.upload_every
-        )
+        root, port = Path(directory), free.getsockname()[1]
+        plan = Plan(root, port, said.hz, said.px, said.seconds, said.publish_every, said.upload_every, said.priority)
         free.close()
         figures = measure(plan)
     show(
-        f"lateness of ticks at {plan.hz:g} Hz over {figures['seconds']:.0f} s (real clock)",
+        f"lateness of ticks at {plan.hz:g} Hz, three cameras of {plan.px} px, {figures['seconds']:.0f} s (real clock)",
         [{"loop": name, **figures[name]} for name in ("actor", "empty")],
     )
     print(
