@@ -4,16 +4,23 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from hub_world import HubProcess, in_process, registration, wants
+import uvicorn
+from anyio import CapacityLimiter
+from hub_world import HubProcess, _Announced, in_process, put, registration, sealed, until, wants
 
 from fleetloop.core.clock import Virtual
 from fleetloop.hub.bell import Bell
+from fleetloop.hub.client import HttpHub
 from fleetloop.hub.doorbell import Doorbell
+from fleetloop.hub.http import Face
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.service import HubService
 
 # ---------------------------------------------------------------------- who waits
 
@@ -23,7 +30,7 @@ def woken(look: Callable[[Bell], object], waiting: int, then: Callable[[Bell], N
 
     async def wait() -> list[object]:
         bell = Bell()
-        doorbell, looked = Doorbell(bell), []
+        doorbell, looked = Doorbell(bell, CapacityLimiter(8)), []
 
         def first_look() -> object:
             found = look(bell)
@@ -89,6 +96,36 @@ def test_a_large_fleet_is_asked_to_beat_less_often(tmp_path: Path, robots: int, 
 
 
 # ---------------------------------------------------------------------- how many get in
+
+
+def test_however_many_uploads_stand_in_line_a_beat_is_answered(tmp_path: Path, outbox: Path) -> None:
+    options = HubOptions(directory=tmp_path / "hub")
+    with in_process(options, Virtual(1000.0)) as world:
+        assert isinstance(world.hub, HubService)
+        with serving(world.hub, options) as hub, ThreadPoolExecutor(60) as pool:
+            hub.register(registration())
+            with world.hub._catalog.writing():  # the disk takes its time
+                uploads = [pool.submit(put, hub, sealed(outbox)) for _ in range(60)]
+                until(lambda: sum(path.is_file() for path in (tmp_path / "hub").rglob("*")) >= 40)
+                (orders,) = hub.beat([wants("robot-1", False)])
+                assert orders.robot == "robot-1"
+                assert hub.channel("stable") is None
+                assert not any(upload.done() for upload in uploads)
+            assert sorted(upload.result() for upload in uploads) == list(range(1, 61))
+
+
+@contextmanager
+def serving(service: HubService, options: HubOptions) -> Iterator[HttpHub]:
+    server = _Announced(uvicorn.Config(Face(service, options).app, port=0, log_level="critical"))
+    thread = Thread(target=server.run)
+    thread.start()
+    hub = HttpHub(server.url(), timeout_s=60.0)
+    try:
+        yield hub
+    finally:
+        hub.close()
+        server.should_exit = True
+        thread.join()
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from fleetloop.hub.bell import Bell, Found
 
@@ -17,10 +18,10 @@ class _Ring:
         self.following: _Ring | None = None
         self._looks: dict[Hashable, asyncio.Future[Any]] = {}
 
-    async def look(self, what: Hashable, look: Callable[[], Found]) -> Found:
+    async def look(self, what: Hashable, look: Callable[[], Found], threads: CapacityLimiter) -> Found:
         """As `look`, in a thread. To be called after the ring: all whom it woke share one look at the same thing."""
         if what not in self._looks:
-            self._looks[what] = asyncio.ensure_future(run_in_threadpool(look))
+            self._looks[what] = asyncio.ensure_future(run_sync(look, limiter=threads))
         found: Found = await asyncio.shield(self._looks[what])  # one of those who wait may hang up
         return found
 
@@ -28,7 +29,9 @@ class _Ring:
 class Doorbell:
     """Lets any number of coroutines wait for a `Bell` without a thread each. Made within a running event loop."""
 
-    def __init__(self, bell: Bell) -> None:
+    def __init__(self, bell: Bell, threads: CapacityLimiter) -> None:
+        """`threads` are those that may look at once."""
+        self._threads = threads
         self._next, self._closed = _Ring(), False
         self._loop = asyncio.get_running_loop()
         self._silence = bell.listen(self._wake_soon)
@@ -41,13 +44,13 @@ class Doorbell:
         """
         until = self._loop.time() + wait_s
         ring = self._next  # taken before the look, so that no ring falls between the look and the wait
-        found = await run_in_threadpool(look)
+        found = await run_sync(look, limiter=self._threads)
         while not found and not self._closed and (left := until - self._loop.time()) > 0:
             try:
                 await asyncio.wait_for(ring.rung.wait(), left)
             except TimeoutError:
                 break
-            found = await ring.look(what, look)
+            found = await ring.look(what, look, self._threads)
             assert ring.following is not None
             ring = ring.following  # which may have rung already, while this one's look was under way
         return found

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -24,6 +26,7 @@ MAX_JSON_BYTES = 16_000_000
 LONGEST_WAIT_S = 60.0
 RETRY_AFTER_S = 2
 JSON = "application/json"
+QUICK_THREADS = 8  # for what is asked for all the time and waits for no disk, however many uploads stand in line
 
 Call = Callable[[Request], Awaitable[Response]]
 
@@ -56,8 +59,9 @@ class Face:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        self._events_bell = Doorbell(self._service.experience.news)
-        self._channel_bell = Doorbell(self._service.publishing.news)
+        self._quick = CapacityLimiter(QUICK_THREADS)
+        self._events_bell = Doorbell(self._service.experience.news, self._quick)
+        self._channel_bell = Doorbell(self._service.publishing.news, self._quick)
         self._doorbells = (self._events_bell, self._channel_bell)
         yield
         self.hang_up()
@@ -98,7 +102,8 @@ class Face:
 
         async def guarded(request: Request) -> Response:
             kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-            holder = await run_in_threadpool(self._service.tokens.holder, secret if kind == "Bearer" else "")
+            secret = secret if kind == "Bearer" else ""
+            holder = await run_sync(self._service.tokens.holder, secret, limiter=self._quick)
             holder.check_scope(scopes)
             request.state.holder = holder
             return await call(request)
@@ -193,6 +198,8 @@ class Face:
         for status in statuses:
             holder(request).check_robot(status.robot)
         orders = await run_in_threadpool(self._service.beat, statuses)
+            _holder(request).check_robot(status.robot)
+        orders = await run_sync(self._service.beat, statuses, limiter=self._quick)
         return JSONResponse([asdict(order) for order in orders])
 
     async def report_learner(self, request: Request) -> Response:
