@@ -197,8 +197,6 @@ class Face:
         statuses = wire.decode(wire.statuses, wire.parse(await body(request, MAX_JSON_BYTES)), "statuses")
         for status in statuses:
             holder(request).check_robot(status.robot)
-        orders = await run_in_threadpool(self._service.beat, statuses)
-            _holder(request).check_robot(status.robot)
         orders = await run_sync(self._service.beat, statuses, limiter=self._quick)
         return JSONResponse([asdict(order) for order in orders])
 
