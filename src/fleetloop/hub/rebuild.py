@@ -19,7 +19,7 @@ from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
 from fleetloop.hub.catalog import CATALOG, Catalog, Records
-from fleetloop.hub.experience import episode_object, event_object, holding
+from fleetloop.hub.experience import episode_object, holding
 from fleetloop.hub.migrations import bring_up_to_date
 from fleetloop.hub.objects import ObjectStore, hash_of
 from fleetloop.hub.options import LOCK, HubOptions
@@ -86,11 +86,13 @@ def _fill(records: Records, objects: ObjectStore, clock: Clock) -> Rebuilt:
     damaged: list[str] = []
     known = set[str]()
     annotated = 0
-    read = {int(Path(name).stem): _read(objects, name, damaged) for name in objects.names("events")}
-    events = {seq: event for seq, event in read.items() if event is not None}
-    buried = {event["ref"] for event in events.values() if event["kind"] == "tombstone"}
-    for seq, event in events.items():
-        name, there = event_object(seq), objects.size(episode_object(event["ref"])) is not None
+    names = objects.names("events")  # read twice: a million of them need not fit into memory
+    read = (_read(objects, name, damaged) for name in names)
+    buried = {event["ref"] for event in read if event and event["kind"] == "tombstone"}
+    for name in names:
+        if (event := _read(objects, name, damaged)) is None:
+            continue
+        seq, there = int(Path(name).stem), objects.size(episode_object(event["ref"])) is not None
         if event["kind"] == "episode":
             removed = event["ref"] in buried and not there
             if not removed and (problem := _problem(objects, event["ref"], event["data"]["hash"])):
