@@ -9,7 +9,7 @@ from fleetloop.cli import flags
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from fleetloop.core.hub import Fleet, Member
+    from fleetloop.core.hub import Fleet, LearnerStatus, Member
 
 EXAMPLES = flags.examples("fleetloop status", "fleetloop status --once --hub http://127.0.0.1:8900")
 
@@ -109,4 +109,13 @@ def _learner_line(fleet: "Fleet") -> str:
         return "[yellow]no learner has reported yet"
     state = "parked" if learner.parked else f"at step {learner.step}"
     how = f"{learner.lag_s:.1f} s behind, heard {fleet.learner_silent_s:.0f} s ago"
-    return f"learner: run {learner.run}, {state}, release {learner.release}, {how}"
+    return f"learner: run {learner.run}, {state}, release {learner.release}, {how}{_left_out(learner)}"
+
+
+def _left_out(learner: "LearnerStatus") -> str:
+    """What its filters keep from training."""
+    parts = learner.figures.get("left_out", {})
+    said = [
+        f"{count} {part} for {reason}" for part, reasons in parts.items() for reason, count in sorted(reasons.items())
+    ]
+    return f"; episodes left out: {', '.join(said)}" if said else ""

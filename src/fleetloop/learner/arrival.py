@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ class Prepared:
     """An episode with its labels, and what is seen in the n frames that train.
 
     Attributes:
-        seen: camera name -> (n, h, w, 3) uint8 images, or what the policy's `features` made of them.
+        seen: camera name -> (n, h, w, 3) uint8 images, or what the policy's `features` made of them; None if nobody has
+            looked yet: it is done when they are drawn.
+        quality: 0 to 1, as the annotations so far say; None if nobody said.
 
     Raises:
         LabelsInvalid: if the labels don't fit the episode.
@@ -35,7 +37,8 @@ class Prepared:
 
     episode: Episode
     labels: FrameLabels
-    seen: Mapping[str, Array] = field(default_factory=dict)
+    seen: Mapping[str, Array] | None = field(default_factory=dict)
+    quality: float | None = None
 
     def __post_init__(self) -> None:
         labels, count, id = self.labels, len(self.episode), self.episode.meta.id
@@ -62,34 +65,53 @@ class Arrival:
         seq: its place in the hub's order; the learner's cursor once it is admitted.
         episode: whom it is about; empty if it concerns no buffer.
         prepared: what the buffer is to hold of that episode from now on; None for nothing.
-        gone: whether it is so for good: no restart will meet that episode again.
+        quality: if somebody spoke of that and of nothing else, what holds now; all else about the episode stays.
+        gone: whether nothing is held of it for good: no restart will meet that episode again.
     """
 
     seq: int
     episode: str = ""
     prepared: Prepared | None = None
+    quality: float | None = None
     gone: bool = False
 
 
-def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec, features: Features | None = None) -> Prepared:
-    """Label an episode and decode its images at the policy's resolution; what never changes of how the policy sees
-    them (`features`) is computed here, once per frame.
+def labelled(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepared:
+    """Label an episode; its images are decoded when they are drawn.
 
     Raises:
         SpecMismatch: if the episode's robot doesn't offer what the policy needs.
         LabelsInvalid: if the algorithm's labels don't fit the episode.
-        EpisodeInvalid: naming a camera whose images can't be decoded.
     """
     check_fit(episode.meta.spec, spec)
-    labels = algorithm.label(episode)
-    frames = np.flatnonzero(labels.train)
+    return Prepared(episode, algorithm.label(episode), None)
+
+
+def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec, features: Features | None = None) -> Prepared:
+    """Label an episode and look at it.
+
+    Raises:
+        SpecMismatch, LabelsInvalid: as `labelled`.
+        EpisodeInvalid: as `look`.
+    """
+    prepared = labelled(episode, algorithm, spec)
+    return replace(prepared, seen=look(episode, np.flatnonzero(prepared.labels.train), spec, features))
+
+
+def look(
+    episode: Episode, frames: npt.NDArray[np.integer], spec: PolicySpec, features: Features | None = None
+) -> Mapping[str, Array]:
+    """Decode the images of these frames at the policy's resolution; what never changes of how the policy sees them
+    (`features`) is computed here.
+
+    Raises:
+        EpisodeInvalid: naming a camera whose images can't be decoded.
+    """
     images = {
         camera.name: _decode(episode, spec.rename.get(camera.name, camera.name), camera, frames)
         for camera in spec.cameras
     }
-    if features is None or not images:
-        return Prepared(episode, labels, images)
-    return Prepared(episode, labels, features(_recorded(episode, spec, frames), images))
+    return images if features is None or not images else features(_recorded(episode, spec, frames), images)
 
 
 def features_of(policy: Any) -> Features | None:
@@ -102,13 +124,13 @@ def is_held_out(episode: str, share: float) -> bool:
     return int.from_bytes(blake3(episode.encode()).digest()[:6], "big") < share * (1 << 48)
 
 
-def _recorded(episode: Episode, spec: PolicySpec, frames: npt.NDArray[np.intp]) -> dict[str, Array]:
+def _recorded(episode: Episode, spec: PolicySpec, frames: npt.NDArray[np.integer]) -> dict[str, Array]:
     """All state of these frames, the policy's inputs under the policy's names."""
     state = {feature.name: episode.state(feature.name)[frames] for feature in episode.meta.spec.state}
     return state | {item.name: state[spec.rename.get(item.name, item.name)] for item in spec.inputs}
 
 
-def _decode(episode: Episode, recorded: str, camera: CameraSpec, frames: npt.NDArray[np.intp]) -> Images:
+def _decode(episode: Episode, recorded: str, camera: CameraSpec, frames: npt.NDArray[np.integer]) -> Images:
     images = np.empty((len(frames), camera.height, camera.width, 3), np.uint8)
     for row, frame in enumerate(frames):
         try:

@@ -14,12 +14,15 @@ from fleetloop.learner.anchor import anchor_of
 from fleetloop.learner.arrival import features_of, prepare
 from fleetloop.learner.base import Base
 from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.cache import EpisodeCache
 from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
 from fleetloop.learner.export import config_hash, statistics_hash
 from fleetloop.learner.feeder import Feeder
-from fleetloop.learner.loop import Learner, Parts
+from fleetloop.learner.loader import OnTime
+from fleetloop.learner.loop import Learner
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
+from fleetloop.learner.parts import Parts
 from fleetloop.learner.publisher import Identity, Publisher
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
@@ -71,17 +74,18 @@ def assemble(
     scratch = directory / "scratch"
     around.disk.make(scratch)
     parent = checkpoint.release if checkpoint else 0
+    cache = EpisodeCache(around.hub, around.disk, directory / "episodes", options.cache.episode_bytes)
+    feeder = Feeder(around.hub, cache, algorithm, policy.spec, inbox=options.inbox, features=features_of(policy))
+    archive = Archive(feeder.episode)
     buffer = ExperienceBuffer(
-        policy.spec, max_replay=options.sampler.max_replay, held_out=options.held_out, scratch=scratch
-    )
-    feeder = Feeder(
-        around.hub,
-        around.disk,
-        algorithm,
         policy.spec,
-        directory / "episodes",
-        inbox=options.inbox,
+        max_replay=options.sampler.max_replay,
+        held_out=options.held_out,
+        scratch=scratch,
+        most_bytes=options.cache.decoded_bytes,
+        fetch=archive.__getitem__,
         features=features_of(policy),
+        filters=options.filters,
     )
     parts = Parts(
         clock=around.clock,
@@ -89,8 +93,9 @@ def assemble(
         trainer=Trainer(policy, algorithm, options.optimizer, options.seed, anchor_of(policy, options.anchor)),
         sampler=AdaptiveSampler(options.sampler, options.seed),
         buffer=buffer,
+        loader=OnTime(buffer),
         feeder=feeder,
-        relabelling=Relabelling(algorithm, buffer, Archive(feeder.episode)),
+        relabelling=Relabelling(algorithm, buffer, archive),
         publisher=Publisher(around.hub, around.clock, identity(run, base, algorithm), options.holder, parent),
         checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),
         metrics=Metrics(

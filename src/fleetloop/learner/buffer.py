@@ -1,12 +1,10 @@
 """The experience that can be drawn from: per task an online and an offline part, and held-out demonstrations.
 
-A sample is a frame at which training may start. Samples of all tasks share one table of columns, and the actions of
-whole episodes another; a part is a list of row numbers. So a batch over any mix of parts is a handful of numpy takes.
+A sample is a frame at which training may start. In memory is what draws need: a row per episode (`table.py`) and the
+spans of its samples (`pool.py`). What a batch is made of is at hand as far as there is room for it (`payload.py`).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,123 +12,118 @@ import numpy.typing as npt
 
 from fleetloop.core.algorithm import FrameLabels
 from fleetloop.core.episode import Episode
-from fleetloop.core.frame import Source
-from fleetloop.core.policy import Batch
+from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubRefused
+from fleetloop.core.policy import Batch, Features
 from fleetloop.core.spec import PolicySpec
-from fleetloop.learner.arrival import Prepared, is_held_out
-from fleetloop.learner.columns import Column
-from fleetloop.learner.errors import LabelsInvalid
-from fleetloop.learner.observations import Observations
-from fleetloop.learner.pool import Ids, Pool
+from fleetloop.learner.arrival import Prepared, is_held_out, look
+from fleetloop.learner.coverage import Coverage
+from fleetloop.learner.entry import Entry, entry_of, rows_of, targets_of
+from fleetloop.learner.errors import LabelsInvalid, PayloadLost
+from fleetloop.learner.options import FiltersOptions
+from fleetloop.learner.payload import ACTIONS, SEEN, STATE, Memory, Payload, Rows
+from fleetloop.learner.pool import Pool
+from fleetloop.learner.samples import Ids, Samples
+from fleetloop.learner.selection import Selection
+from fleetloop.learner.table import Part, Table
 
-COVERED_SAMPLES = 32
-
-
-class Part(IntEnum):
-    """Where a task's samples go."""
-
-    OFFLINE = 0
-    ONLINE = 1
-    HELD_OUT = 2
+__all__ = ["ExperienceBuffer", "Part"]
 
 
-class Fact(IntEnum):
-    """The integers that are kept of a sample: rows of the actions' table, and where it comes from."""
-
-    START = 0
-    STOP = 1
-    INSTRUCTION = 2
-    EPISODE = 3
-    RELEASE = 4
-    FRAME = 5
-    INDICATOR = 6
-    HUMAN = 7
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the buffer holds of one episode: samples [first, last) of one part of one task."""
-
-    id: str
-    task: int
-    part: Part
-    first: int
-    last: int
+def _is_at_hand(id: str) -> Episode:
+    raise FleetLoopError(f"episode {id}", "is gone: this buffer has nowhere to fetch it from again")
 
 
 class ExperienceBuffer:
     """Everything that training draws from.
 
+    Attributes:
+        tasks: by number, in order of arrival; episodes: by number, in order of admission.
+        selection: which episodes train; coverage: which corrections a release covers.
+        payload: what batches are made of, as far as it is at hand.
+
     Args:
         spec: of the policy; fixes the features and the horizon.
         max_replay: draws after which an online sample is used up.
         held_out: share of the demonstrations that is kept for measuring.
-        scratch: a directory for what is seen: decoded images, or a policy's features of them.
+        scratch: a directory for samples and what batches are made of; None for memory.
+        most_bytes: of what batches are made of, at hand at a time; None for no limit, which `fetch` is needed for.
+        fetch: opens an episode again whose payload is not at hand.
+        features: of the policy, see `HasFeatures`.
+        filters: which episodes train.
     """
 
     def __init__(
-        self, spec: PolicySpec, *, max_replay: int, held_out: float = 0.0, scratch: Path | None = None
+        self,
+        spec: PolicySpec,
+        *,
+        max_replay: int,
+        held_out: float = 0.0,
+        scratch: Path | None = None,
+        most_bytes: int | None = None,
+        fetch: Callable[[str], Episode] = _is_at_hand,
+        features: Features | None = None,
+        filters: FiltersOptions | None = None,
     ) -> None:
         self.tasks: list[str] = []
-        self.episodes: list[Held] = []
+        self.episodes = Table()
         self._spec, self._max_replay, self._held_out = spec, max_replay, held_out
-        self._newest: dict[str, int] = {}  # episode id -> index in `episodes` of the last time it was taken in
-        self._parts: list[tuple[Pool, Pool, Pool]] = []  # per task, by Part: the samples in use
-        self._instructions: dict[str, int] = {}
-        self._observations = Observations(spec, scratch)
-        self._actions = Column(spec.action.shape, np.float32)
-        self._facts = Column((len(Fact),), np.int64)  # together, because one sample's are read together
-        self._weight, self._draws = Column((), np.float32), Column((), np.int32)
-        self._uncovered: list[int] = []
-        self._gone: set[str] = set()
+        self._fetch, self._features = fetch, features
+        self._parts: list[tuple[Pool, Pool, Pool]] = []  # per task, by Part
+        self._samples = Samples(scratch)
+        self.payload = Payload(self._load, scratch=scratch, most_bytes=most_bytes)
+        self.coverage = Coverage(self.episodes, self._samples)
+        self.selection = Selection(self.episodes, self._parts, filters or FiltersOptions())
 
     def __len__(self) -> int:
         """Samples ever admitted, of all parts."""
-        return len(self._draws)
+        return len(self._samples)
 
     # ------------------------------------------------------------------ in
 
     def ingest(self, prepared: Prepared) -> int:
         """Take an episode in, in place of what was held of it before; returns how many online samples are new."""
-        episode, labels = prepared.episode, prepared.labels
-        before = self._newest.get(episode.meta.id)
-        waiting = before is None or before in self._uncovered
-        self.retire(episode.meta.id)
-        task, part = self.number(episode.meta.task), self._part_of(episode)
-        frames = np.flatnonzero(labels.train).astype(np.int32)
-        held = Held(episode.meta.id, task, part, len(self), len(self) + len(frames))
-        base = len(self._actions)
-        if len(frames):
-            self._actions.extend(episode.action)
-        self._observations.extend(episode, frames, prepared.seen, len(self))
-        self._facts.extend(self._facts_of(prepared, frames, base))
-        self._weight.extend(labels.weight[frames])
-        earlier = self._earlier_draws(before, frames)
-        draws = earlier.clip(0)
-        self._draws.extend(draws)
-        usable = (draws < self._max_replay) | (part is not Part.ONLINE)
-        self._parts[task][part].extend(np.arange(held.first, held.last)[usable])
-        self._newest[held.id] = len(self.episodes)
-        if waiting and part is Part.ONLINE and self._fact(Fact.HUMAN, held).any():
-            self._uncovered.append(len(self.episodes))
-        self.episodes.append(held)
-        return int((earlier < 0).sum()) if part is Part.ONLINE else 0
+        entry = entry_of(prepared, self._spec.horizon)
+        before = self.episodes.find(entry.id)
+        number, fresh = self.index(entry)
+        first = int(self.episodes.rows["first"][number])
+        if prepared.seen is not None:
+            frames, targets = entry.facts["frame"], entry.facts["targets"]
+            self.payload.put(number, first, rows_of(prepared.episode, self._spec, frames, targets, prepared.seen))
+        elif before is not None and self._same_samples(before, number):
+            self.payload.move(before, number, first)
+        if before is not None:
+            self.payload.drop(before)
+        return fresh
+
+    def index(self, entry: Entry) -> tuple[int, int]:
+        """Know of an episode's samples, without their payload: its number, and how many online samples are new."""
+        before = self.episodes.find(entry.id)
+        waiting = before is None or self.coverage.waits(before)
+        self._withdraw(before)
+        task, part = self.number(entry.task), self._part_of(entry)
+        number, first, count = len(self.episodes), len(self._samples), len(entry.facts)
+        entry.facts["episode"] = number
+        earlier = self._earlier_draws(before, entry)
+        self._samples.extend(entry.facts, entry.weight, earlier.clip(0))
+        self.payload.admit(count)
+        spans = self._parts[task][part].extend(first, first + count)
+        self.episodes.append(entry, first, task, part, spans)
+        self.selection.admit(number, part)
+        if waiting and part is Part.ONLINE:
+            self.coverage.add(number)
+        return number, int((earlier < 0).sum()) if part is Part.ONLINE else 0
 
     def retire(self, episode: str) -> None:
-        """Never draw from this episode again."""
-        index = self._newest.get(episode)
-        if index is None:
-            return
-        held = self.episodes[index]
-        pool = self._parts[held.task][held.part]
-        pool.keep((pool.ids < held.first) | (pool.ids >= held.last))
-        self._uncovered = [item for item in self._uncovered if item != index]
+        """Never draw from this episode again, unless it is taken in anew."""
+        number = self.episodes.find(episode)
+        self._withdraw(number)
+        if number is not None:
+            self.payload.drop(number)
 
     def forget(self, episode: str) -> None:
-        """As `retire`, and a restart will not take it in again."""
+        """As `retire`, and a restart will not take it in again. Between two steps."""
         self.retire(episode)
-        if episode in self._newest:
-            self._gone.add(episode)
+        self.episodes.forget(episode)
 
     def relabel(self, episode: str, labels: FrameLabels) -> None:
         """Give an episode's samples the weight and the indicator of another label version; nothing else may differ.
@@ -138,58 +131,51 @@ class ExperienceBuffer:
         Raises:
             LabelsInvalid: if other frames train, or their targets end elsewhere.
         """
-        if (index := self._newest.get(episode)) is None:
+        if (number := self.episodes.find(episode)) is None:
             return
-        held = self.episodes[index]
-        facts = self._facts.rows[held.first : held.last]
-        frames = facts[:, Fact.FRAME]
-        stops = frames + facts[:, Fact.STOP] - facts[:, Fact.START]
-        if not np.array_equal(np.flatnonzero(labels.train), frames) or not np.array_equal(labels.stop[frames], stops):
+        held = self.episodes[number]
+        facts = self._samples.facts[held.first : held.last]
+        frames = facts["frame"]
+        trains = np.array_equal(np.flatnonzero(labels.train), frames)
+        if not trains or not np.array_equal(targets_of(labels, frames, self._spec.horizon), facts["targets"]):
             problem = f"of {episode} differ between two label versions"
             raise LabelsInvalid(
                 "labels.train or labels.stop", problem, "a version changes weights and indicators alone"
             )
-        facts[:, Fact.INDICATOR] = labels.indicator[frames]
-        self._weight.rows[held.first : held.last] = labels.weight[frames]
-        self._parts[held.task][held.part].reweigh()
+        facts["indicator"] = labels.indicator[frames]
+        self._samples.weight[held.first : held.last] = labels.weight[frames]
+        self._parts[held.task][held.part].weigh(self.episodes.spans(number))
 
     def number(self, name: str) -> int:
         """The task's; the next one if it has none yet."""
         if name not in self.tasks:
             self.tasks.append(name)
-            self._parts.append((Pool(self._weight), Pool(self._weight), Pool(self._weight)))
+            offline, online, held_out = (Pool(self._samples, most) for most in (None, self._max_replay, None))
+            self._parts.append((offline, online, held_out))
         return self.tasks.index(name)
 
-    def _part_of(self, episode: Episode) -> Part:
-        if episode.meta.purpose == "online":
+    def _part_of(self, entry: Entry) -> Part:
+        if entry.purpose == "online":
             return Part.ONLINE
-        return Part.HELD_OUT if is_held_out(episode.meta.id, self._held_out) else Part.OFFLINE
+        return Part.HELD_OUT if is_held_out(entry.id, self._held_out) else Part.OFFLINE
 
-    def _facts_of(self, prepared: Prepared, frames: Ids, base: int) -> npt.NDArray[np.int64]:
-        """(n, facts): `base` is the row of the episode's first action."""
-        episode, labels = prepared.episode, prepared.labels
-        facts = np.empty((len(frames), len(Fact)), np.int64)
-        facts[:, Fact.START] = base + frames
-        facts[:, Fact.STOP] = base + labels.stop[frames]
-        facts[:, Fact.INSTRUCTION] = self._instructions.setdefault(episode.meta.instruction, len(self._instructions))
-        facts[:, Fact.EPISODE] = len(self.episodes)
-        facts[:, Fact.RELEASE] = episode.column("release")[frames]
-        facts[:, Fact.FRAME] = frames
-        facts[:, Fact.INDICATOR] = labels.indicator[frames]
-        facts[:, Fact.HUMAN] = (episode.source == Source.HUMAN)[frames]
-        return facts
+    def _withdraw(self, number: int | None) -> None:
+        if number is not None:
+            self.selection.retire(number)
+            self.coverage.drop(number)
 
-    def _fact(self, fact: Fact, held: Held) -> npt.NDArray[np.int64]:
-        return self._facts.rows[held.first : held.last, fact]
+    def _same_samples(self, one: int, other: int) -> bool:
+        facts = [self._samples.facts[held.first : held.last] for held in (self.episodes[one], self.episodes[other])]
+        return all(np.array_equal(facts[0][name], facts[1][name]) for name in ("frame", "targets"))
 
-    def _earlier_draws(self, before: int | None, frames: Ids) -> Ids:
+    def _earlier_draws(self, before: int | None, entry: Entry) -> Ids:
         """The counts of frames that were held before, under other labels; -1 for the others."""
-        draws = np.full(len(frames), -1, np.int32)
+        draws = np.full(len(entry.facts), -1, np.int32)
         if before is not None:
-            span = slice(self.episodes[before].first, self.episodes[before].last)
-            old_frames = self._fact(Fact.FRAME, self.episodes[before]).tolist()
-            old = dict(zip(old_frames, self._draws.rows[span].tolist(), strict=True))
-            draws[:] = [old.get(frame, -1) for frame in frames.tolist()]
+            held = self.episodes[before]
+            old_frames = self._samples.facts["frame"][held.first : held.last]
+            _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
+            draws[here] = self._samples.draws[held.first : held.last][there]
         return draws
 
     # ------------------------------------------------------------------ out
@@ -197,6 +183,10 @@ class ExperienceBuffer:
     def part(self, task: int, part: Part) -> Ids:
         """(n,) int32: the samples that may be drawn, in order of admission; for ONLINE, those not used up."""
         return self._parts[task][part].ids
+
+    def size(self, task: int, part: Part) -> int:
+        """How many those are."""
+        return len(self._parts[task][part])
 
     def mass(self, task: int, part: Part) -> float:
         """The weights of the samples that may be drawn, summed: with 0, none can be."""
@@ -206,102 +196,102 @@ class ExperienceBuffer:
         """(n,) numbers in [0, 1) as samples of a part that has mass, each drawn as often as its weight says."""
         return self._parts[task][part].pick(u)
 
+    def version(self, task: int, part: Part) -> int:
+        """Another one whenever `pick` may pick otherwise."""
+        return self._parts[task][part].version
+
     def holds(self, part: Part) -> bool:
         """Whether any task has something to draw from in this part."""
         return any(len(parts[part]) for parts in self._parts)
 
     def draws(self, samples: Ids) -> Ids:
         """(n,) int32: how often each was drawn."""
-        return self._draws.rows[samples]
+        return self._samples.draws[samples]
 
-    def gather(self, samples: Ids, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_]) -> Batch:
-        """The samples as one batch. Masked targets repeat the last action of their segment."""
-        facts = self._facts.rows.take(samples, axis=0)
-        stop = facts[:, Fact.STOP, None]
-        steps = facts[:, Fact.START, None] + np.arange(self._spec.horizon)
-        names = list(self._instructions)
-        used, instruction = np.unique(facts[:, Fact.INSTRUCTION], return_inverse=True)
+    def gather(
+        self,
+        samples: Ids,
+        task: npt.NDArray[np.int64],
+        online: npt.NDArray[np.bool_],
+        memory: Memory | None = None,
+        which: npt.NDArray[np.intp] | None = None,
+    ) -> Batch:
+        """The samples as one batch, its payload in `memory`; `which`: see `fetch`.
+
+        Raises what `fetch` raises.
+        """
+        rows = self.fetch(samples, memory or Memory(), which)
+        facts = self._samples.facts.take(samples)
+        said = self.episodes.rows["instruction"].take(facts["episode"])
+        names = list(self.episodes.instructions)
+        used, instruction = np.unique(said, return_inverse=True)
         return Batch(
-            state=self._observations.state(samples),
-            seen=self._observations.seen(samples),
+            state={name.removesuffix(STATE): values for name, values in rows.items() if name.endswith(STATE)},
+            seen={name.removesuffix(SEEN): values for name, values in rows.items() if name.endswith(SEEN)},
             instructions=tuple(names[index] for index in used),
             instruction=instruction,
-            actions=self._actions.rows.take(np.minimum(steps, stop - 1), axis=0),
-            mask=(steps < stop).astype(np.float32),
-            indicator=facts[:, Fact.INDICATOR].astype(np.int8),
+            actions=rows[ACTIONS],
+            mask=(np.arange(self._spec.horizon) < facts["targets"][:, None]).astype(np.float32),
+            indicator=facts["indicator"],
             task=task,
             online=online,
         )
 
+    def fetch(self, samples: Ids, memory: Memory, which: npt.NDArray[np.intp] | None = None) -> Rows:
+        """The samples' payload in `memory`; with `which`, only those positions: the others are there already.
+
+        Masked targets repeat the last action of their segment.
+
+        Raises:
+            PayloadLost: if an episode can't be read any more.
+            HubUnavailable: if an episode must be fetched and can't be now; call again later.
+        """
+        return self.payload.take(samples, self._samples.facts["episode"].take(samples), memory, which)
+
+    def _load(self, number: int) -> tuple[int, Rows]:
+        held = self.episodes[number]
+        facts = self._samples.facts[held.first : held.last]
+        try:
+            episode = self._fetch(held.id)
+            seen = look(episode, facts["frame"], self._spec, self._features)
+        except (EpisodeInvalid, HubRefused) as error:
+            raise PayloadLost(held.id, f"can't be read any more ({error})") from error
+        return held.first, rows_of(episode, self._spec, facts["frame"], facts["targets"], seen)
+
     def count(self, samples: Ids, online: npt.NDArray[np.bool_]) -> None:
         """Record that these were trained on; online samples that are used up leave their part."""
-        np.add.at(self._draws.rows, samples, 1)
+        np.add.at(self._samples.draws, samples, 1)
         fresh = samples[online]
-        if (self._draws.rows[fresh] >= self._max_replay).any():
-            self._drop_used_up()
+        used_up = fresh[self._samples.draws[fresh] >= self._max_replay]
+        for number in np.unique(self.episode_numbers(used_up)).tolist():
+            row = self.episodes.rows[number]
+            self._parts[row["task"]][row["part"]].weigh(self.episodes.spans(number))
 
     def episode_ids(self, samples: Ids) -> list[str]:
         """The episodes that these samples come from, each once."""
-        return [self.episodes[index].id for index in np.unique(self.episode_numbers(samples))]
+        return [self.episodes.name(number) for number in np.unique(self.episode_numbers(samples)).tolist()]
 
-    def episode_numbers(self, samples: Ids) -> npt.NDArray[np.int64]:
-        """(n,) int64: index in `episodes` of each sample's episode."""
-        return self._facts.rows.take(samples, axis=0)[:, Fact.EPISODE]
+    def episode_numbers(self, samples: Ids) -> npt.NDArray[np.int32]:
+        """(n,) int32: index in `episodes` of each sample's episode."""
+        return self._samples.facts["episode"].take(samples)
 
     def positives(self, task: int) -> float | None:
         """The share of positive samples among the task's online ones that have an indicator; None if none has."""
-        indicator = self._facts.rows[self.part(task, Part.ONLINE), Fact.INDICATOR]
-        known = indicator >= 0
-        return float((indicator[known] > 0).mean()) if known.any() else None
+        return self._parts[task][Part.ONLINE].positives
 
-    def releases(self, samples: Ids) -> npt.NDArray[np.int64]:
-        """(n,) int64: the release that each frame was recorded under."""
-        return self._facts.rows.take(samples, axis=0)[:, Fact.RELEASE]
-
-    # ------------------------------------------------------------------ coverage
-
-    def covered(self) -> tuple[str, ...]:
-        """Online episodes of which enough corrections were drawn, and that `announce` was not told of yet.
-
-        Enough: 32 different human frames, or all that can be drawn where there are fewer.
-        """
-        return tuple(self.episodes[index].id for index in self._uncovered if self._enough_drawn(self.episodes[index]))
-
-    def announce(self, episodes: Iterable[str]) -> None:
-        """These are covered by a published release."""
-        told = set(episodes)
-        self._uncovered = [index for index in self._uncovered if self.episodes[index].id not in told]
-
-    def uncovered(self) -> list[str]:
-        """Online episodes with corrections that no published release covers yet."""
-        return [self.episodes[index].id for index in self._uncovered]
-
-    def _enough_drawn(self, held: Held) -> bool:
-        span = slice(held.first, held.last)
-        human = (self._fact(Fact.HUMAN, held) > 0) & (self._weight.rows[span] > 0)
-        drawn = human & (self._draws.rows[span] > 0)
-        return int(drawn.sum()) >= min(COVERED_SAMPLES, int(human.sum()))
+    def releases(self, samples: Ids) -> npt.NDArray[np.int32]:
+        """(n,) int32: the release that each frame was recorded under."""
+        return self._samples.facts["release"].take(samples)
 
     # ------------------------------------------------------------------ restart
 
     def all_draws(self) -> Ids:
         """(samples,) int32: a copy for the checkpoint, without the samples of forgotten episodes."""
-        return self._draws.rows[self._remembered()]
+        return self._samples.draws[self.episodes.remembered]
 
     def restore(self, draws: Ids, uncovered: Iterable[str]) -> None:
         """Take back the counts of a checkpoint, once the same episodes are held again in the same order."""
-        self._draws.rows[self._remembered()] = draws
-        self._drop_used_up()
-        waiting = set(uncovered)
-        self._uncovered = [index for index in self._uncovered if self.episodes[index].id in waiting]
-
-    def _remembered(self) -> npt.NDArray[np.bool_]:
-        mask = np.ones(len(self), bool)
-        for held in self.episodes:
-            mask[held.first : held.last] = held.id not in self._gone
-        return mask
-
-    def _drop_used_up(self) -> None:
+        self._samples.draws[self.episodes.remembered] = draws
         for parts in self._parts:
-            pool = parts[Part.ONLINE]
-            pool.keep(self._draws.rows[pool.ids] < self._max_replay)
+            parts[Part.ONLINE].weigh()
+        self.coverage.keep(uncovered)

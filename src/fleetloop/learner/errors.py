@@ -17,3 +17,15 @@ class BaseInvalid(FleetLoopError):
 
 class LabelsInvalid(FleetLoopError):
     """An algorithm's labels don't describe the episode that they were made from."""
+
+
+class PayloadLost(FleetLoopError):
+    """An episode that is held can't be read any more.
+
+    Attributes:
+        episode: its id.
+    """
+
+    def __init__(self, episode: str, problem: str) -> None:
+        super().__init__(f"episode {episode}", problem, "it trains no more; annotate it with `exclude` to be rid of it")
+        self.episode = episode

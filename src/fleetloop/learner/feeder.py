@@ -4,19 +4,18 @@ Runs beside the training loop (on a thread of its own in `run.py`), so that a st
 """
 
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fleetloop.core.algorithm import Algorithm
-from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode, judged
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, SpecMismatch
 from fleetloop.core.hub import Event, Hub
 from fleetloop.core.outcome import Annotation, standing
 from fleetloop.core.policy import Features
-from fleetloop.core.recording import SEALED
 from fleetloop.core.spec import PolicySpec
-from fleetloop.learner.arrival import Arrival, prepare
+from fleetloop.learner.arrival import Arrival, Prepared, labelled, prepare
+from fleetloop.learner.cache import EpisodeCache
 
 GONE = 410  # HTTP's word for what was there and will not come back
 
@@ -32,22 +31,20 @@ class Feeder:
     def __init__(
         self,
         hub: Hub,
-        disk: Disk,
+        cache: EpisodeCache,
         algorithm: Algorithm,
         spec: PolicySpec,
-        cache: Path,
         *,
         inbox: int = 64,
         features: Features | None = None,
     ) -> None:
         self.alarm, self.refused = "", 0
-        self._hub, self._disk, self._algorithm, self._spec = hub, disk, algorithm, spec
-        self._cache, self._most_waiting, self._features = cache, inbox, features
+        self._hub, self._cache, self._by = hub, cache, (algorithm, spec)
+        self._most_waiting, self._features = inbox, features
         self._after = 0
         self._waiting: deque[Arrival] = deque()
         self._annotations: dict[str, list[Annotation]] = {}
         self._gone: set[str] = set()
-        disk.make(cache)
 
     @property
     def full(self) -> bool:
@@ -83,23 +80,29 @@ class Feeder:
         if event.kind == "tombstone":
             return self._let_go(event)
         if event.kind == "annotation":
-            annotation = Annotation.from_json(dict(event.data))
-            self._annotations.setdefault(annotation.episode, []).append(annotation)
-            # A word on quality changes no buffer.
-            if annotation.episode in self._gone or (annotation.outcome is None and annotation.exclude is None):
-                return Arrival(event.seq)
-            return self._admit(event.seq, annotation.episode)
+            return self._reconsidered(event)
         if event.kind != "episode" or event.data.get("purpose") == "evaluation":
             return Arrival(event.seq)
         if event.data.get("tombstone") and self._is_removed(event.ref):
             self._gone.add(event.ref)
             return Arrival(event.seq)
-        return self._admit(event.seq, event.ref)
+        return self._admit(event.seq, event.ref, lambda episode: prepare(episode, *self._by, self._features))
+
+    def _reconsidered(self, event: Event) -> Arrival:
+        annotation = Annotation.from_json(dict(event.data))
+        id = annotation.episode
+        self._annotations.setdefault(id, []).append(annotation)
+        if id in self._gone:
+            return Arrival(event.seq)
+        if annotation.outcome is None and annotation.exclude is None:
+            return Arrival(event.seq, id, quality=self._quality(id))
+        # Its images stay what they are: nobody need look at them again.
+        return self._admit(event.seq, id, lambda episode: labelled(episode, *self._by))
 
     def _is_removed(self, id: str) -> bool:
         """Whether an episode that has a tombstone has lost its bytes too."""
         try:
-            self._fetched(id)
+            self._cache.open(id)
         except HubRefused as error:
             return error.status == GONE
         except EpisodeInvalid:
@@ -109,10 +112,10 @@ class Feeder:
     def _let_go(self, event: Event) -> Arrival:
         self._gone.discard(event.ref)  # nobody says anything about it any more
         self._annotations.pop(event.ref, None)
-        self._disk.remove(self._cache / f"{event.ref}{SEALED}")
+        self._cache.remove(event.ref)
         return Arrival(event.seq, event.ref, gone=True)
 
-    def _admit(self, seq: int, id: str) -> Arrival:
+    def _admit(self, seq: int, id: str, prepared: Callable[[Episode], Prepared]) -> Arrival:
         """The episode as all annotations up to this event would have it; refused, with an alarm, if it is unusable."""
         said = self._annotations.get(id, [])
         if standing(said, "exclude"):
@@ -121,27 +124,19 @@ class Feeder:
             episode = self.episode(id)
             if episode.meta.purpose == "evaluation":
                 return Arrival(seq)
-            return Arrival(seq, id, prepare(episode, self._algorithm, self._spec, self._features))
+            return Arrival(seq, id, replace(prepared(episode), quality=self._quality(id)))
         except (EpisodeInvalid, SpecMismatch, HubRefused) as error:
             self.refused += 1
             self.alarm = f"episode {id} can't be used: {error}"
             return Arrival(seq, id)
+
+    def _quality(self, id: str) -> float | None:
+        quality: float | None = standing(self._annotations.get(id, []), "quality")
+        return quality
 
     def episode(self, id: str) -> Episode:
         """From the cache or the hub, with the outcome that all annotations so far give it. Any thread may ask.
 
         Raises EpisodeInvalid, HubRefused, HubUnavailable.
         """
-        return judged(self._fetched(id), list(self._annotations.get(id, [])))
-
-    def _fetched(self, id: str) -> Episode:
-        path = self._cache / f"{id}{SEALED}"
-        if path.exists():
-            try:
-                return Episode.open(path)
-            except EpisodeInvalid:
-                self._disk.remove(path)  # a power cut can leave a torn copy; the hub has the whole
-        incoming = path.with_suffix(".part")
-        self._hub.get_episode(id, incoming)
-        self._disk.rename(incoming, path)
-        return Episode.open(path)
+        return judged(self._cache.open(id), list(self._annotations.get(id, [])))

@@ -62,8 +62,8 @@ def task_figures(
             "loss_offline": tally.loss(task, False),
             "loss_held_out": held_out.get(name),
             "online_share": float(shares[task]),
-            "samples_online": len(buffer.part(task, Part.ONLINE)),
-            "samples_offline": len(buffer.part(task, Part.OFFLINE)),
+            "samples_online": buffer.size(task, Part.ONLINE),
+            "samples_offline": buffer.size(task, Part.OFFLINE),
             "positives": buffer.positives(task),
         }
         for task, name in enumerate(buffer.tasks)

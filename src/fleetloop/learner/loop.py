@@ -1,48 +1,29 @@
 """The learner: at every beat it admits what has arrived, trains if a step is due, and offers what is to go out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fleetloop.core.algorithm import Algorithm
-from fleetloop.core.clock import Clock
+from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.frame import Source
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.outcome import Outcome
+from fleetloop.core.policy import Batch
 from fleetloop.learner.arrival import Arrival, Prepared
-from fleetloop.learner.buffer import ExperienceBuffer
-from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
+from fleetloop.learner.checkpoint import Checkpoint
+from fleetloop.learner.errors import PayloadLost
 from fleetloop.learner.export import config_hash, exact_weights, release_weights
-from fleetloop.learner.feeder import Feeder
 from fleetloop.learner.figures import Journey, Tally, task_figures
 from fleetloop.learner.held_out import measure_held_out
-from fleetloop.learner.metrics import Metrics
+from fleetloop.learner.loader import origin
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.pace import Pace
-from fleetloop.learner.publisher import Publisher, Snapshot
-from fleetloop.learner.relabelling import Relabelling
-from fleetloop.learner.sampler import AdaptiveSampler, Draw
-from fleetloop.learner.trainer import Trainer
+from fleetloop.learner.parts import Parts
+from fleetloop.learner.publisher import Snapshot
+from fleetloop.learner.sampler import Draw
 
 IDLE_S = 0.1
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a learner is put together from."""
-
-    clock: Clock
-    algorithm: Algorithm
-    trainer: Trainer
-    sampler: AdaptiveSampler
-    buffer: ExperienceBuffer
-    feeder: Feeder
-    relabelling: Relabelling
-    publisher: Publisher
-    checkpoints: CheckpointWriter
-    metrics: Metrics
 
 
 class Learner:
@@ -70,6 +51,7 @@ class Learner:
         self._online_frames = self._online_draws = 0
         self._held_out: dict[str, float] = {}
         self._row: dict[str, Any] = {}  # the last one written
+        self._stalled = self._lost = ""  # why no batch could be made at the last beat; the last episode that got lost
 
     @property
     def steps(self) -> int:
@@ -95,7 +77,7 @@ class Learner:
         self._publish_if_due(now)
         self._checkpoint_if_due(now)
         self._report_if_due(now)
-        return now + IDLE_S if self.parked else self._pace.next_at(now)
+        return now + IDLE_S if self.parked or self._stalled else self._pace.next_at(now)
 
     def _has_nothing_new(self, now: float) -> bool:
         """Nothing came in for long, or there is nothing at all.
@@ -126,6 +108,9 @@ class Learner:
     def _admit_one(self, arrival: Arrival, now: float) -> None:
         if arrival.gone:
             self.parts.buffer.forget(arrival.episode)
+        if arrival.quality is not None and arrival.prepared is None:
+            self.parts.buffer.selection.grade(arrival.episode, arrival.quality)
+            return
         if arrival.prepared is None:
             self.parts.buffer.retire(arrival.episode)
             self.parts.relabelling.retired(arrival.episode)
@@ -159,10 +144,17 @@ class Learner:
     def _train(self) -> None:
         """Draw, train, record."""
         parts, started = self.parts, self.parts.clock.now()
-        draw = parts.sampler.draw(parts.buffer, self.steps, self.options.batch)
-        batch = parts.buffer.gather(draw.samples, draw.task, draw.online)
-        data_s = parts.clock.now() - started
-        trained = parts.trainer.train(batch, lambda where: self._origin(draw, where))
+        following = self.steps + 1
+        draw = self._draw(self.steps)
+        batch = self._at_hand(draw)
+        if batch is None:
+            return
+        drawn = parts.clock.now()
+        parts.loader.expect(lambda: self._draw(following))
+        trained = parts.trainer.train(batch, origin(parts.buffer, draw))
+        stepped = parts.clock.now()
+        parts.loader.settle()
+        data_s = drawn - started + parts.clock.now() - stepped
         self._pace.spend()
         parts.sampler.record(draw.task, draw.online, trained.losses)
         self._note_first_draws(draw)
@@ -175,12 +167,20 @@ class Learner:
         if self.steps % self.options.metrics_every_steps == 0:
             self._write_row()
 
-    def _origin(self, draw: Draw, where: Any) -> str:
-        buffer = self.parts.buffer
-        tasks = ", ".join(buffer.tasks[task] for task in np.unique(draw.task[where]))
-        episodes = buffer.episode_ids(draw.samples[where])
-        more = f" and {len(episodes) - 8} more" if len(episodes) > 8 else ""
-        return f"task {tasks}, episodes {', '.join(episodes[:8])}{more}"
+    def _draw(self, step: int) -> Draw:
+        return self.parts.sampler.draw(self.parts.buffer, step, self.options.batch)
+
+    def _at_hand(self, draw: Draw) -> Batch | None:
+        """What was drawn, if every episode of it can be read; the next beat tries again."""
+        self._stalled = ""
+        try:
+            return self.parts.loader.batch(draw)
+        except PayloadLost as error:
+            self.parts.buffer.retire(error.episode)
+            self._lost = str(error)
+        except HubUnavailable as error:
+            self._stalled = f"training waits for an episode that is not on this machine any more: {error}"
+        return None
 
     def _note_first_draws(self, draw: Draw) -> None:
         now = self.parts.clock.now()
@@ -201,14 +201,15 @@ class Learner:
     def publish(self, now: float) -> None:
         """Offer the averaged weights as they are now to the publisher."""
         weights = release_weights(self.parts.trainer.average.state_dict())
-        self.parts.publisher.offer(Snapshot(self.steps, self.cursor, self.parts.buffer.covered(), weights))
+        self.parts.publisher.offer(Snapshot(self.steps, self.cursor, self.parts.buffer.coverage.covered(), weights))
         self._published_step, self._last_release = self.steps, now
 
     def note_published(self) -> None:
         """Take note of the releases that have gone out."""
         for release in self.parts.publisher.take_published():
             self.release = release.version
-            self.parts.buffer.announce(release.covers)
+            self.parts.buffer.selection.note_release(release.version)
+            self.parts.buffer.coverage.announce(release.covers)
             row = {"kind": "release", "step": release.step, "version": release.version, "covers": release.covers}
             self.parts.metrics.write({**row, "trained_through": release.trained_through, "clock_s": release.clock_s})
 
@@ -224,6 +225,7 @@ class Learner:
         return {
             "clock_s": self.parts.clock.now(),
             "tasks": task_figures(self._tally, self.parts.buffer, self.parts.sampler, self._held_out),
+            "left_out": self.parts.buffer.selection.left_out,
             "label_version": self.parts.algorithm.version,
             "replay_ratio": self._online_draws / self._online_frames if self._online_frames else 0.0,
             "rate": self.parts.trainer.rate(self.steps),
@@ -240,6 +242,8 @@ class Learner:
 
     def status(self) -> LearnerStatus:
         """For the fleet view."""
+        parts = self.parts
+        alarms = (self._stalled, parts.publisher.alarm, self._lost, parts.feeder.alarm, parts.algorithm.alarm)
         return LearnerStatus(
             run=self.run,
             step=self.steps,
@@ -248,8 +252,8 @@ class Learner:
             parked=self.parked,
             lag_s=self._pace.lag_s,
             figures=self._row or self.figures(),
-            alarm=self.parts.publisher.alarm or self.parts.feeder.alarm or self.parts.algorithm.alarm,
-            checkpoint=self.parts.checkpoints.cursor,
+            alarm=next(filter(None, alarms), ""),
+            checkpoint=parts.checkpoints.cursor,
         )
 
     # ------------------------------------------------------------------ restart
@@ -277,7 +281,7 @@ class Learner:
             release=self.release,
             config_hash=config_hash(parts.trainer.policy.config),
             arrays=arrays,
-            uncovered=tuple(parts.buffer.uncovered()),
+            uncovered=tuple(parts.buffer.coverage.ids),
             algorithm={name: value for name, value in algorithm.items() if not isinstance(value, np.ndarray)},
             algorithm_name=parts.algorithm.name,
             tasks=tuple(parts.buffer.tasks),
@@ -286,6 +290,7 @@ class Learner:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take back the counters, once the parts are restored (see `restart.py`)."""
         self.release = checkpoint.release
+        self.parts.buffer.selection.note_release(checkpoint.release)
         self._published_step = checkpoint.step if checkpoint.release else -1
         self.epochs = [(step, cursor) for step, cursor in checkpoint.arrays["epochs"].tolist()]
         self._online_draws = int(checkpoint.arrays["online_draws"])

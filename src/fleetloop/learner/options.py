@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fleetloop.core.outcome import Judge, Outcome
+
 
 class SamplerOptions(BaseModel):
     """The adaptive sampler; `sampler.py` says what each number does."""
@@ -100,6 +102,64 @@ class AnchorOptions(BaseModel):
     )
 
 
+class FilterOptions(BaseModel):
+    """Which of the episodes that are held train; judged anew whenever something is said about one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcomes: tuple[Outcome, ...] = Field(default=(), description="only those that ended so; empty: however they ended")
+    least_judge: Judge | None = Field(
+        default=None,
+        description="only those whose outcome was judged by this rank or a higher one: classifier, simulator, person",
+    )
+    least_quality: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="only those of at least this quality; one whose quality nobody spoke of stays in",
+    )
+    sites: tuple[str, ...] = Field(default=(), description="only those from these sites; empty: from all")
+    except_sites: tuple[str, ...] = Field(default=(), description="none from these sites")
+    robots: tuple[str, ...] = Field(default=(), description="only those of these robots; empty: of all")
+    except_robots: tuple[str, ...] = Field(default=(), description="none of these robots")
+
+
+class OnlineFilterOptions(FilterOptions):
+    """The same for the fleet's episodes, which also grow old."""
+
+    most_staleness: int | None = Field(
+        default=None,
+        ge=0,
+        description="only those of which some frame ran under one of so many newest releases, beside the newest itself",
+    )
+
+
+class FiltersOptions(BaseModel):
+    """What trains, by buffer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    online: OnlineFilterOptions = Field(default_factory=OnlineFilterOptions, description="of the fleet's episodes")
+    offline: FilterOptions = Field(default_factory=FilterOptions, description="of the demonstrations")
+
+
+class CacheOptions(BaseModel):
+    """What of the experience is kept on the learner's disk. Beyond a limit, what was not used for the longest goes, and
+    is fetched or decoded again when it is drawn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    episode_bytes: int = Field(
+        default=32 << 30, ge=0, description="of episode files as they came from the hub; the newest is always kept"
+    )
+    decoded_bytes: int = Field(
+        default=16 << 30,
+        ge=0,
+        description="of what batches are made of: images at the policy's resolution or its features of them, state, "
+        "actions",
+    )
+
+
 class LearnerOptions(BaseModel):
     """The learner."""
 
@@ -145,6 +205,8 @@ class LearnerOptions(BaseModel):
     sampler: SamplerOptions = Field(default_factory=SamplerOptions, description="which samples make a batch")
     optimizer: OptimizerOptions = Field(default_factory=OptimizerOptions, description="how weights are changed")
     anchor: AnchorOptions = Field(default_factory=AnchorOptions, description="what holds the policy near its base")
+    filters: FiltersOptions = Field(default_factory=FiltersOptions, description="which episodes train")
+    cache: CacheOptions = Field(default_factory=CacheOptions, description="what is kept on the learner's disk")
 
 
 class PretrainOptions(BaseModel):

@@ -1,7 +1,7 @@
 """The learner as a process: its threads, its signals, and what happens when one of them fails.
 
-The main thread trains. Beside it one thread fetches experience, one publishes and reports, one makes the next label
-version, one writes checkpoints.
+The main thread trains. Beside it one thread fetches experience, one gathers the next batch, one publishes and reports,
+one makes the next label version, one writes checkpoints.
 An exception in any of them stops the learner, and `run` raises it.
 """
 
@@ -24,6 +24,7 @@ from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
 from fleetloop.learner.checkpoint import Checkpoint, latest, save
 from fleetloop.learner.journal import Journal, Say
+from fleetloop.learner.loader import Ahead
 from fleetloop.learner.loop import Learner
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.restart import catch_up, restore
@@ -125,8 +126,11 @@ def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event,
 
 def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, journal: Journal) -> None:
     failures: list[BaseException] = []
+    ahead = Ahead(learner.parts.buffer)
+    learner.parts = replace(learner.parts, loader=ahead)
     threads = [
         _thread("learner-feed", _feed(learner, stop, journal), stop, failures),
+        _thread("learner-gather", lambda: ahead.work(POLL_S), stop, failures),
         _thread("learner-publish", _publish(learner, around.clock, stop), stop, failures),
         _thread("learner-labels", _make_labels(learner, stop), stop, failures),
         _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), stop, failures),

@@ -38,7 +38,7 @@ from fleetloop.core.frame import Array
 from fleetloop.learner.buffer import ExperienceBuffer, Part
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.options import SamplerOptions
-from fleetloop.learner.pool import Ids
+from fleetloop.learner.samples import Ids
 
 Shares = npt.NDArray[np.float64]
 
@@ -60,6 +60,36 @@ class Draw:
         return Draw(self.samples[cut], self.task[cut], self.online[cut])
 
 
+@dataclass(frozen=True)
+class _Picked:
+    """What was picked for the slots of a step, and (2 * tasks,) the versions of the parts that it was picked from.
+
+    A slot's pick depends on its number, its task and part, and on what that part holds: where none of them has changed
+    it is the same again. So a draw that was made ahead, as a guess, leaves little to do on time.
+    """
+
+    buffer: ExperienceBuffer
+    step: int
+    u: Shares
+    task: npt.NDArray[np.int64]
+    online: npt.NDArray[np.bool_]
+    samples: Ids
+    versions: npt.NDArray[np.int64]
+
+    def answers(self, buffer: ExperienceBuffer, step: int, size: int) -> bool:
+        return self.buffer is buffer and self.step == step and len(self.u) == size
+
+    def again(self, task: npt.NDArray[np.int64], online: npt.NDArray[np.bool_], versions: npt.NDArray[np.int64]) -> Ids:
+        """What is to be picked now; only the slots that may differ are looked up."""
+        group, known = 2 * task + online, len(self.versions)  # there may be more parts now
+        same = (self.versions == versions[:known])[np.minimum(group, known - 1)]
+        fresh = np.flatnonzero(~same | (2 * self.task + self.online != group))
+        samples = self.samples.copy()
+        if len(fresh):
+            samples[fresh] = _pick(self.buffer, task[fresh], online[fresh], self.u[fresh, 2])
+        return samples
+
+
 class AdaptiveSampler:
     """Keeps the loss windows, and draws."""
 
@@ -68,6 +98,7 @@ class AdaptiveSampler:
         self._windows = np.zeros((0, 2, options.window))  # by task, by Part
         self._counts = np.zeros((0, 2), np.int64)
         self._successes: list[deque[bool]] = []
+        self._picked: _Picked | None = None
 
     # ------------------------------------------------------------------ what it has seen
 
@@ -148,12 +179,15 @@ class AdaptiveSampler:
         weight = self._drawable(buffer, held)
         if not weight.any():
             return Draw(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool))
-        u = numbers(self._seed, step, size)
+        known = self._picked if self._picked and self._picked.answers(buffer, step, size) else None
+        u = known.u if known else numbers(self._seed, step, size)
         edges = np.cumsum(self.task_shares(weight))
         task = np.searchsorted(edges / edges[-1], u[:, 0], side="right").astype(np.int64)
         online = u[:, 1] < self.online_shares(buffer.tasks)[task]
         online = np.where(held[task, online.astype(int)], online, ~online)
-        samples = _pick(buffer, task, online, u[:, 2])
+        versions = np.array([buffer.version(one, part) for one in range(len(buffer.tasks)) for part in _PARTS])
+        samples = known.again(task, online, versions) if known else _pick(buffer, task, online, u[:, 2])
+        self._picked = _Picked(buffer, step, u, task, online, samples, versions)
         return self._spare_used_up(buffer, Draw(samples, task, online), u[:, 3])
 
     def _held(self, buffer: ExperienceBuffer) -> npt.NDArray[np.bool_]:
