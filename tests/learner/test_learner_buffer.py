@@ -110,15 +110,15 @@ def test_covered_means_32_corrections_or_all_of_them(tmp_path):
     long, short = buffer.episodes[1].id, buffer.episodes[2].id
     draw = lambda first, last: buffer.count(np.arange(first, last, dtype=np.int32), np.ones(last - first, bool))  # noqa: E731
     draw(0, 31)
-    assert buffer.covered() == ()
+    assert buffer.coverage.covered() == ()
     draw(31, 32)
-    assert buffer.covered() == (long,)
+    assert buffer.coverage.covered() == (long,)
     draw(40, 41)
-    assert buffer.covered() == (long,)
+    assert buffer.coverage.covered() == (long,)
     draw(41, 42)
-    assert buffer.covered() == (long, short)
-    buffer.announce([long])
-    assert buffer.covered() == (short,)
+    assert buffer.coverage.covered() == (long, short)
+    buffer.coverage.announce([long])
+    assert buffer.coverage.covered() == (short,)
 
 
 def test_images_are_decoded_at_the_policys_resolution(tmp_path):

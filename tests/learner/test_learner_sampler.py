@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from fleetloop.core.episode import Episode
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.buffer import ExperienceBuffer, Part
-from fleetloop.learner.columns import Column
 from fleetloop.learner.options import SamplerOptions
 from fleetloop.learner.pool import Pool
 from fleetloop.learner.sampler import AdaptiveSampler, numbers, occurrence
+from fleetloop.learner.samples import FACTS, Samples
 
 LOSS = st.floats(1e-3, 50)
 
@@ -135,10 +135,10 @@ WEIGHTS = st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0, 1e4]), min_size=1, max_s
 
 @given(WEIGHTS)
 def test_each_sample_is_drawn_as_often_as_its_weight_says(weights):
-    column = Column((), np.float32)
-    column.extend(weights)
-    pool = Pool(column)
-    pool.extend(np.arange(len(weights)))
+    samples, count = Samples(None), len(weights)
+    samples.extend(np.zeros(count, FACTS), np.array(weights, np.float32), np.zeros(count, np.int32))
+    pool = Pool(samples, None)
+    pool.extend(0, count)
     even = (np.arange(10_000) + 0.5) / 10_000
     shares = np.bincount(pool.pick(even), minlength=len(weights)) / len(even)
     np.testing.assert_allclose(shares, np.array(weights) / sum(weights), atol=2e-4)
@@ -167,7 +167,7 @@ def test_what_is_never_drawn_keeps_no_episode_from_being_covered(tmp_path):
     labels = hg_dagger().label(Episode.open(write_episode(tmp_path, 0, "h" * 4, task="a")))
     buffer.relabel(buffer.episodes[0].id, replace(labels, weight=np.array([0, 1, 1, 0], np.float32)))
     buffer.count(np.array([1, 2], np.int32), np.ones(2, bool))
-    assert buffer.covered() == (buffer.episodes[0].id,)
+    assert buffer.coverage.covered() == (buffer.episodes[0].id,)
 
 
 def test_tasks_without_weight_alone_are_nothing_to_draw_from(tmp_path):

@@ -1,0 +1,115 @@
+"""The files of episodes on the learner's disk: bounded, whole, and fetched again when they are wanted again."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from learner_world import MemoryHub, write_episode
+
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.learner.cache import EpisodeCache
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory) -> MemoryHub:
+    directory, hub = tmp_path_factory.mktemp("hub"), MemoryHub()
+    for number, frames in enumerate([1, 60, 3, 200, 9, 30]):
+        hub.add(write_episode(directory, number, "p" * frames))
+    return hub
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class CrashingHub(MemoryHub):
+    """Dies half-way through a file."""
+
+    def get_episode(self, id: str, path: Path) -> None:
+        data = self.files[id].read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        raise Crash
+
+
+def size_of(hub: MemoryHub, id: str) -> int:
+    return hub.files[id].stat().st_size
+
+
+def bytes_in(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_the_file_not_opened_for_the_longest_makes_room(hub, tmp_path_factory, data):
+    directory, ids = tmp_path_factory.mktemp("cache"), list(hub.files)
+    most = data.draw(st.integers(0, sum(size_of(hub, id) for id in ids)))
+    cache, held = EpisodeCache(hub, RealDisk(), directory, most), OrderedDict()
+    for id in data.draw(st.lists(st.sampled_from(ids), max_size=12)):
+        fetched = len(hub.fetched)
+        assert cache.open(id).meta.id == id
+        assert len(hub.fetched) - fetched == (id not in held)
+        held[id] = size_of(hub, id)
+        held.move_to_end(id)
+        while sum(held.values()) > most and len(held) > 1:
+            held.popitem(last=False)
+        assert {path.stem for path in directory.iterdir()} == set(held)
+        assert cache.held_bytes == sum(held.values()) == bytes_in(directory)
+
+
+def test_a_crash_half_way_leaves_no_half_file(hub, tmp_path):
+    id = next(iter(hub.files))
+    crashing = CrashingHub()
+    crashing.files = hub.files
+    with pytest.raises(Crash):
+        EpisodeCache(crashing, RealDisk(), tmp_path, 1 << 30).open(id)
+    cache = EpisodeCache(hub, RealDisk(), tmp_path, 1 << 30)
+    assert not list(tmp_path.iterdir())
+    assert cache.open(id).meta.id == id
+
+
+def test_a_torn_file_is_fetched_again(hub, tmp_path):
+    id = next(iter(hub.files))
+    path = tmp_path / hub.files[id].name
+    path.write_bytes(hub.files[id].read_bytes()[:-100])
+    cache = EpisodeCache(hub, RealDisk(), tmp_path, 1 << 30)
+    assert cache.open(id).meta.id == id
+    assert cache.held_bytes == size_of(hub, id) == bytes_in(tmp_path)
+
+
+def test_what_an_earlier_process_left_counts_and_is_not_fetched_again(hub, tmp_path):
+    ids = list(hub.files)[:3]
+    cache = EpisodeCache(hub, RealDisk(), tmp_path, 1 << 30)
+    for id in ids:
+        cache.open(id)
+    fetched = len(hub.fetched)
+    again = EpisodeCache(hub, RealDisk(), tmp_path, cache.held_bytes - 1)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert again.open(ids[2]).meta.id == ids[2]
+    assert len(hub.fetched) == fetched
+
+
+def test_what_is_open_stays_readable_when_it_has_to_go(hub, tmp_path):
+    long = max(hub.files, key=lambda id: size_of(hub, id))
+    cache = EpisodeCache(hub, RealDisk(), tmp_path, 0)
+    episode = cache.open(long)
+    cache.remove(long)
+    assert not list(tmp_path.iterdir())
+    assert episode.column("tick").tolist() == list(range(200))
+
+
+def test_a_hub_that_is_away_costs_nothing(hub, tmp_path):
+    one, other = list(hub.files)[:2]
+    cache = EpisodeCache(hub, RealDisk(), tmp_path, 1 << 30)
+    cache.open(one)
+    hub.away = True
+    try:
+        with pytest.raises(HubUnavailable):
+            cache.open(other)
+        assert cache.open(one).meta.id == one
+    finally:
+        hub.away = False
+    assert cache.open(other).meta.id == other
