@@ -210,6 +210,7 @@ def test_nobodys_word_on_quality_leaves_nothing_out_and_a_later_one_may(tmp_path
     hub.say(ids[1], outcome=Outcome.FAILURE)
     assert held() == [ids[2]]
     assert learner.figures()["left_out"] == {"online": {"outcome": 1, "quality": 1}, "offline": {}}
+    hub.say(ids[2])  # a word that says nothing
     hub.say(ids[0], quality=0.9)
     hub.say(ids[2], quality=0.3, exclude=False)
     hub.say(ids[1], outcome=Outcome.SUCCESS)

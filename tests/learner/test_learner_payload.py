@@ -251,3 +251,20 @@ def test_an_episode_that_can_not_be_read_any_more_is_left_behind(tmp_path):
     assert gone in learner.status().alarm
     buffer = learner.parts.buffer
     assert buffer.episode_ids(buffer.part(0, Part.ONLINE)) == [kept]
+
+
+def test_decoded_images_that_wait_are_bounded_too(tmp_path):
+    hub = MemoryHub()
+    for number in range(6):
+        hub.add(write_episode(tmp_path, number, "hhhh", robot=SEEING_ROBOT))
+    one = 4 * 12 * 16 * 3
+    base = Base(SeeingPolicy(), "tiny", SEEING_ROBOT)
+    learner = learner_at(tmp_path / "learner", hub, base=base, inbox_bytes=2 * one)
+    feeder, dealt = learner.parts.feeder, []
+    for _ in range(4):
+        dealt.append(feeder.pull())
+        assert feeder.full == (dealt[-1] == 2)
+        assert feeder.pull() == 0
+        learner.admit(feeder.take(), 0.0)
+    assert dealt == [2, 2, 2, 0]
+    assert learner.cursor == 6

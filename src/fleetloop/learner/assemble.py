@@ -75,7 +75,15 @@ def assemble(
     around.disk.make(scratch)
     parent = checkpoint.release if checkpoint else 0
     cache = EpisodeCache(around.hub, around.disk, directory / "episodes", options.cache.episode_bytes)
-    feeder = Feeder(around.hub, cache, algorithm, policy.spec, inbox=options.inbox, features=features_of(policy))
+    feeder = Feeder(
+        around.hub,
+        cache,
+        algorithm,
+        policy.spec,
+        inbox=options.inbox,
+        inbox_bytes=options.inbox_bytes,
+        features=features_of(policy),
+    )
     archive = Archive(feeder.episode)
     buffer = ExperienceBuffer(
         policy.spec,

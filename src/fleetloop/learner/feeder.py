@@ -36,11 +36,12 @@ class Feeder:
         spec: PolicySpec,
         *,
         inbox: int = 64,
+        inbox_bytes: int = 1 << 30,
         features: Features | None = None,
     ) -> None:
         self.alarm, self.refused = "", 0
         self._hub, self._cache, self._by = hub, cache, (algorithm, spec)
-        self._most_waiting, self._features = inbox, features
+        self._most_waiting, self._most_bytes, self._features = inbox, inbox_bytes, features
         self._after = 0
         self._waiting: deque[Arrival] = deque()
         self._annotations: dict[str, list[Annotation]] = {}
@@ -49,25 +50,27 @@ class Feeder:
     @property
     def full(self) -> bool:
         """Whether nothing is fetched before something is taken."""
-        return len(self._waiting) >= self._most_waiting
+        return len(self._waiting) >= self._most_waiting or self._waiting_bytes >= self._most_bytes
 
     def pull(self, wait_s: float = 0.0) -> int:
         """Deal with the hub's next events; returns how many. Waits up to `wait_s` real seconds for the first one.
 
-        Fetches nothing while `inbox` arrivals wait to be taken: the hub keeps what comes in the meantime.
+        Fetches nothing while `inbox` arrivals wait to be taken, or what was decoded of them has `inbox_bytes`: the hub
+        keeps what comes in the meantime.
 
         Raises:
             HubUnavailable: call again later; nothing is lost or doubled.
             LabelsInvalid: the algorithm's labels don't fit an episode.
         """
-        room = self._most_waiting - len(self._waiting)
-        if room <= 0:
+        if self.full:
             return 0
-        events = self._hub.events(self._after, limit=room, wait_s=wait_s)
-        for event in events:
-            self._waiting.append(self._arrival(event))
-            self._after = event.seq
-        return len(events)
+        room = self._most_waiting - len(self._waiting)
+        events, dealt = self._hub.events(self._after, limit=room, wait_s=wait_s), 0
+        while dealt < len(events) and not self.full:
+            self._waiting.append(self._arrival(events[dealt]))
+            self._after = events[dealt].seq
+            dealt += 1
+        return dealt
 
     def take(self, until: int | None = None) -> Sequence[Arrival]:
         """What has arrived, in order; with `until`, only up to that cursor."""
@@ -75,6 +78,11 @@ class Feeder:
         while self._waiting and (until is None or self._waiting[0].seq <= until):
             taken.append(self._waiting.popleft())
         return taken
+
+    @property
+    def _waiting_bytes(self) -> int:
+        seen = [arrival.prepared.seen or {} for arrival in self._waiting if arrival.prepared]
+        return sum(values.nbytes for one in seen for values in one.values())
 
     def _arrival(self, event: Event) -> Arrival:
         if event.kind == "tombstone":
@@ -95,7 +103,8 @@ class Feeder:
         if id in self._gone:
             return Arrival(event.seq)
         if annotation.outcome is None and annotation.exclude is None:
-            return Arrival(event.seq, id, quality=self._quality(id))
+            quality = self._quality(id)
+            return Arrival(event.seq) if quality is None else Arrival(event.seq, id, quality=quality)
         # Its images stay what they are: nobody need look at them again.
         return self._admit(event.seq, id, lambda episode: labelled(episode, *self._by))
 

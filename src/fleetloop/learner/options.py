@@ -200,6 +200,9 @@ class LearnerOptions(BaseModel):
     inbox: int = Field(
         default=64, ge=1, description="fetched episodes that may wait for the next step; then fetching pauses"
     )
+    inbox_bytes: int = Field(
+        default=1 << 30, ge=1, description="of decoded images that may wait so; then fetching pauses too"
+    )
     threads: int = Field(default=1, ge=1, description="CPU threads that torch may use")
     tensorboard: bool = Field(default=True, description="also write the metrics for TensorBoard, if it is installed")
     sampler: SamplerOptions = Field(default_factory=SamplerOptions, description="which samples make a batch")
