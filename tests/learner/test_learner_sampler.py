@@ -146,6 +146,25 @@ def test_each_sample_is_drawn_as_often_as_its_weight_says(weights):
         assert weights[extreme] > 0
 
 
+def test_a_draw_is_the_same_whatever_was_guessed_before(tmp_path):
+    buffer = buffer_of(tmp_path, [(task, part, 30) for task in "ab" for part in ("demonstration", "online")], 3)
+    guessing, other = (AdaptiveSampler(SamplerOptions(cold_start_records=1), 0) for _ in range(2))
+    rng, turned = np.random.default_rng(0), 0
+    for step in range(12):
+        guess = guessing.draw(buffer, step, 60)
+        for sampler in (guessing, other):
+            online = np.arange(4) % 2 > 0
+            sampler.record(np.array([0, 0, 1, 1]), online, np.where(online, 1 + step % 3, 1.0))
+        draw, plain = guessing.draw(buffer, step, 60), other.draw(buffer, step, 60)
+        assert draw.samples.tolist() == plain.samples.tolist()
+        assert draw.online.tolist() == plain.online.tolist()
+        turned += len(guess) == len(draw) and (guess.online != draw.online).any()
+        if step % 4 == 3:
+            some = rng.choice(len(draw), 20, replace=False)
+            buffer.count(draw.samples[some], draw.online[some])
+    assert turned
+
+
 def test_another_label_version_changes_how_often_samples_are_drawn(tmp_path):
     buffer = buffer_of(tmp_path, [("a", "demonstration", 10), ("a", "online", 10)])
     sampler, episode = AdaptiveSampler(SamplerOptions(), 0), buffer.episodes[1].id

@@ -1,6 +1,5 @@
 """What reaches the learner: an episode made ready for the buffer, or news that changes nothing but the cursor."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,18 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from PIL import Image
 
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Array
-from fleetloop.core.picture import resized
 from fleetloop.core.policy import Features
-from fleetloop.core.spec import CameraSpec, PolicySpec, check_fit
+from fleetloop.core.spec import PolicySpec, check_fit
 from fleetloop.learner.errors import LabelsInvalid
-
-Images = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,9 @@ def look(
         EpisodeInvalid: naming a camera whose images can't be decoded.
     """
     images = {
-        camera.name: _decode(episode, spec.rename.get(camera.name, camera.name), camera, frames)
+        camera.name: episode.pictures(
+            spec.rename.get(camera.name, camera.name), frames, height=camera.height, width=camera.width
+        )
         for camera in spec.cameras
     }
     return images if features is None or not images else features(_recorded(episode, spec, frames), images)
@@ -128,14 +124,3 @@ def _recorded(episode: Episode, spec: PolicySpec, frames: npt.NDArray[np.integer
     """All state of these frames, the policy's inputs under the policy's names."""
     state = {feature.name: episode.state(feature.name)[frames] for feature in episode.meta.spec.state}
     return state | {item.name: state[spec.rename.get(item.name, item.name)] for item in spec.inputs}
-
-
-def _decode(episode: Episode, recorded: str, camera: CameraSpec, frames: npt.NDArray[np.integer]) -> Images:
-    images = np.empty((len(frames), camera.height, camera.width, 3), np.uint8)
-    for row, frame in enumerate(frames):
-        try:
-            picture = Image.open(io.BytesIO(episode.jpeg(recorded, int(frame)))).convert("RGB")
-        except OSError as error:
-            raise EpisodeInvalid(f"image.{recorded}", f"can't be decoded at frame {frame} ({error})") from error
-        images[row] = resized(np.asarray(picture), camera.height, camera.width)
-    return images

@@ -23,6 +23,7 @@ from fleetloop.learner.loop import Learner
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.parts import Parts
+from fleetloop.learner.pictures import PictureCache
 from fleetloop.learner.publisher import Identity, Publisher
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
@@ -84,14 +85,15 @@ def assemble(
         inbox_bytes=options.inbox_bytes,
         features=features_of(policy),
     )
-    archive = Archive(feeder.episode)
+    pictures = PictureCache(around.disk, directory / "pictures", options.cache.picture_bytes)
+    archive = Archive(feeder.episode, pictures)
     buffer = ExperienceBuffer(
         policy.spec,
         max_replay=options.sampler.max_replay,
         held_out=options.held_out,
         scratch=scratch,
         most_bytes=options.cache.decoded_bytes,
-        fetch=archive.__getitem__,
+        fetch=archive.open,
         features=features_of(policy),
         filters=options.filters,
     )

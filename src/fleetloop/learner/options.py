@@ -158,6 +158,12 @@ class CacheOptions(BaseModel):
         description="of what batches are made of: images at the policy's resolution or its features of them, state, "
         "actions",
     )
+    picture_bytes: int = Field(
+        default=8 << 30,
+        ge=0,
+        description="of decoded images of whole episodes, for an algorithm that looks at them again with every label "
+        "version (recap with `value: live`, on images)",
+    )
 
 
 class LearnerOptions(BaseModel):

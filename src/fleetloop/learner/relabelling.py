@@ -7,6 +7,7 @@ from fleetloop.core.algorithm import Algorithm, Refresh
 from fleetloop.core.episode import Episode
 from fleetloop.learner.arrival import Prepared
 from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.pictures import PictureCache
 
 
 class Archive(Mapping[str, Episode]):
@@ -14,10 +15,11 @@ class Archive(Mapping[str, Episode]):
 
     Args:
         fetch: opens an online episode as the annotations so far would have it.
+        pictures: remembers what was decoded of those that were looked up.
     """
 
-    def __init__(self, fetch: Callable[[str], Episode]) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: Callable[[str], Episode], pictures: PictureCache) -> None:
+        self._fetch, self._pictures = fetch, pictures
         self._held: dict[str, Episode | None] = {}
 
     def hold(self, episode: Episode) -> None:
@@ -28,6 +30,10 @@ class Archive(Mapping[str, Episode]):
         self._held.pop(episode, None)
 
     def __getitem__(self, id: str) -> Episode:
+        return self._pictures.remembering(self.open(id))
+
+    def open(self, id: str) -> Episode:
+        """The same, for one who looks once."""
         return self._held.get(id) or self._fetch(id)
 
     def __iter__(self) -> Iterator[str]:

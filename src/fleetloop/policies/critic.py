@@ -1,19 +1,15 @@
 """The built-in policy's value network: the same encoder under a head of its own, beside the trunk and apart from it."""
 
 import copy
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from fleetloop.core.critic import Sights
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.encoder import Encoder
 from fleetloop.policies.words import padded_ids
@@ -43,15 +39,13 @@ class FlowCritic(nn.Module):
         """The policy's state features, and the images at its resolution or what frozen eyes find in them."""
         recorded = self._spec.rename
         state = {item.name: episode.state(recorded.get(item.name, item.name))[frames] for item in self._spec.inputs}
-        cameras = {camera.name: recorded.get(camera.name, camera.name) for camera in self._spec.cameras}
-        if not cameras:
-            return state
-        pictures = [
-            self.encoder.prepare({name: _decoded(episode, camera, frame) for name, camera in cameras.items()})
-            for frame in frames.tolist()
-        ]
-        images = {name: np.concatenate([seen[name].numpy() for seen in pictures]) for name in cameras}
-        return {**state, **self.encoder.features(state, images)}
+        images = {
+            camera.name: episode.pictures(
+                recorded.get(camera.name, camera.name), frames, height=camera.height, width=camera.width
+            )
+            for camera in self._spec.cameras
+        }
+        return {**state, **self.encoder.features(state, images)} if images else state
 
     def logits(self, sights: Sights, instructions: Sequence[str], instruction: npt.NDArray[np.int64]) -> Tensor:
         """(n, bins)."""
@@ -60,10 +54,3 @@ class FlowCritic(nn.Module):
         encoded = self.encoder(tensors, images, padded_ids(tuple(instructions)), torch.from_numpy(instruction))
         logits: Tensor = self.head(torch.cat([encoded.measured, encoded.learned], 1))
         return logits
-
-
-def _decoded(episode: Episode, camera: str, frame: int) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(Image.open(io.BytesIO(episode.jpeg(camera, frame))).convert("RGB"))
-    except OSError as error:
-        raise EpisodeInvalid(f"image.{camera}", f"can't be decoded at frame {frame} ({error})") from error
