@@ -150,6 +150,7 @@ def test_nobody_looks_again_at_an_episode_that_is_only_judged_anew(tmp_path):
     samples = buffer.part(0, Part.ONLINE)
     batch = buffer.gather(samples, np.zeros(len(samples), np.int64), np.ones(len(samples), bool))
     assert not opened
+    assert buffer.payload.holds(len(buffer.episodes) - 1)
     assert len(batch.seen["top"]) == 60
     np.testing.assert_allclose(batch.seen["top"][-5:, 0, 0, 0], [1, 3, 5, 7, 9], atol=4)
 

@@ -16,8 +16,8 @@ Images = npt.NDArray[np.uint8]
 class PictureCache:
     """Decoded pictures in files, at most `most_bytes` of them; what was not looked at for the longest goes first.
 
-    A disk that is full is a limit too. Any thread may look. The directory is scratch: what an earlier process left there
-    is removed.
+    A disk that is full is a limit too. Any thread may look. The directory is scratch: what an earlier process left
+    there is removed.
     """
 
     def __init__(self, disk: Disk, directory: Path, most_bytes: int) -> None:
