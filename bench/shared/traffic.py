@@ -74,9 +74,8 @@ class Traffic:
             config_hash=config_hash(self._policy.config),
             statistics_hash=statistics_hash(self._policy.state_dict()),
             conditions=(),
-            codec=encoded.codec,
             tensors=encoded.tensors,
-            blobs=encoded.entries,
+            encodings=(encoded.encoding(),),
             result_hash=encoded.result_hash,
             clock_s=time.monotonic(),
         )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fleetloop.core.errors import ReleaseInvalid
-from fleetloop.core.release import BlobEntry, Release, TensorEntry
+from fleetloop.core.release import BlobEntry, Encoding, Release, TensorEntry
 from fleetloop.core.spec import FeatureSpec, PolicySpec
 
 SPEC = PolicySpec((FeatureSpec("hands", (4,)),), FeatureSpec("hands", (2,)), 8, 4, 20)
@@ -21,9 +21,8 @@ RELEASE = Release(
     config_hash="c",
     statistics_hash="s",
     conditions=("positive",),
-    codec="full/1",
     tensors=(TensorEntry("head", "bfloat16", (2, 3), "h"),),
-    blobs=(BlobEntry("b", 12),),
+    encodings=(Encoding("full/1", 0, (BlobEntry("b", 12),)),),
     result_hash="r",
     clock_s=1.5,
     covers=("e",),
@@ -39,10 +38,10 @@ def test_a_manifest_survives_json() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 1}, "format"),
         ({"colour": "blue"}, "colour"),
         ({"tensors": [{"name": "x"}]}, "manifest"),
-        ({"blobs": 3}, "manifest"),
+        ({"encodings": 3}, "manifest"),
     ],
 )
 def test_a_wrong_manifest_is_named(change: dict[str, Any], words: str) -> None:
@@ -52,6 +51,6 @@ def test_a_wrong_manifest_is_named(change: dict[str, Any], words: str) -> None:
 
 def test_a_missing_field_is_named() -> None:
     data = RELEASE.to_json()
-    data.pop("codec")
-    with pytest.raises(ReleaseInvalid, match="codec"):
+    data.pop("encodings")
+    with pytest.raises(ReleaseInvalid, match="encodings"):
         Release.from_json(data)

@@ -58,9 +58,8 @@ def release(version: int, mark: float):
         config_hash="c",
         statistics_hash="s",
         conditions=(),
-        codec=encoded.codec,
         tensors=encoded.tensors,
-        blobs=encoded.entries,
+        encodings=(encoded.encoding(),),
         result_hash=encoded.result_hash,
         clock_s=0.0,
         version=version,
@@ -74,7 +73,7 @@ class FakeHub:
     def __init__(self, directory):
         directory.mkdir(exist_ok=True)
         self.directory, self.away, self.refuse = directory, False, {}
-        self.received, self.blobs, self.stable = [], {}, None
+        self.received, self.blobs, self.releases, self.stable = [], {}, {}, None
         self.registered, self.beaten, self.misfit, self.beat_s = {}, [], None, 0.0
         self._lock = threading.Lock()
 
@@ -96,8 +95,12 @@ class FakeHub:
     def publish(self, version, mark):
         manifest, blobs = release(version, mark)
         self.blobs.update(blobs)
-        self.stable = manifest
+        self.stable = self.releases[version] = manifest
         return manifest
+
+    def release(self, version):
+        self._here()
+        return self.releases[version]
 
     def channel(self, name, *, after=0, wait_s=0.0):
         self._here()

@@ -277,7 +277,9 @@ def test_a_release_that_cannot_be_verified_changes_nothing(courier, wrong):
     if wrong == "result":
         courier.hub.stable = dataclasses.replace(good, result_hash="0" * 64)
     if wrong == "codec":
-        courier.hub.stable = dataclasses.replace(good, codec="newer/9")
+        courier.hub.stable = dataclasses.replace(
+            good, encodings=(dataclasses.replace(good.encodings[0], codec="newer/9"),)
+        )
     before = {path: path.read_bytes() for path in courier.host.releases.iterdir()}
     assert courier.fetcher.step() > 0
     assert {path: path.read_bytes() for path in courier.host.releases.iterdir()} == before

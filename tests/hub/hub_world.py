@@ -86,9 +86,8 @@ def manifest(seed: int = 1, **changes: object) -> tuple[Release, Encoded]:
         config_hash="c",
         statistics_hash="s",
         conditions=(),
-        codec=encoded.codec,
         tensors=encoded.tensors,
-        blobs=encoded.entries,
+        encodings=(encoded.encoding(),),
         result_hash=encoded.result_hash,
         clock_s=1.0,
     )

@@ -24,6 +24,7 @@ from hub_world import (
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubRefused, LeaseLost, ReleaseInvalid, SpecMismatch
 from fleetloop.core.hub import EDGE, STABLE, LearnerStatus, RobotStatus
+from fleetloop.core.release import Encoding
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.hub.options import HubOptions
 
@@ -67,9 +68,9 @@ def test_a_waiting_courier_wakes_when_a_release_comes(world: World) -> None:
         ("spec_hash", {"spec_hash": "0" * 64}),
         ("spec", {"spec": {"inputs": []}}),
         ("parent", {"parent": 3}),
-        ("base", {"base": 10**30}),
+        ("base", {"encodings": (Encoding("blocks/1", 10**30, manifest()[0].blobs),)}),
         ("run", {"run": ""}),
-        ("blobs", {"blobs": ()}),
+        ("encodings", {"encodings": ()}),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_field(world: World, field: str, changes: dict[str, object]) -> None:

@@ -258,7 +258,7 @@ def through_a_release(policy, weights):
     release = Release(
         run="run", step=1, parent=0, trained_through=0, policy={"name": "flow", "config": policy.config},
         spec=policy.spec.to_json(), spec_hash=policy.spec.hash(), config_hash="", statistics_hash="", conditions=(),
-        codec=encoded.codec, tensors=encoded.tensors, blobs=encoded.entries, result_hash=encoded.result_hash, clock_s=0,
+        tensors=encoded.tensors, encodings=(encoded.encoding(),), result_hash=encoded.result_hash, clock_s=0,
     )  # fmt: skip
     received = Release.from_json(release.to_json())
     decoded = codec.decode(received, lambda hash: encoded.blobs[hash])

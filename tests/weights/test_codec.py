@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetloop.core.errors import ReleaseInvalid
-from fleetloop.core.release import Release, TensorEntry
+from fleetloop.core.release import Encoding, Release, TensorEntry
 from fleetloop.weights.codec import Encoded, decode, encode, from_safetensors, result_hash, to_safetensors, verify
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -48,9 +48,8 @@ def manifest(encoded: Encoded, **changes: object) -> Release:
         config_hash="",
         statistics_hash="",
         conditions=(),
-        codec=encoded.codec,
         tensors=encoded.tensors,
-        blobs=encoded.entries,
+        encodings=(encoded.encoding(),),
         result_hash=encoded.result_hash,
         clock_s=0.0,
     )
@@ -126,9 +125,10 @@ def test_noise_is_no_safetensors_file(data: bytes) -> None:
     ("words", "changes"),
     [
         ("result_hash", {"result_hash": "0" * 64}),
-        ("codec.*full/1", {"codec": "delta/9"}),
+        ("codec.*full/1", {"encodings": (Encoding("delta/9", 0, ()),)}),
         ("tensor b", {"tensors": ()}),
-        ("0 given", {"blobs": ()}),
+        ("0 given", {"encodings": (Encoding("full/1", 0, ()),)}),
+        ("stands on others.*3", {"encodings": (Encoding("blocks/1", 3, ()),)}),
     ],
 )
 def test_a_wrong_manifest_is_named(encoded: Encoded, words: str, changes: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.spec import PolicySpec
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,24 @@ class BlobEntry:
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """One way to get the tensors: blobs, which `codec` reads.
+
+    Attributes:
+        base: the version that the blobs are relative to; 0 when they stand alone.
+    """
+
+    codec: str
+    base: int
+    blobs: tuple[BlobEntry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs."""
+        return sum(blob.size for blob in self.blobs)
+
+
+@dataclass(frozen=True)
 class Release:
     """The manifest. JSON on the wire and on disk.
 
@@ -42,7 +60,7 @@ class Release:
         policy: name and configuration from which the architecture is rebuilt.
         spec: the PolicySpec as JSON; spec_hash, config_hash and statistics_hash fix what the weights mean.
         conditions: what the policy may be conditioned on; condition: the one of them that robots act on, or empty.
-        base: the version that the codec's bytes are relative to; 0 when they stand alone.
+        encodings: the ways to get the tensors; a robot takes the cheapest from what it has.
         result_hash: blake3 over all tensor hashes, in order; what a robot verifies before it drives.
         clock_s: clock seconds when it was handed to the hub.
     """
@@ -57,13 +75,11 @@ class Release:
     config_hash: str
     statistics_hash: str
     conditions: tuple[str, ...]
-    codec: str
     tensors: tuple[TensorEntry, ...]
-    blobs: tuple[BlobEntry, ...]
+    encodings: tuple[Encoding, ...]
     result_hash: str
     clock_s: float
     version: int = 0
-    base: int = 0
     covers: tuple[str, ...] = ()
     condition: str = ""
     signature: str = ""
@@ -71,6 +87,11 @@ class Release:
 
     def numbered(self, version: int) -> "Release":
         return replace(self, version=version)
+
+    @property
+    def blobs(self) -> tuple[BlobEntry, ...]:
+        """The blobs of all encodings."""
+        return tuple(blob for encoding in self.encodings for blob in encoding.blobs)
 
     def policy_spec(self) -> PolicySpec:
         return PolicySpec.from_json(self.spec)
@@ -90,7 +111,7 @@ class Release:
             values["tensors"] = tuple(
                 TensorEntry(item["name"], item["dtype"], tuple(item["shape"]), item["hash"]) for item in data["tensors"]
             )
-            values["blobs"] = tuple(BlobEntry(item["hash"], int(item["size"])) for item in data["blobs"])
+            values["encodings"] = tuple(_encoding(item) for item in data["encodings"])
             values["conditions"] = tuple(data["conditions"])
             values["covers"] = tuple(data.get("covers", ()))
             return cls(**values)
@@ -102,3 +123,8 @@ def check_format(data: Mapping[str, Any]) -> None:
     """Raise ReleaseInvalid, saying what this version reads, before anything else of another format is found wrong."""
     if data.get("format") != MANIFEST_FORMAT:
         raise ReleaseInvalid("format", f"is {data.get('format')!r}", f"this version reads format {MANIFEST_FORMAT}")
+
+
+def _encoding(data: Mapping[str, Any]) -> Encoding:
+    blobs = tuple(BlobEntry(item["hash"], int(item["size"])) for item in data["blobs"])
+    return Encoding(data["codec"], int(data["base"]), blobs)

@@ -10,7 +10,9 @@ from fleetloop.core.hub import STABLE, Hub
 from fleetloop.core.release import Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.options import CourierOptions
-from fleetloop.weights.codec import decode, to_safetensors
+from fleetloop.weights.codec import from_safetensors, to_safetensors
+from fleetloop.weights.route import Obtained, obtain
+from fleetloop.weights.verified import Known
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,20 @@ class Fetcher:
         """Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says."""
         if release.version < 1:
             raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
-        weights = decode(release, self._hub.get_blob)
-        self._host.install(release, to_safetensors(weights))
-        self._host.log_installed(release.version, self._clock.now(), sum(blob.size for blob in release.blobs))
+        obtained = self._obtain(release)
+        self._host.install(release, to_safetensors(obtained.weights))
+        self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
         self._host.forget_releases(self._options.keep_releases)
         log.info("release %d is verified and installed", release.version)
+
+    def _obtain(self, release: Release) -> Obtained:
+        """By the cheapest way from what this host has."""
+        version, have = 0, None
+        try:
+            if current := self._host.current():
+                manifest, safetensors = current
+                version = manifest.version
+                have = Known(from_safetensors(safetensors), manifest.tensors, manifest.result_hash)
+        except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
+            log.warning("what this host has is damaged, and no base: %s", error)
+        return obtain(release, self._hub, have, version)

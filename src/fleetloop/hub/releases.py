@@ -191,8 +191,8 @@ def check_manifest(release: Release) -> None:
     """Raise ReleaseInvalid for what can be told wrong from the manifest alone."""
     if not release.run:
         raise ReleaseInvalid("run", "is empty")
-    if not release.blobs:
-        raise ReleaseInvalid("blobs", "is empty", "a release has at least one blob")
+    if not release.encodings or not all(encoding.blobs for encoding in release.encodings):
+        raise ReleaseInvalid("encodings", "are none, or one has no blob", "a release has a way to be fetched")
     hashes = {"result_hash": release.result_hash, "spec_hash": release.spec_hash}
     hashes |= {f"tensor {entry.name}": entry.hash for entry in release.tensors}
     hashes |= {f"blob {number}": entry.hash for number, entry in enumerate(release.blobs)}
@@ -211,7 +211,7 @@ def check_manifest(release: Release) -> None:
 
 def _check_lineage(records: Records, release: Release) -> None:
     newest_version = records.newest_version()
-    for name, version in (("parent", release.parent), ("base", release.base)):
+    for name, version in (("parent", release.parent), *(("base", item.base) for item in release.encodings)):
         if not 0 <= version <= newest_version:
             raise ReleaseInvalid(name, f"there is no release {version}")
     newest = records.release(newest_version)

@@ -10,7 +10,8 @@ from fleetloop.core.hub import Hub
 from fleetloop.core.plugins import plugin
 from fleetloop.core.policy import ActingPolicy
 from fleetloop.core.spec import PolicySpec
-from fleetloop.weights.codec import decode, from_safetensors, to_safetensors
+from fleetloop.weights.codec import from_safetensors, to_safetensors
+from fleetloop.weights.route import obtain
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def from_base(directory: Path) -> Candidate:
 def from_release(hub: Hub, version: int) -> Candidate:
     """Fetch and verify. Raises HubRefused, HubUnavailable, ReleaseInvalid."""
     release = hub.release(version)
-    weights = to_safetensors(decode(release, hub.get_blob))
+    weights = to_safetensors(obtain(release, hub).weights)
     name, config = release.policy["name"], release.policy["config"]
     label, spec = f"release {version}", release.policy_spec()
     return Candidate(label, name, config, spec, weights, version, release.condition)

@@ -15,7 +15,9 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import Hub, LearnerLease, LearnerStatus
 from fleetloop.core.release import Release
 from fleetloop.learner.latest import Latest
-from fleetloop.weights.codec import Full, Weights, encode
+from fleetloop.weights.codec import Weights
+from fleetloop.weights.ladder import Ladder
+from fleetloop.weights.verified import Known
 
 LONGEST_PAUSE_S = 10.0
 LONGEST_RENEWAL_S = 10.0
@@ -62,6 +64,7 @@ class Publisher:
         self._recent: deque[frozenset[str]] = deque(maxlen=REMEMBERED)
         self._lease: LearnerLease | None = None
         self._unsure: Release | None = None
+        self._ladder, self._offered = Ladder(), Known({}, (), "")
         self._renew_at = self._not_before = 0.0
         self._failures = 0
         self._jitter = np.random.default_rng()
@@ -136,14 +139,17 @@ class Publisher:
         release = self._hub.publish(manifest, self._lease)
         self._unsure = None
         self._parent = release.version
+        self._ladder.keep(release.version, self._offered)
         self._recent.append(frozenset(release.covers))
         self._published.append(release)
 
     def _upload(self, snapshot: Snapshot) -> Release:
         """Put the blobs, and return the manifest that is still to be published."""
-        encoded = encode(snapshot.weights, Full.name)
-        for hash, data in encoded.blobs.items():
-            self._hub.put_blob(hash, data)
+        self._offered = Known.of(snapshot.weights)
+        encoded = self._ladder.encode(self._offered, self._parent + 1)
+        for _, way in encoded:
+            for hash, data in way.blobs.items():
+                self._hub.put_blob(hash, data)
         told = frozenset().union(*self._recent)
         return Release(
             **vars(self._identity),
@@ -151,9 +157,8 @@ class Publisher:
             parent=self._parent,
             trained_through=snapshot.trained_through,
             covers=tuple(episode for episode in snapshot.covers if episode not in told),
-            codec=encoded.codec,
-            tensors=encoded.tensors,
-            blobs=encoded.entries,
-            result_hash=encoded.result_hash,
+            tensors=self._offered.tensors,
+            encodings=tuple(way.encoding(base) for base, way in encoded),
+            result_hash=self._offered.result_hash,
             clock_s=self._clock.now(),
         )

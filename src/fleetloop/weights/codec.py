@@ -1,36 +1,38 @@
-"""How a release's tensors become blobs and come back. One entry in `CODECS` per format; manifests name theirs.
+"""How a release's tensors become blobs and come back. Manifests name the codec of each encoding.
 
-`full/1` is the anchor: all tensors in one safetensors blob, bf16 as they are.
+`full/1` is one safetensors blob that anything can read; `blocks/1` takes fewer bytes, most of all relative to a base.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 from blake3 import blake3
 
-from fleetloop.core.errors import ReleaseInvalid
-from fleetloop.core.release import BlobEntry, Release, TensorEntry
+from fleetloop.core.release import BlobEntry, Encoding, Release, TensorEntry
+from fleetloop.weights import blocks
+from fleetloop.weights.block import SMALL, Profile
+from fleetloop.weights.errors import BaseMissing, BlobDamaged, CodecUnknown, TensorMismatch
+from fleetloop.weights.streams import DTYPES, Array, Weights
+from fleetloop.weights.verified import Known, result_hash, verify
 
-Weights = Mapping[str, npt.NDArray[Any]]
-"""Tensor name -> array; bf16 is `ml_dtypes.bfloat16`."""
-
+__all__ = ["Weights", "decode", "encode", "from_safetensors", "result_hash", "to_safetensors", "verify"]
 
 # safetensors' own numpy loader knows no bf16.
-_DTYPES: Mapping[str, npt.DTypeLike] = {
-    "BF16": ml_dtypes.bfloat16,
-    "F16": np.float16,
-    "F32": np.float32,
-    "F64": np.float64,
-    "I64": np.int64,
-    "I32": np.int32,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
+_DTYPES: Mapping[str, str] = {
+    "BF16": "bfloat16",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
 
 
@@ -44,8 +46,13 @@ class Encoded:
     blobs: Mapping[str, bytes]
 
     @property
-    def entries(self) -> tuple[BlobEntry, ...]:
-        return tuple(BlobEntry(hash, len(data)) for hash, data in self.blobs.items())
+    def size(self) -> int:
+        """Bytes of all blobs."""
+        return sum(map(len, self.blobs.values()))
+
+    def encoding(self, base: int = 0) -> Encoding:
+        """What a manifest says of it; `base` is the version that it is relative to."""
+        return Encoding(self.codec, base, tuple(BlobEntry(hash, len(data)) for hash, data in self.blobs.items()))
 
 
 class Codec(Protocol):
@@ -53,9 +60,9 @@ class Codec(Protocol):
 
     name: str
 
-    def encode(self, weights: Weights, base: Weights | None) -> list[bytes]: ...
+    def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]: ...
 
-    def decode(self, blobs: list[bytes], base: Weights | None) -> Weights: ...
+    def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights: ...
 
 
 class Full:
@@ -63,70 +70,67 @@ class Full:
 
     name = "full/1"
 
-    def encode(self, weights: Weights, base: Weights | None) -> list[bytes]:
-        return [to_safetensors(weights)]
+    def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]:
+        return [to_safetensors(weights.weights)]
 
-    def decode(self, blobs: list[bytes], base: Weights | None) -> Weights:
-        if len(blobs) != 1:
-            raise ReleaseInvalid("blobs", f"{len(blobs)} given, but {self.name} has exactly 1")
-        return from_safetensors(blobs[0])
-
-
-CODECS: Mapping[str, Codec] = {codec.name: codec for codec in (Full(),)}
+    def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights:
+        given = list(blobs)
+        if len(given) != 1:
+            raise BlobDamaged("blobs", f"{len(given)} given, but {self.name} has exactly 1")
+        return from_safetensors(given[0])
 
 
-def encode(weights: Weights, codec: str = Full.name, base: Weights | None = None) -> Encoded:
-    """Weights as content-addressed blobs, with the hashes that a robot verifies."""
-    blobs = CODECS[codec].encode(weights, base)
-    entries = tuple(
-        TensorEntry(name, array.dtype.name, array.shape, blake3(np.ascontiguousarray(array).tobytes()).hexdigest())
-        for name, array in sorted(weights.items())
-    )
-    return Encoded(codec, entries, result_hash(entries), {blake3(blob).hexdigest(): blob for blob in blobs})
+class Blocks:
+    """Block by block the shortest way; see `weights/blocks.py`."""
+
+    name = blocks.NAME
+
+    def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]:
+        return blocks.encode(weights.tensors, weights.weights, base, profile)
+
+    def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights:
+        return blocks.decode(tensors, blobs, base)
 
 
-def decode(release: Release, fetch: Callable[[str], bytes], base: Weights | None = None) -> Weights:
-    """The release's weights, every blob and every tensor verified.
+CODECS: Mapping[str, Codec] = {codec.name: codec for codec in (Full(), Blocks())}
+
+
+def encode(
+    weights: Weights | Known, codec: str = Full.name, base: Known | None = None, profile: Profile = SMALL
+) -> Encoded:
+    """Weights as content-addressed blobs, with the hashes that a robot verifies.
 
     Raises:
-        ReleaseInvalid: naming the blob or the tensor whose hash, shape or dtype is not the manifest's.
+        TensorMismatch: the base has other tensors.
     """
-    codec = CODECS.get(release.codec)
+    known = weights if isinstance(weights, Known) else Known.of(weights)
+    blobs = CODECS[codec].encode(known, base, profile)
+    return Encoded(codec, known.tensors, known.result_hash, {blake3(blob).hexdigest(): blob for blob in blobs})
+
+
+def decode(
+    release: Release,
+    fetch: Callable[[str], bytes],
+    encoding: Encoding | None = None,
+    base: Known | None = None,
+) -> Weights:
+    """The release's weights by one of its encodings, every blob and every tensor verified.
+
+    Args:
+        encoding: the first that stands alone, unless given.
+        base: what the encoding is relative to, verified already.
+
+    Raises:
+        ReleaseInvalid: naming the blob or the tensor whose hash, shape or dtype is not the manifest's; its kinds are in
+            `weights/errors.py`.
+    """
+    chosen = encoding or _standing_alone(release)
+    codec = CODECS.get(chosen.codec)
     if codec is None:
-        raise ReleaseInvalid("codec", f"is {release.codec!r}", f"this version reads {', '.join(CODECS)}")
-    blobs = [fetch(entry.hash) for entry in release.blobs]
-    for entry, blob in zip(release.blobs, blobs, strict=True):
-        if blake3(blob).hexdigest() != entry.hash:
-            raise ReleaseInvalid(f"blob {entry.hash[:12]}", "has other bytes than its hash says", "fetch it again")
-    weights = codec.decode(blobs, base)
+        raise CodecUnknown("codec", f"is {chosen.codec!r}", f"this version reads {', '.join(CODECS)}")
+    weights = codec.decode(release.tensors, (_checked(entry, fetch(entry.hash)) for entry in chosen.blobs), base)
     verify(release, weights)
     return weights
-
-
-def verify(release: Release, weights: Weights) -> None:
-    """Raise ReleaseInvalid unless these are exactly the weights that the manifest describes."""
-    if set(weights) != {entry.name for entry in release.tensors}:
-        odd = min(set(weights) ^ {entry.name for entry in release.tensors})
-        raise ReleaseInvalid(f"tensor {odd}", "is in the manifest or in the weights, but not in both")
-    for entry in release.tensors:
-        array = weights[entry.name]
-        if (array.dtype.name, array.shape) != (entry.dtype, entry.shape):
-            raise ReleaseInvalid(
-                f"tensor {entry.name}",
-                f"is {array.dtype.name}{list(array.shape)}, not {entry.dtype}{list(entry.shape)}",
-            )
-        if blake3(np.ascontiguousarray(array).tobytes()).hexdigest() != entry.hash:
-            raise ReleaseInvalid(f"tensor {entry.name}", "has another hash than the manifest says")
-    if result_hash(release.tensors) != release.result_hash:
-        raise ReleaseInvalid("result_hash", "is not the hash of the tensors' hashes")
-
-
-def result_hash(entries: tuple[TensorEntry, ...]) -> str:
-    """One hash over names, types, shapes and contents."""
-    hasher = blake3()
-    for entry in entries:
-        hasher.update(f"{entry.name}\0{entry.dtype}\0{list(entry.shape)}\0{entry.hash}\n".encode())
-    return hasher.hexdigest()
 
 
 def to_safetensors(weights: Weights) -> bytes:
@@ -135,15 +139,29 @@ def to_safetensors(weights: Weights) -> bytes:
     return safetensors.numpy.save(ordered)
 
 
-def from_safetensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
+def from_safetensors(data: bytes) -> dict[str, Array]:
     """The arrays of a safetensors file; raises ReleaseInvalid if it is malformed."""
     try:
-        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+        found = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
-        raise ReleaseInvalid("blob", f"is no safetensors file ({error})") from error
+        raise BlobDamaged("blob", f"is no safetensors file ({error})") from error
     weights = {}
-    for name, entry in entries:
+    for name, entry in found:
         if entry["dtype"] not in _DTYPES:
-            raise ReleaseInvalid(f"tensor {name}", f"has the type {entry['dtype']}", f"known: {', '.join(_DTYPES)}")
-        weights[name] = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            raise TensorMismatch(f"tensor {name}", f"has the type {entry['dtype']}", f"known: {', '.join(_DTYPES)}")
+        weights[name] = np.frombuffer(entry["data"], DTYPES[_DTYPES[entry["dtype"]]]).reshape(entry["shape"])
     return weights
+
+
+def _standing_alone(release: Release) -> Encoding:
+    for encoding in release.encodings:
+        if encoding.base == 0:
+            return encoding
+    bases = ", ".join(str(encoding.base) for encoding in release.encodings)
+    raise BaseMissing("base", f"release {release.version} stands on others ({bases})", "fetch one of those first")
+
+
+def _checked(entry: BlobEntry, blob: bytes) -> bytes:
+    if len(blob) != entry.size or blake3(blob).hexdigest() != entry.hash:
+        raise BlobDamaged(f"blob {entry.hash[:12]}", "has other bytes than its hash says", "fetch it again")
+    return blob
