@@ -1,8 +1,8 @@
 """Snapshots of a transformer that is really fine-tuned: what `bench/weights.py` measures codecs on.
 
-A transformer of 32 M parameters learns by flow matching (arXiv 2210.02747) to turn noise into chunks of actions: first
-smooth movements, then, as fine-tuning, faster ones. AdamW as the learner has it, gradients clipped to 1.0, fp32
-masters, bf16 published. The movements are made up: what the codecs meet is how AdamW moves weights at a rate, not a task.
+A transformer of 32 M parameters learns by flow matching (arXiv 2210.02747) to turn noise into chunks of actions:
+first smooth movements, then, as fine-tuning, faster ones. AdamW as the learner has it, gradients clipped to 1.0,
+fp32 masters, bf16 published. The movements are made up: what the codecs meet is how AdamW moves weights, not a task.
 """
 
 import math

@@ -28,6 +28,7 @@ from fleetloop.cli import (
     spool,
     status,
     tokens,
+    weights,
 )
 from fleetloop.cli.check import command as check_command
 from fleetloop.cli.demo import command as demo_command
@@ -105,6 +106,7 @@ app.add_typer(tokens.app, name="tokens", rich_help_panel=flags.FLEET)
 app.add_typer(spool.app, name="spool", rich_help_panel=flags.LOOK)
 app.add_typer(episodes.app, name="episodes", rich_help_panel=flags.LOOK)
 app.add_typer(releases.app, name="releases", rich_help_panel=flags.LOOK)
+app.add_typer(weights.app, name="weights", rich_help_panel=flags.LOOK)
 app.add_typer(lab.app, name="lab", rich_help_panel=flags.LOOK)
 app.command("check", rich_help_panel=flags.LOOK, epilog=check_command.EXAMPLES)(check_command.check)
 app.command("plugins", rich_help_panel=flags.LOOK, epilog=plugins.EXAMPLES)(plugins.plugins)

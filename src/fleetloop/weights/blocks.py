@@ -82,19 +82,19 @@ def decode(
         before = old[part.dtype].cut(part) if base else None
         block.decode(*entry, part.dtype, before, rooms[part.dtype][part.start : part.stop])
 
-    expected: Iterator[Block] = iter(())
+    expected: Iterator[Block] | None = None
     bits = done = 0
     with ThreadPoolExecutor(threads, "decode") as pool:
         for blob in blobs:
             head, payloads = _open(blob, base)
-            if done == 0:
+            if expected is None:
                 bits, expected = head.block_bits, streams.blocks(tensors, 1 << head.block_bits)
             parts = list(islice(expected, len(payloads)))
             if (head.first, head.block_bits, len(parts)) != (done, bits, len(payloads)):
                 raise BlobDamaged("blob", "is not the next one of this release")
             list(pool.map(decoded, parts, payloads))  # the list asks each for its error
             done += len(parts)
-    if next(expected, None) is not None or (done == 0 and any(rooms)):
+    if expected is None or next(expected, None) is not None:
         raise BlobDamaged("blobs", f"end after {done} blocks of the release")
     return weights
 

@@ -17,7 +17,7 @@ from fleetloop.weights import blocks
 from fleetloop.weights.block import SMALL, Profile
 from fleetloop.weights.errors import BaseMissing, BlobDamaged, CodecUnknown, TensorMismatch
 from fleetloop.weights.streams import DTYPES, Array, Weights
-from fleetloop.weights.verified import Known, result_hash, verify
+from fleetloop.weights.verified import Known, result_hash, verify, verify_tensors
 
 __all__ = ["Weights", "decode", "encode", "from_safetensors", "result_hash", "to_safetensors", "verify"]
 
@@ -58,7 +58,8 @@ class Encoded:
 class Codec(Protocol):
     """A way to write weights, possibly relative to weights that the receiver has (`base`)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]: ...
 
@@ -80,23 +81,26 @@ class Full:
         return from_safetensors(given[0])
 
 
+@dataclass(frozen=True)
 class Blocks:
     """Block by block the shortest way; see `weights/blocks.py`."""
 
-    name = blocks.NAME
+    threads: int = blocks.THREADS
+    name: str = blocks.NAME
 
     def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]:
-        return blocks.encode(weights.tensors, weights.weights, base, profile)
+        return blocks.encode(weights.tensors, weights.weights, base, profile, threads=self.threads)
 
     def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights:
-        return blocks.decode(tensors, blobs, base)
+        return blocks.decode(tensors, blobs, base, threads=self.threads)
 
 
-CODECS: Mapping[str, Codec] = {codec.name: codec for codec in (Full(), Blocks())}
+FULL, BLOCKS = Full(), Blocks()
+CODECS: Mapping[str, Codec] = {FULL.name: FULL, BLOCKS.name: BLOCKS}
 
 
 def encode(
-    weights: Weights | Known, codec: str = Full.name, base: Known | None = None, profile: Profile = SMALL
+    weights: Weights | Known, codec: Codec = FULL, base: Known | None = None, profile: Profile = SMALL
 ) -> Encoded:
     """Weights as content-addressed blobs, with the hashes that a robot verifies.
 
@@ -104,8 +108,8 @@ def encode(
         TensorMismatch: the base has other tensors.
     """
     known = weights if isinstance(weights, Known) else Known.of(weights)
-    blobs = CODECS[codec].encode(known, base, profile)
-    return Encoded(codec, known.tensors, known.result_hash, {blake3(blob).hexdigest(): blob for blob in blobs})
+    blobs = codec.encode(known, base, profile)
+    return Encoded(codec.name, known.tensors, known.result_hash, {blake3(blob).hexdigest(): blob for blob in blobs})
 
 
 def decode(
@@ -125,11 +129,24 @@ def decode(
             `weights/errors.py`.
     """
     chosen = encoding or _standing_alone(release)
-    codec = CODECS.get(chosen.codec)
+    return decode_tensors(release.tensors, release.result_hash, fetch, chosen, base)
+
+
+def decode_tensors(
+    tensors: tuple[TensorEntry, ...],
+    expected: str,
+    fetch: Callable[[str], bytes],
+    encoding: Encoding,
+    base: Known | None,
+    *,
+    codecs: Mapping[str, Codec] = CODECS,
+) -> Weights:
+    """`decode` for those who have no release: the tensors whose result hash is `expected`."""
+    codec = codecs.get(encoding.codec)
     if codec is None:
-        raise CodecUnknown("codec", f"is {chosen.codec!r}", f"this version reads {', '.join(CODECS)}")
-    weights = codec.decode(release.tensors, (_checked(entry, fetch(entry.hash)) for entry in chosen.blobs), base)
-    verify(release, weights)
+        raise CodecUnknown("codec", f"is {encoding.codec!r}", f"this version reads {', '.join(CODECS)}")
+    weights = codec.decode(tensors, (_checked(entry, fetch(entry.hash)) for entry in encoding.blobs), base)
+    verify_tensors(tensors, expected, weights)
     return weights
 
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from fleetloop.weights import blocks
 from fleetloop.weights.block import SMALL, Profile
-from fleetloop.weights.codec import Encoded, encode
+from fleetloop.weights.codec import BLOCKS, Encoded, encode
 from fleetloop.weights.errors import TensorMismatch
 from fleetloop.weights.verified import Known
 
@@ -38,13 +37,13 @@ class Ladder:
         deltas = []
         for rung in sorted(set(self._rungs.values()), key=lambda rung: -rung.version):
             try:
-                deltas.append((rung.version, encode(weights, blocks.NAME, rung.weights, self.profile)))
+                deltas.append((rung.version, encode(weights, BLOCKS, rung.weights, self.profile)))
             except TensorMismatch:
                 continue  # of another architecture: nobody can come from there
         worth = [(base, delta) for base, delta in deltas if delta.size < WORTH * self._anchor_bytes]
         if worth and version % ANCHOR_EVERY:
             return worth
-        anchor = encode(weights, blocks.NAME)
+        anchor = encode(weights, BLOCKS)
         self._anchor_bytes = anchor.size
         return [*((base, delta) for base, delta in deltas if delta.size < WORTH * anchor.size), (0, anchor)]
 

@@ -54,7 +54,8 @@ class Model:
     def classes(self) -> U8:
         """(256,): the class of an exponent."""
         below = self.bounds[None, :] > np.arange(EXPONENTS)[:, None]
-        return np.count_nonzero(below, axis=1).astype(np.uint8)
+        classes: U8 = np.count_nonzero(below, axis=1).astype(np.uint8)
+        return classes
 
     @property
     def starts(self) -> U16:
