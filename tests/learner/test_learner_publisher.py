@@ -10,6 +10,8 @@ from fleetloop.learner.assemble import identity
 from fleetloop.learner.export import release_weights
 from fleetloop.learner.publisher import Publisher, Snapshot
 from fleetloop.weights.codec import decode
+from fleetloop.weights.route import obtain
+from fleetloop.weights.verified import Known
 
 
 def snapshot(step, covers=(), value=None):
@@ -47,6 +49,22 @@ def test_each_release_is_the_parent_of_the_next(world):
         publisher.offer(snapshot(step))
         publisher.work(clock.now())
     assert [(release.version, release.parent) for release in hub.published] == [(1, 0), (2, 1), (3, 2)]
+
+
+def test_robots_that_have_a_release_fetch_what_changed(world):
+    hub, clock, publisher = world
+    weights = np.random.default_rng(0).normal(size=20_000).astype(np.float16)
+    for step in (1, 2, 3):
+        weights = weights + np.float16(1e-3) * (np.arange(20_000) % 8 == 0)
+        publisher.offer(Snapshot(step, trained_through=step, covers=(), weights={"w": weights.copy()}))
+        publisher.work(clock.now())
+    second, third = hub.published[1:]
+    assert [way.base for way in third.encodings] == [2, 1]
+    hub.release, hub.get_blob = (lambda version: hub.published[version - 1]), hub.blobs.__getitem__
+    have = Known(obtain(second, hub).weights, second.tensors, second.result_hash)
+    got = obtain(third, hub, have, 2)
+    assert got.weights["w"].tobytes() == weights.tobytes()
+    assert got.bytes < weights.nbytes / 2
 
 
 def test_while_the_hub_is_away_only_the_newest_waits(world):

@@ -64,7 +64,7 @@ def encode(old: U16, far: U16, mantissa_bits: int, model: Model, lanes: int) -> 
 def decode(old: U16, states: U64, words: U32, mantissa_bits: int, model: Model, far: U16) -> bool:
     table = np.empty(len(model.frequencies) << TOTAL_BITS, np.uint32)
     _tabulate(model.frequencies, table)
-    rows = model.classes.astype(np.uint32) << TOTAL_BITS
+    rows = np.tile(model.classes[: 1 << (15 - mantissa_bits)].astype(np.uint32) << TOTAL_BITS, 2)  # for either sign
     padded = np.concatenate([words, np.zeros(len(states), np.uint32)])
     limit = _u64(len(words))
     read = _decode(old, padded, limit, states, _u32(mantissa_bits), rows, table, _PLACES, far)
@@ -183,7 +183,7 @@ def _decode(
             return _u64(_DAMAGED)
         for lane in range(min(lanes, size - i)):
             state = states[lane]
-            row = rows[(_u32(old[i]) & _u32(0x7FFF)) >> mantissa_bits]
+            row = rows[old[i] >> mantissa_bits]
             entry = table[row | (_u32(state) & _u32(TOTAL - 1))]
             state = _u64(entry >> _u32(TOKEN_BITS + TOTAL_BITS)) * (state >> _u64(TOTAL_BITS)) + _u64(
                 (entry >> _u32(TOKEN_BITS)) & _u32(TOTAL - 1)
@@ -192,9 +192,9 @@ def _decode(
             bits = place >> _u32(16)
             far[i] = _u16(_u32(place) + (_u32(state) & ((_u32(1) << bits) - _u32(1))))
             state >>= _u64(bits)
-            low = state < _u64(_LIMIT)
-            state = ((state << _u64(32)) | _u64(words[at])) if low else state
-            at += _u64(low)
+            if state < _u64(_LIMIT):
+                state = (state << _u64(32)) | _u64(words[at])
+                at += _u64(1)
             states[lane] = state
             i += _u64(1)
     return at

@@ -49,6 +49,7 @@ class Ladder:
 
     def keep(self, version: int, weights: Known) -> None:
         """This is release `version` now."""
+        rung = Rung(version, weights)
         for span in SPANS:
             if version % span == 0 or span not in self._rungs:
-                self._rungs[span] = Rung(version, weights)
+                self._rungs[span] = rung
