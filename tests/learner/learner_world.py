@@ -213,6 +213,14 @@ class MemoryHub:
             raise HubUnavailable("hub", "the answer got lost")
         return known[0]
 
+    def release(self, version: int) -> Release:
+        self._check()
+        return self.published[version - 1]
+
+    def get_blob(self, hash: str) -> bytes:
+        self._check()
+        return self.blobs[hash]
+
     def report_learner(self, status: LearnerStatus) -> None:
         self._check()
         self.statuses.append(status)

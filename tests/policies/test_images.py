@@ -33,7 +33,7 @@ from fleetloop.learner.trainer import Trainer
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.sim.robot import CAMERAS, SimRobot, sim_spec
 from fleetloop.sim.tasks import sim_task
-from fleetloop.weights import codec
+from fleetloop.weights.route import obtain
 
 sys.path.append(str(Path(__file__).parents[1] / "learner"))
 from learner_world import MemoryHub, advance, learner_at
@@ -238,7 +238,7 @@ def test_a_learner_publishes_a_release_that_drives_by_its_cameras(robot, demonst
     )  # fmt: skip
     advance(learner, 6)
     release = hub.published[-1]
-    weights = codec.decode(release, hub.blobs.__getitem__)
+    weights = obtain(release, hub).weights
     acting = FlowPolicy.acting(release.policy["config"], release.policy_spec(), weights)
     episode, result = Recorder(robot, tmp_path).episode(3, policy=acting)
     assert (result.frames, result.frames_human) == (FRAMES, 0)
