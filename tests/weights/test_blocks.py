@@ -97,6 +97,18 @@ def test_a_scalar_and_an_empty_tensor_come_back() -> None:
     there_and_back(None, {})
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_word_that_is_wrong_lost_or_too_many_is_damage(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noticed where it is, before any hash is worked out."""
+    monkeypatch.setattr(block, "COMPILED_FROM", 1 if compiled else 1 << 30)
+    old, new = (weights["body.weight"].reshape(-1).view(np.uint16) for weights in near(1 << 14))
+    _, payload = block.encode("bfloat16", old, new, SMALL)
+    flipped = payload[:-40] + bytes([payload[-40] ^ 1]) + payload[-39:]
+    for wrong in (flipped, payload[:-4], payload + bytes(4), payload[:-1]):
+        with pytest.raises(BlobDamaged, match=r"even|head"):
+            block.decode(block.DELTA, wrong, "bfloat16", old, np.empty_like(new))
+
+
 @pytest.mark.parametrize("kernels", [kernels_numpy, kernels_numba])
 def test_the_inner_loops_undo_themselves(kernels: Any) -> None:
     rng = np.random.default_rng(0)

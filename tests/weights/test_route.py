@@ -1,5 +1,6 @@
 """The delta graph: from whatever a robot has to the newest release, by the cheapest way, bit for bit or not at all."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fleetloop.core.errors import HubRefused, HubUnavailable, ReleaseInvalid
 from fleetloop.core.release import Encoding, Release
 from fleetloop.weights.codec import BLOCKS, Encoded, encode
 from fleetloop.weights.ladder import ANCHOR_EVERY, Ladder
-from fleetloop.weights.route import obtain
+from fleetloop.weights.route import HOP_SHARE, obtain
 from fleetloop.weights.verified import Known
 
 
@@ -111,6 +112,23 @@ def test_who_missed_nothing_asks_for_no_other_manifest_and_fetches_a_small_part(
     assert shelf.asked == []
     assert got.hops == 1
     assert got.bytes < obtain(shelf.releases[16], shelf).bytes / 2
+
+
+def ways(shelf: Shelf, have: int, want: int) -> Iterator[tuple[int, int]]:
+    """(bytes, hops) of every way there is."""
+    if want in (have, 0):
+        yield 0, 0
+        return
+    for encoding in shelf.releases[want].encodings:
+        for size, hops in ways(shelf, have, encoding.base):
+            yield size + encoding.size, hops + 1
+
+
+@pytest.mark.parametrize(("have", "want"), [(17, 23), (13, 22), (30, 38), (1, 12)])
+def test_the_cheapest_of_all_ways_is_taken(shelf: Shelf, have: int, want: int) -> None:
+    hop = sum(array.nbytes for array in shelf.weights[want].weights.values()) // HOP_SHARE
+    got = obtain(shelf.releases[want], shelf, shelf.weights[have], have)
+    assert got.bytes + hop * got.hops == min(size + hop * hops for size, hops in ways(shelf, have, want))
 
 
 def test_anchors_come_every_so_often_and_deltas_otherwise(shelf: Shelf) -> None:
