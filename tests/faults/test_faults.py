@@ -101,7 +101,10 @@ def play_until_found(kind: type[World] = World) -> None:
 @pytest.mark.parametrize(
     ("broken", "found"),
     [
-        ({"disk_kind": NeverForced}, "finished and not stored|frames of|not to be had|damaged objects"),
+        (
+            {"disk_kind": NeverForced},
+            "finished and not stored|frames of|not to be had|damaged objects|experience changed",
+        ),
         ({"disk_kind": Nameless}, "finished and not stored|not to be had|made anew lacks"),
         ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
     ],
