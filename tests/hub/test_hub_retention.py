@@ -414,3 +414,21 @@ def test_a_dry_run_shows_what_would_go_beside_a_running_hub(tmp_path: Path, outb
 def test_without_a_hub_there_it_says_so(tmp_path: Path) -> None:
     assert "holds no catalog" in said("--dry-run", "--directory", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_in_a_bucket_go_as_well(tmp_path: Path, outbox: Path, clock: Virtual, store: str) -> None:
+    retention = RetentionOptions(max_episodes=1, grace_wall_s=0)
+    options = HubOptions(directory=tmp_path / "hub", store=store, retention=retention)
+    hub = HubService.open(options, clock, RealDisk(), TASKS)
+    first, second = put_some(hub, outbox, "pp", "pp")
+    sweep(hub, clock)
+    learner_kept(hub, 3)
+    sweep(hub, clock)
+    assert [name.split("/")[-1] for name in hub.experience._objects.names("episodes")] == [f"{second}.arrow"]
+    hub.close()
+    found = rebuild(options, clock, RealDisk())
+    assert (found.different, found.damaged) == ((), ())
+    hub = HubService.open(options, clock, RealDisk(), TASKS)
+    assert living(hub) == [second]
+    assert tombstones(hub) == [first]
+    hub.close()
