@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.host import HostDirectory
 
+DEADLY = -13.0
+"""A release with this mark ends the process."""
+
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
@@ -25,6 +29,8 @@ def main() -> None:
         mark = float(tensors["mark"][0])
         if mark == breaks_at:
             raise RuntimeError("this policy can't be built")
+        if mark == DEADLY:
+            os._exit(9)  # as a crash in native code would
         return CountingPolicy(mark, manifest.policy_spec())
 
     clock, disk = Wall(), RealDisk()

@@ -22,6 +22,7 @@ from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Orders, Registration
 from fleetloop.core.recording import seal
 from fleetloop.weights.codec import to_safetensors
+from fleetloop.weights.signature import ANYBODYS
 
 
 class Stage:
@@ -37,6 +38,7 @@ class Stage:
         tasks=(TASK,),
         seed=0,
         delay_ticks=1,
+        trust=ANYBODYS,
     ):
         self.disk, self.clock = disk or RealDisk(), Virtual()
         self.options = options or ActorOptions()
@@ -57,7 +59,15 @@ class Stage:
             options=self.options,
             alarms=self.alarms,
         )
-        loader = Loader(self.host, self.robot.spec, load_policy, self.options.condition, self.alarms)
+        loader = Loader(
+            self.host,
+            "robot-1",
+            self.robot.spec,
+            load_policy,
+            condition=self.options.condition,
+            alarms=self.alarms,
+            trust=trust,
+        )
         registration = Registration("robot-1", "host", "site-1", tuple(t.id for t in tasks), self.robot.spec)
         self.clerk = Clerk(self.actor, loader, self.host, registration, self.alarms)
 

@@ -105,3 +105,39 @@ def test_what_breaks_in_a_thread_ends_the_process_loudly(host, start):
     _, said = process.communicate(timeout=20)
     assert process.returncode != 0
     assert "this policy can't be built" in said
+
+
+def test_a_release_that_kills_the_actor_is_refused_when_it_starts_again(host, start):
+    for version, mark in ((1, 1.0), (2, 2.0), (3, -13.0)):
+        install(host, version, mark)
+    assert start(limit_s=0.3).wait(20) == 9
+    process = start(limit_s=0.3)
+    until(lambda: status(host) and status(host).episodes >= 1)
+    assert status(host).release == 2, "the newest good one on the disk"
+    assert "release 3 is unusable, keeps 2" in status(host).alarm
+    assert "died loading it" in status(host).alarm
+    install(host, 4, mark=4.0)
+    until(lambda: status(host).release == 4 and not status(host).alarm)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    again = start(limit_s=600)
+    until(lambda: status(host).phase == "running")
+    assert status(host).release == 4, "what has driven once is not on trial any more, even if its actor is killed"
+    again.kill()
+    again.wait()
+    start(limit_s=0.3)
+    until(lambda: status(host).phase == "running")
+    assert (status(host).release, status(host).alarm) == (4, "")
+
+
+def test_a_release_whose_first_chunk_is_nonsense_is_refused_too(host, start):
+    install(host, 1, mark=1.0)
+    install(host, 2, mark=float("inf"))
+    process = start(limit_s=0.3)
+    _, said = process.communicate(timeout=20)
+    assert "not finite" in said
+    assert process.returncode != 0
+    start(limit_s=0.3)
+    until(lambda: status(host).episodes >= 1)
+    assert status(host).release == 1
+    assert "release 2 is unusable" in status(host).alarm

@@ -100,6 +100,8 @@ class FakeHub:
 
     def release(self, version):
         self._here()
+        if version not in self.releases:
+            raise HubRefused("release", f"there is no release {version}", status=404)
         return self.releases[version]
 
     def channel(self, name, *, after=0, wait_s=0.0):

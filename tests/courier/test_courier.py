@@ -16,15 +16,17 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, HubRefused, HubUnavailable, SpecMismatch
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.hub import Registration, RobotStatus
+from fleetloop.core.hub import Orders, Registration, RobotStatus
 from fleetloop.core.outcome import Outcome
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.herald import Herald
 from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.pins import PinFetcher
 from fleetloop.courier.spool import Spool
 from fleetloop.courier.uploader import Uploader
 from fleetloop.weights.codec import from_safetensors, verify
+from fleetloop.weights.signature import Trust, make_key
 
 # Every look is a beat.
 OPTIONS = CourierOptions(poll_wall_s=0.0, keep_releases=2, silent_wall_s=1.0, beat_wall_s=0.25, look_wall_s=0.25)
@@ -41,6 +43,7 @@ class Courier:
         self.fetcher = Fetcher(
             self.host, self.hub, options=OPTIONS, backoff=backoff, alarms=self.alarms, clock=Virtual()
         )
+        self.pins = PinFetcher(self.fetcher, self.host, self.hub, options=OPTIONS, backoff=backoff, alarms=self.alarms)
         self.herald = Herald(self.host, self.hub, OPTIONS, backoff, self.alarms)
 
     def drain(self):
@@ -297,6 +300,70 @@ def test_a_host_that_forgot_which_release_it_runs_fetches_it_again(courier):
     assert courier.host.current() is None
     courier.fetcher.step()
     assert courier.host.current_version() == 1
+
+
+def test_what_the_pinned_key_has_not_signed_never_comes_onto_the_host(courier, tmp_path):
+    signer, stranger = make_key(tmp_path / "release.key"), make_key(tmp_path / "stranger.key")
+    courier.fetcher._trust = Trust("run", (signer.public,))
+    unsigned = courier.hub.publish(1, 1.0)
+    for manifest in (unsigned, stranger.sign(unsigned)):
+        courier.hub.stable = manifest
+        courier.fetcher.step()
+        assert courier.host.current_version() == 0
+        assert courier.host.versions() == []
+        assert "signature" in courier.alarms.text
+    courier.hub.stable = signer.sign(unsigned)
+    courier.fetcher.step()
+    assert courier.host.current()[0].signature == courier.hub.stable.signature
+    assert courier.alarms.text == ""
+
+
+def test_a_rollback_to_what_is_still_there_costs_no_download(courier):
+    first = courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    courier.hub.publish(2, 2.0)
+    courier.fetcher.step()
+    courier.hub.stable, courier.hub.blobs = first, {}
+    courier.fetcher.step()
+    assert courier.host.current_version() == 1
+
+
+def test_what_is_damaged_on_the_disk_is_fetched_again(courier):
+    first = courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    courier.hub.publish(2, 2.0)
+    courier.fetcher.step()
+    path = courier.host.releases / "00000001.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    courier.hub.stable = first
+    courier.fetcher.step()
+    release, data = courier.host.current()
+    verify(release, from_safetensors(data))
+
+
+def test_releases_that_robots_are_pinned_to_are_fetched_and_kept(courier):
+    courier.hub.publish(1, 1.0)
+    for version in (2, 3, 4):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    courier.host.post_orders(Orders("robot-1", release=1))
+    courier.pins.step()
+    assert courier.host.versions() == [4, 3, 1]
+    for version in (5, 6):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    assert courier.host.versions() == [6, 5, 1]
+    assert courier.host.current_version() == 6
+    courier.host.post_orders(Orders("robot-1"))
+    courier.hub.publish(7, 7.0)
+    courier.fetcher.step()
+    assert courier.host.versions() == [7, 6]
+
+
+def test_a_pin_that_can_not_be_followed_is_said(courier):
+    courier.host.post_orders(Orders("robot-1", release=9))
+    assert courier.pins.step() > 0
+    assert "there is no release 9" in courier.alarms.text
 
 
 def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):

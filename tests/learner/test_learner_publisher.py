@@ -1,5 +1,7 @@
 """Publishing: latest wins, nothing waits, nothing is announced twice, a stale learner stops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from learner_world import MemoryHub, TinyPolicy, hg_dagger, tiny_base
@@ -11,6 +13,7 @@ from fleetloop.learner.export import release_weights
 from fleetloop.learner.publisher import Publisher, Snapshot
 from fleetloop.weights.codec import decode
 from fleetloop.weights.route import obtain
+from fleetloop.weights.signature import Trust, make_key
 from fleetloop.weights.verified import Known
 
 
@@ -41,6 +44,39 @@ def test_a_release_says_what_it_is_and_verifies(world):
     assert release.policy == {"name": "tiny", "config": {"width": 16}}
     assert release.policy_spec().hash() == release.spec_hash
     assert [item.version for item in publisher.take_published()] == [1]
+
+
+def test_a_release_is_signed_by_the_learners_key(world, tmp_path):
+    hub, clock, _ = world
+    signer = make_key(tmp_path / "release.key")
+    publisher = Publisher(hub, clock, identity("run", tiny_base(), hg_dagger()), "me", signer=signer)
+    publisher.offer(snapshot(1))
+    publisher.work(clock.now())
+    Trust("run", (signer.public,)).check(hub.published[0])
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_never_published_and_the_alarm_says_so(world, odd):
+    hub, clock, publisher = world
+    publisher.offer(snapshot(1, value=odd))
+    publisher.work(clock.now())
+    assert hub.published == []
+    assert hub.blobs == {}
+    assert "stats.mean holds numbers that are not finite" in publisher.alarm
+    publisher.work(clock.now())
+    assert publisher.alarm, "it goes on saying so"
+    publisher.offer(snapshot(2))
+    publisher.work(clock.now())
+    assert [release.step for release in hub.published] == [2]
+    assert publisher.alarm == ""
+
+
+def test_a_held_out_loss_that_is_not_finite_speaks_against_the_weights(world):
+    hub, clock, publisher = world
+    publisher.offer(replace(snapshot(1), held_out={"box/walls": float("nan")}))
+    publisher.work(clock.now())
+    assert hub.published == []
+    assert "box/walls" in publisher.alarm
 
 
 def test_each_release_is_the_parent_of_the_next(world):

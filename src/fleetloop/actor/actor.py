@@ -16,6 +16,7 @@ from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending, EpisodeMeta
 from fleetloop.core.errors import FleetLoopError
+from fleetloop.core.frame import Source
 from fleetloop.core.hub import Orders, RobotStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.judge import Judge
@@ -34,12 +35,14 @@ class Actor:
     """Advanced by `step`, which touches neither disk nor network and never waits for inference.
 
     Phases: `waiting` for a first release; `resetting` until the robot is reset, the episode before is durable, the
-    newest release is loaded and its first chunk is there; `running`; `stopped`. Releases change while resetting only.
+    newest release is loaded and its first chunk is there; `running`; `stopped`. Releases change while resetting; where
+    `swap` is `chunk`, also while running.
 
     The control loop calls `step` and `stop`. `wants_release`, `offer`, `status` and `obey` are for the clerk's thread.
 
     Attributes:
         due: clock seconds at which `step` wants to be called next.
+        proven: the version that has driven last; 0 before the first.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Actor:
         self._lock = threading.Lock()
         self._orders = Orders(assignment.robot)
         self._loaded: Loaded | None = None
+        self._driving: Loaded | None = None
         self._wants_release, self._told_of_waiting = True, False
         self._phase = "waiting"
         self._index = 0
@@ -74,7 +78,7 @@ class Actor:
         self._attempt: Attempt | None = None
         self._episode = ""
         self._began = 0.0
-        self._tick = 0
+        self._tick = self.proven = 0
         self.due = clock.now()
 
     # ------------------------------------------------------------------ the control loop
@@ -126,20 +130,23 @@ class Actor:
         if self._attempt.ready():
             self._begin()
 
+    def _pilot(self, loaded: Loaded) -> Pilot:
+        policy = loaded.policy
+        if self._options.exploration:
+            policy = Exploring(policy, self._options.exploration)
+        return Pilot(policy, loaded.release.version, self._plan.rng, loaded.condition)
+
     def _new_attempt(self) -> Attempt:
         assert self._loaded is not None
         assert self._start is not None
-        loaded, policy = self._loaded, self._loaded.policy
-        if self._options.exploration:
-            policy = Exploring(policy, self._options.exploration)
-        pilot = Pilot(policy, loaded.release.version, self._plan.rng, loaded.condition)
+        self._driving = self._loaded
         return Attempt(
             self._robot,
             judge=self._judge,
             clock=self._clock,
             executor=self._executor,
             handover=self._handover,
-            pilot=pilot,
+            pilot=self._pilot(self._driving),
             task=self._plan.task,
             instruction=self._start.instruction,
             takeover_grace=self._options.takeover_grace,
@@ -150,6 +157,8 @@ class Actor:
         self.due = self._began
         meta = self._meta()
         self._recorder.begin(meta)
+        assert self._driving is not None
+        self.proven = self._driving.release.version
         with self._lock:
             self._episode, self._lateness_s, self._phase = meta.id, 0.0, "running"
 
@@ -159,13 +168,22 @@ class Actor:
         tick = max(self._tick, int((now - self._began) * self._hz + ROUNDING_TICKS))
         attempt.tally.ticks_missed += tick - self._tick
         self._lateness_s = max(self._lateness_s, now - self.due)
+        self._swap_if_newer(attempt)
         frame = attempt.tick(tick, self._attended(now))
         self._tick = tick + 1
         self.due = self._began + self._tick / self._hz
+        if frame is not None and frame.source is Source.POLICY:
+            self.proven = frame.release
         if frame is not None and not self._recorder.add(frame):
             attempt.end(Outcome.ABORTED, Rank.NOBODY)
         if attempt.ending is not None:
             self._finish(attempt.ending)
+
+    def _swap_if_newer(self, attempt: Attempt) -> None:
+        loaded = self._loaded
+        if self._options.swap == "chunk" and loaded is not None and loaded is not self._driving:
+            self._driving = loaded
+            attempt.swap(self._pilot(loaded))
 
     def _finish(self, ending: Ending) -> None:
         assert self._attempt is not None
@@ -211,9 +229,9 @@ class Actor:
 
     @property
     def wants_release(self) -> bool:
-        """Whether the actor stands between two episodes and waits to be told the newest sound release."""
+        """Whether the actor waits to be told the newest sound release, or would take one at any time."""
         with self._lock:
-            return self._wants_release
+            return self._wants_release or (self._phase == "running" and self._options.swap == "chunk")
 
     def offer(self, loaded: Loaded | None) -> None:
         """The newest sound release; None if there is none yet."""

@@ -73,6 +73,11 @@ class Attempt:
         self._waited += 1
         return there
 
+    def swap(self, pilot: Pilot) -> None:
+        """Go on under another release at the next boundary between chunks."""
+        self._release = pilot.release
+        self._executor.swap(pilot)
+
     def tick(self, tick: int, attention: bool) -> Frame | None:
         """Drive one tick and return what is to be recorded.
 
@@ -124,8 +129,10 @@ class Attempt:
         sent = self._robot.act(requested)
         self._count(source)
         self._last, self._last_source = sent, source
-        chunk_id, chunk_index = (due.chunk_id, due.chunk_index) if due and source is Source.POLICY else (-1, -1)
-        return Frame(tick, now, wall, observation, requested, sent, source, self._release, chunk_id, chunk_index)
+        if due is None or source is not Source.POLICY:
+            return Frame(tick, now, wall, observation, requested, sent, source, self._release, -1, -1)
+        # Its chunk's release, which at a swap is for a while the one before.
+        return Frame(tick, now, wall, observation, requested, sent, source, due.release, due.chunk_id, due.chunk_index)
 
     def _count(self, source: Source) -> None:
         self.tally.frames += 1

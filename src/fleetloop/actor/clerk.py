@@ -18,12 +18,14 @@ class Clerk:
         self._registration = registration
         self._registered = False
         self._wanted = False
-        self._heard = 0
+        self._heard = self._pinned = 0
 
     def load(self) -> None:
-        """Give the actor the newest sound release, if it waits for one."""
+        """Give the actor the newest sound release, if it waits for one, and note which has proved itself."""
+        self._loader.prove(self._actor.proven)
         if self._actor.wants_release:
-            self._actor.offer(self._loader.newest())
+            self.hear()
+            self._actor.offer(self._loader.newest(self._pinned))
 
     @property
     def urgent(self) -> bool:
@@ -35,7 +37,9 @@ class Clerk:
         stamp = self._host.orders_stamp(self._registration.robot)
         if stamp != self._heard:
             self._heard = stamp
-            self._actor.obey(self._host.orders(self._registration.robot))
+            orders = self._host.orders(self._registration.robot)
+            self._pinned = orders.release
+            self._actor.obey(orders)
 
     def exchange_mail(self) -> None:
         """Say who and how the robot is, and hear the hub's orders."""

@@ -13,6 +13,7 @@ class Due:
     action: FloatArray
     chunk_id: int
     chunk_index: int
+    release: int
 
 
 class ChunkExecutor:
@@ -44,6 +45,14 @@ class ChunkExecutor:
         """A new episode, driven by `pilot`; by nobody but an operator if it is None."""
         self._pilot, self._instruction, self._asked = pilot, instruction, 0
         self.raise_epoch()
+
+    def swap(self, pilot: Pilot) -> None:
+        """Go on under another release: at the boundary of the chunk that is being played, or when that is used up.
+
+        What the one before has been asked for, or has ready, is dropped.
+        """
+        self.epoch += 1
+        self._pilot, self._next = pilot, None
 
     def raise_epoch(self) -> None:
         """Drop every chunk there is and every answer still to come."""
@@ -82,7 +91,7 @@ class ChunkExecutor:
         if self._playing is None:
             return None
         index = self._used(tick)
-        return Due(self._playing.actions[index], self._playing.id, index)
+        return Due(self._playing.actions[index], self._playing.id, index, self._playing.release)
 
     def _ask(self, tick: int, observation: Observation) -> None:
         if self._pilot is None or self._next is not None or self._inference.busy:

@@ -1,17 +1,19 @@
-"""From the newest release on the host's disk to a policy that may drive."""
+"""From the release that the robot is to run, on the host's disk, to a policy that may drive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fleetloop.actor.trial import Trial
 from fleetloop.core.alarm import Alarms
-from fleetloop.core.errors import FleetLoopError, ReleaseInvalid
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.policy import ActingPolicy, under_robot_names
 from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec, check_fit
 from fleetloop.weights.codec import Weights, from_safetensors, verify
+from fleetloop.weights.signature import ANYBODYS, Trust
 
-PART = "release"
+PART, TRIAL = "release", "trial"
 LoadPolicy = Callable[[Release, Weights], ActingPolicy]
 
 
@@ -25,48 +27,105 @@ class Loaded:
 
 
 class Loader:
-    """Loads the current release, or keeps the one before it and says why.
+    """Loads the release that is to be run, or keeps the one before it and says why.
 
     Args:
+        robot: its name; a release on which its actor dies is refused when it starts again.
         condition: what the policy is to be conditioned on; empty for nothing, None for what the release says.
+        trust: which releases it takes.
     """
 
     def __init__(
-        self, host: HostDirectory, robot: RobotSpec, load_policy: LoadPolicy, condition: str | None, alarms: Alarms
+        self,
+        host: HostDirectory,
+        robot: str,
+        spec: RobotSpec,
+        load_policy: LoadPolicy,
+        *,
+        condition: str | None,
+        alarms: Alarms,
+        trust: Trust = ANYBODYS,
     ) -> None:
-        self._host, self._robot, self._load_policy, self._alarms = host, robot, load_policy, alarms
-        self._condition = condition
+        self._host, self._spec, self._load_policy, self._alarms = host, spec, load_policy, alarms
+        self._condition, self._trust = condition, trust
+        self._trial = Trial(host, robot)
         self._loaded: Loaded | None = None
 
-    def newest(self) -> Loaded | None:
-        """The current release if it is sound, else the last sound one; None before the first.
+    def newest(self, pinned: int = 0) -> Loaded | None:
+        """The release to run, `pinned` or else the current one, if it is sound; else what was loaded before.
 
+        Where nothing was, the newest sound one on the disk that is older. None if there is none yet.
         Raises whatever `load_policy` raises that is no FleetLoopError.
         """
-        kept = self._loaded.release.version if self._loaded else 0
-        if self._host.current_version() == kept:
+        wanted = pinned or self._host.current_version()
+        if wanted == self._version:
+            self._alarms.clear(PART)
             return self._loaded
         try:
-            self._loaded = self._load() or self._loaded
+            if wanted:
+                self._loaded = self._load(wanted)
             self._alarms.clear(PART)
         except FileNotFoundError:
-            return self._loaded  # the courier has moved on between two reads; the next look finds the newer one
+            return self._loaded  # the courier has moved on between two reads, or is still fetching what is pinned
         except (FleetLoopError, ValueError) as error:
-            self._alarms.set(
-                PART, f"release {self._host.current_version()} is unusable, keeps {kept or 'none'}: {error}"
-            )
+            self._loaded = self._loaded or self._fallback(wanted)
+            self._alarms.set(PART, f"release {wanted} is unusable, keeps {self._version or 'none'}: {error}")
         return self._loaded
 
-    def _load(self) -> Loaded | None:
-        current = self._host.current()
-        if current is None:
-            return None
-        release, data = current
-        weights = from_safetensors(data)
+    def prove(self, version: int) -> None:
+        """The policy of this release has made a chunk: what is on trial, if it is that one, has stood it."""
+        if version and version == self._version:
+            self._settle()
+
+    def close(self) -> None:
+        """The actor ends in order: not of what it was loading."""
+        self._settle()
+
+    @property
+    def _version(self) -> int:
+        return self._loaded.release.version if self._loaded else 0
+
+    def _fallback(self, wanted: int) -> Loaded | None:
+        for version in self._host.versions():
+            try:
+                if version < wanted:
+                    return self._load(version)
+            except (FileNotFoundError, FleetLoopError, ValueError):
+                continue  # the alarm is about the one that was wanted
+        return None
+
+    def _load(self, version: int) -> Loaded:
+        release = self._host.manifest(version)
+        self._trust.check(release)
+        self._trial.check(release)
+        self._begin_trial(release)
+        try:
+            return self._tried(release)
+        except (FileNotFoundError, FleetLoopError, ValueError):
+            self._settle()
+            raise
+
+    def _tried(self, release: Release) -> Loaded:
+        weights = from_safetensors(self._host.weights(release.version))
         verify(release, weights)
-        check_fit(self._robot, release.policy_spec())
+        check_fit(self._spec, release.policy_spec())
         condition = release.condition if self._condition is None else self._condition
         if condition and condition not in release.conditions:
             known = ", ".join(release.conditions) or "none"
             raise ReleaseInvalid("conditions", f"lack {condition!r}", f"its policy knows: {known}")
         return Loaded(release, under_robot_names(self._load_policy(release, weights)), condition or None)
+
+    def _begin_trial(self, release: Release) -> None:
+        """A full disk is no reason not to drive."""
+        try:
+            self._trial.begin(release)
+            self._alarms.clear(TRIAL)
+        except DiskTrouble as error:
+            self._alarms.set(TRIAL, str(error))
+
+    def _settle(self) -> None:
+        try:
+            self._trial.end()
+            self._alarms.clear(TRIAL)
+        except DiskTrouble as error:
+            self._alarms.set(TRIAL, str(error))

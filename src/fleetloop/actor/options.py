@@ -51,6 +51,11 @@ class ActorOptions(BaseModel):
         description="spread of a slow random offset to what the policy does, in the action's own units; 0: none. "
         "For an algorithm that learns from what turned out better than usual",
     )
+    swap: Literal["episode", "chunk"] = Field(
+        default="episode",
+        description="when the robot goes over to another release: between two episodes, or, sooner, between two "
+        "chunks; an episode may then be of several",
+    )
     task_order: Literal["round-robin", "shuffled"] = Field(
         default="round-robin", description="how the next task is picked from the robot's list; `shuffled` is seeded"
     )

@@ -22,6 +22,7 @@ from fleetloop.core.judge import Judge
 from fleetloop.core.operator import Operator
 from fleetloop.core.robot import Robot
 from fleetloop.core.thread import LoudThread
+from fleetloop.weights.signature import ANYBODYS, Trust
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ def run_actor(
     clock: Clock,
     load_policy: LoadPolicy,
     options: ActorOptions,
+    trust: Trust = ANYBODYS,
 ) -> None:
     """Drive one robot until SIGTERM or SIGINT, which end the running episode as aborted.
+
+    It drives by releases alone that `trust` takes.
 
     To be called in the main thread. Raises what any of the actor's parts raised, after the running episode was ended,
     and DiskTrouble if another actor on this host drives a robot of this name.
@@ -62,6 +66,7 @@ def run_actor(
             clock=clock,
             load_policy=load_policy,
             options=options,
+            trust=trust,
         )
 
 
@@ -76,6 +81,7 @@ def _drive(
     clock: Clock,
     load_policy: LoadPolicy,
     options: ActorOptions,
+    trust: Trust,
 ) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     alarms, inference = Alarms(), ThreadInference()
@@ -91,7 +97,8 @@ def _drive(
         options=options,
         alarms=alarms,
     )
-    loader = Loader(host, robot.spec, load_policy, options.condition, alarms)
+    name, condition = assignment.robot, options.condition
+    loader = Loader(host, name, robot.spec, load_policy, condition=condition, alarms=alarms, trust=trust)
     clerk = Clerk(actor, loader, host, _registration(assignment, robot), alarms)
     ended, bell = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,6 +126,7 @@ def _drive(
         for thread in threads:
             thread.settle(LAST_WORDS_WALL_S)
         robot.close()
+    loader.close()  # reached where nothing was raised
 
 
 def _loop(actor: Actor, clock: Clock, ended: threading.Event, bell: threading.Event) -> None:

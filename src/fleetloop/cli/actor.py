@@ -76,4 +76,5 @@ def actor(
             clock=clock,
             load_policy=wiring.build_policy_loader(),
             options=chosen.actor,
+            trust=wiring.trust_of(chosen),
         )

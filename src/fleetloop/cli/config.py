@@ -147,6 +147,11 @@ class FleetConfig(Section):
     hub_ca: Path | None = Field(
         default=None, description="PEM file with the certificate to trust the hub by; null: the system's"
     )
+    release_keys: tuple[str, ...] = Field(
+        default=(),
+        description="public keys; robots take only releases that are signed by one of them (`fleetloop keys make`); "
+        "empty: unsigned ones too",
+    )
     directories: Directories = Field(default=Directories(), description="where things are kept")
     clock: ClockOptions = Field(default=ClockOptions(), description="the fleet's clock")
     policy: PolicyChoice = Field(default=PolicyChoice(), description="which policy learns and drives")

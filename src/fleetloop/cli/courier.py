@@ -26,7 +26,7 @@ def courier(
 ) -> None:
     """Carry episodes up and releases down for the actors of this host. One is enough."""
     from fleetloop.cli.config import load_config
-    from fleetloop.cli.wiring import clock_from, open_hub
+    from fleetloop.cli.wiring import clock_from, open_hub, trust_of
     from fleetloop.core.disk import RealDisk
     from fleetloop.core.host import HostDirectory
     from fleetloop.courier.run import run_courier
@@ -46,4 +46,5 @@ def courier(
         disk=disk,
         clock=clock_from(chosen.clock.file),
         options=chosen.courier,
+        trust=trust_of(chosen),
     )

@@ -17,6 +17,7 @@ from fleetloop.cli import (
     eval_command,
     flags,
     hub,
+    keys,
     lab,
     learner,
     plugins,
@@ -103,6 +104,7 @@ app.command("replay", rich_help_panel=flags.LEARN, epilog=replay.EXAMPLES)(repla
 app.add_typer(recap.app, name="recap", rich_help_panel=flags.LEARN)
 app.add_typer(sim.app, name="sim", rich_help_panel=flags.LOOK)
 app.add_typer(tokens.app, name="tokens", rich_help_panel=flags.FLEET)
+app.add_typer(keys.app, name="keys", rich_help_panel=flags.FLEET)
 app.add_typer(spool.app, name="spool", rich_help_panel=flags.LOOK)
 app.add_typer(episodes.app, name="episodes", rich_help_panel=flags.LOOK)
 app.add_typer(releases.app, name="releases", rich_help_panel=flags.LOOK)

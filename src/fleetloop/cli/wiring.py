@@ -29,6 +29,7 @@ from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site, Task
 from fleetloop.hub.client import HttpHub
 from fleetloop.weights.codec import Weights
+from fleetloop.weights.signature import Trust
 
 TOKEN = "FLEETLOOP_TOKEN"
 
@@ -55,6 +56,11 @@ def open_hub(chosen: FleetConfig) -> HttpHub:
         except (OSError, ValueError) as error:
             raise ConfigInvalid("hub_token_file", f"can't be read ({error})", "name a file with a token") from error
     return HttpHub(chosen.url, uplink_mbps=chosen.courier.uplink_mbps, token=token, ca=chosen.hub_ca)
+
+
+def trust_of(config: FleetConfig) -> Trust:
+    """Which releases this fleet's robots take. Raises ConfigInvalid for what is no public key."""
+    return Trust(config.run, config.release_keys)
 
 
 def clock_from(file: Path | None, *, create_factor: float | None = None) -> Clock:

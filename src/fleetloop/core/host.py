@@ -3,6 +3,7 @@
     spool/ID.partial, spool/ID.arrow    episodes being recorded, and sealed ones waiting for the hub
     releases/VERSION.json, .safetensors verified weights; releases/current names the version to run,
                                         releases/installed says when each was verified
+    releases/ROBOT.trial                what the robot's actor is loading, and what it died of;  written by the actor
     mail/ROBOT.registration.json        who the robot is;   written by the actor
     mail/ROBOT.status.json              how it is;          written by the actor
     mail/ROBOT.orders.json              the hub's answer;   written by the courier
@@ -38,9 +39,17 @@ class HostDirectory:
 
     def install(self, release: Release, safetensors: bytes) -> None:
         """Keep verified weights and make them the ones to run."""
+        self.keep(release, safetensors)
+        self.choose(release.version)
+
+    def keep(self, release: Release, safetensors: bytes) -> None:
+        """Keep verified weights beside the ones to run."""
         self._disk.write(self._weights(release.version), safetensors)
         self._disk.write(self._manifest(release.version), json.dumps(release.to_json()).encode())
-        self._disk.write(self.releases / "current", str(release.version).encode())
+
+    def choose(self, version: int) -> None:
+        """Make weights that are kept the ones to run."""
+        self._disk.write(self.releases / "current", str(version).encode())
 
     def log_installed(self, version: int, clock_s: float, fetched_bytes: int) -> None:
         """Note when a release was verified here, and what it cost; one JSON object a line in `releases/installed`.
@@ -63,15 +72,26 @@ class HostDirectory:
     def current(self) -> tuple[Release, bytes] | None:
         """The release to run and its safetensors bytes; None before the first. The caller verifies them."""
         version = self.current_version()
-        if not version:
-            return None
-        manifest = Release.from_json(json.loads(self._manifest(version).read_bytes()))
-        return manifest, self._weights(version).read_bytes()
+        return (self.manifest(version), self.weights(version)) if version else None
+
+    def manifest(self, version: int) -> Release:
+        """Of a release that is kept. Raises FileNotFoundError for any other."""
+        return Release.from_json(json.loads(self._manifest(version).read_bytes()))
+
+    def weights(self, version: int) -> bytes:
+        """Its safetensors bytes. Raises FileNotFoundError if it is not kept."""
+        return self._weights(version).read_bytes()
+
+    def versions(self) -> list[int]:
+        """Of all releases that are kept, newest first."""
+        return sorted((int(path.stem) for path in self.releases.glob("*.json")), reverse=True)
 
     def forget_releases(self, keep: int) -> None:
-        """Remove all but the newest `keep` releases and the current one, which a rollback may have made an old one."""
-        versions = sorted(int(path.stem) for path in self.releases.glob("*.json"))
-        for version in set(versions[:-keep]) - {self.current_version()}:
+        """Remove all but the newest `keep`, those that robots are pinned to, and the current one.
+
+        A rollback may have made that an old one.
+        """
+        for version in set(self.versions()[keep:]) - {self.current_version()} - self.pinned():
             self._disk.remove(self._manifest(version))
             self._disk.remove(self._weights(version))
 
@@ -82,6 +102,21 @@ class HostDirectory:
                 self._disk.remove(weights)
         for half in self.releases.glob(".*.tmp"):
             self._disk.remove(half)
+
+    def trial_file(self, robot: str) -> Path:
+        return self.releases / f"{robot}.trial"
+
+    def note_trial(self, robot: str, data: Mapping[str, Any]) -> None:
+        """Durably, so that it outlives whatever happens next."""
+        self._disk.write(self.trial_file(robot), json.dumps(data).encode())
+
+    def trial(self, robot: str) -> Mapping[str, Any]:
+        """What was noted last; empty if nothing was."""
+        try:
+            noted: Mapping[str, Any] = json.loads(self.trial_file(robot).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return noted
 
     def _manifest(self, version: int) -> Path:
         return self.releases / f"{version:08d}.json"
@@ -120,6 +155,10 @@ class HostDirectory:
             return Orders(**json.loads((self.mail / f"{robot}.orders.json").read_bytes()))
         except FileNotFoundError:
             return Orders(robot)
+
+    def pinned(self) -> set[int]:
+        """The versions that robots of this host are to run in place of the current one."""
+        return {data["release"] for data in self._mail("orders") if data.get("release")}
 
     def orders_stamp(self, robot: str) -> int:
         """A number that changes whenever orders arrive for the robot; 0 before the first."""

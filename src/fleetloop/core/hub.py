@@ -60,6 +60,7 @@ class Orders:
     Attributes:
         attention_until: clock seconds until which its operator holds it; 0 for not at all.
         attendant: who of the pool attends.
+        release: the version that it is to run, in place of the stable channel's; 0 for that one.
         alarm: why the hub will not have this robot; empty if it does.
         beat_s: real seconds until which the hub need not hear of the robot again, unless it wants attention.
     """
@@ -69,6 +70,7 @@ class Orders:
     attendant: str = ""
     alarm: str = ""
     beat_s: float = 0.0
+    release: int = 0
 
 
 @dataclass(frozen=True)

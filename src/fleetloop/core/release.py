@@ -1,7 +1,8 @@
 """A release: one published set of weights, described by its manifest."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from fleetloop.core.errors import ReleaseInvalid
@@ -63,6 +64,8 @@ class Release:
         encodings: the ways to get the tensors; a robot takes the cheapest from what it has.
         result_hash: blake3 over all tensor hashes, in order; what a robot verifies before it drives.
         clock_s: clock seconds when it was handed to the hub.
+        held_out: by task, the mean loss on demonstrations that are never trained on, as measured last.
+        signature: over `statement`; empty if it is not signed.
     """
 
     run: str
@@ -82,6 +85,7 @@ class Release:
     version: int = 0
     covers: tuple[str, ...] = ()
     condition: str = ""
+    held_out: Mapping[str, float] = field(default_factory=dict)
     signature: str = ""
     format: int = MANIFEST_FORMAT
 
@@ -98,6 +102,11 @@ class Release:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def statement(self) -> bytes:
+        """What a signature is of: all but `version`, which the hub assigns, and `signature`, as sorted JSON."""
+        said = {name: value for name, value in self.to_json().items() if name not in ("version", "signature")}
+        return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Release":

@@ -12,7 +12,8 @@ from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.options import CourierOptions
 from fleetloop.weights.codec import from_safetensors, to_safetensors
 from fleetloop.weights.route import Obtained, obtain
-from fleetloop.weights.verified import Known
+from fleetloop.weights.signature import ANYBODYS, Trust
+from fleetloop.weights.verified import Known, verify
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ class Fetcher:
         backoff: Backoff,
         alarms: Alarms,
         clock: Clock,
+        trust: Trust = ANYBODYS,
     ) -> None:
-        self._host, self._hub, self._options = host, hub, options
+        self._host, self._hub, self._options, self._trust = host, hub, options, trust
         self._backoff, self._alarms, self._clock = backoff, alarms, clock
 
     def step(self) -> float:
@@ -41,7 +43,10 @@ class Fetcher:
         try:
             release = self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
             if release is not None:
-                self._install(release)
+                self.bring(release)
+                self._host.choose(release.version)
+                self._host.forget_releases(self._options.keep_releases)
+                log.info("release %d is verified and installed", release.version)
         except (HubUnavailable, DiskTrouble) as error:
             self._alarms.set(PART, str(error))
             return self._backoff.failed()
@@ -52,15 +57,20 @@ class Fetcher:
         self._backoff.succeeded()
         return self._options.scan_wall_s
 
-    def _install(self, release: Release) -> None:
-        """Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says."""
+    def bring(self, release: Release) -> None:
+        """Keep a release on the host, unless it is there already.
+
+        Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says and the
+        manifest is one that this host trusts.
+        """
         if release.version < 1:
             raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
+        self._trust.check(release)
+        if self._is_kept(release):
+            return
         obtained = self._obtain(release)
-        self._host.install(release, to_safetensors(obtained.weights))
+        self._host.keep(release, to_safetensors(obtained.weights))
         self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
-        self._host.forget_releases(self._options.keep_releases)
-        log.info("release %d is verified and installed", release.version)
 
     def _obtain(self, release: Release) -> Obtained:
         """By the cheapest way from what this host has."""
@@ -73,3 +83,14 @@ class Fetcher:
         except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
             log.warning("what this host has is damaged, and no base: %s", error)
         return obtain(release, self._hub, have, version)
+
+    def _is_kept(self, release: Release) -> bool:
+        """Whether it is on the disk, whole: a rollback then costs no download."""
+        try:
+            kept = self._host.manifest(release.version)
+            if (kept.statement(), kept.signature) != (release.statement(), release.signature):
+                return False
+            verify(release, from_safetensors(self._host.weights(release.version)))
+        except (FileNotFoundError, FleetLoopError, ValueError):
+            return False
+        return True

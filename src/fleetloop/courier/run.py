@@ -18,24 +18,29 @@ from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.herald import Herald
 from fleetloop.courier.options import CourierOptions
+from fleetloop.courier.pins import PinFetcher
 from fleetloop.courier.spool import Spool
 from fleetloop.courier.uploader import Uploader
+from fleetloop.weights.signature import ANYBODYS, Trust
 
 log = logging.getLogger(__name__)
 
 LOCK = "courier.lock"
 
 
-def run_courier(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, options: CourierOptions) -> None:
+def run_courier(
+    host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, options: CourierOptions, trust: Trust = ANYBODYS
+) -> None:
     """Serve the host's actors until SIGTERM or SIGINT, then upload what is left within `drain_wall_s`.
 
-    The fleet's `clock` only dates what happens: the network is as fast as it is.
+    Only releases that `trust` takes come onto the host. The fleet's `clock` only dates what happens: the network is as
+    fast as it is.
 
     To be called in the main thread. Raises what any of its parts raised, and DiskTrouble if another courier serves
     this host's directory.
     """
     with only_courier(host, "one courier is enough for a host"):
-        _serve(host, hub, disk, clock, options)
+        _serve(host, hub, disk=disk, clock=clock, options=options, trust=trust)
 
 
 def only_courier(host: HostDirectory, remedy: str) -> AbstractContextManager[None]:
@@ -43,12 +48,15 @@ def only_courier(host: HostDirectory, remedy: str) -> AbstractContextManager[Non
     return alone(host.root / LOCK, str(host.root), "another courier serves this directory", remedy)
 
 
-def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: CourierOptions) -> None:
+def _serve(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, options: CourierOptions, trust: Trust) -> None:
     host.forget_halves()
     alarms, rng = Alarms(), np.random.default_rng()
     spool = Spool(host.spool, disk, alarms, urgent_bytes=options.urgent_bytes)
     uploader = Uploader(spool, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
-    fetcher = Fetcher(host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms, clock=clock)
+    fetcher = Fetcher(
+        host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms, clock=clock, trust=trust
+    )
+    pins = PinFetcher(fetcher, host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms)
     herald = Herald(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,14 +64,16 @@ def _serve(host: HostDirectory, hub: Hub, disk: Disk, clock: Clock, options: Cou
     threads = [
         LoudThread("uploader", lambda: _repeat(uploader.step, ended), ended),
         LoudThread("fetcher", lambda: _repeat(fetcher.step, ended), ended),
+        LoudThread("pins", lambda: _repeat(pins.step, ended), ended),
         LoudThread("herald", lambda: _repeat(herald.step, ended), ended),
     ]
     for thread in threads:
         thread.start()
     ended.wait()
     deadline = Wall().now() + options.drain_wall_s
-    upload, fetch, announce = threads
+    upload, fetch, pin, announce = threads
     fetch.settle(0.0)  # it may be waiting at the hub; whatever it is doing can be cut off
+    pin.settle(0.0)
     announce.settle(options.drain_wall_s)
     upload.settle(max(deadline - Wall().now(), 0.0))
     if upload.is_alive() or announce.is_alive():

@@ -47,5 +47,8 @@ class VirtualHost(HostDirectory):
     def orders(self, robot: str) -> Orders:
         return self._orders.get(robot, Orders(robot))
 
+    def pinned(self) -> set[int]:
+        return {orders.release for orders in self._orders.values() if orders.release}
+
     def orders_stamp(self, robot: str) -> int:
         return self._orders_stamps[robot]

@@ -64,7 +64,7 @@ class Station:
             options=plan.actor,
             alarms=alarms,
         )
-        loader = Loader(host, self._robot.spec, _acting, plan.actor.condition, alarms)
+        loader = Loader(host, entry.name, self._robot.spec, _acting, condition=plan.actor.condition, alarms=alarms)
         registration = Registration(entry.name, LAB, site.id, entry.tasks, self._robot.spec)
         self.clerk = Clerk(self.actor, loader, host, registration, alarms)
 

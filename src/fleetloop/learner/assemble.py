@@ -28,6 +28,7 @@ from fleetloop.learner.publisher import Identity, Publisher
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
+from fleetloop.weights.signature import Signer, open_key
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def assemble(
     and its labels are those that the checkpoint's algorithm made, if that is the same one.
 
     Raises:
-        ConfigInvalid: if the algorithm can't do with this policy, or with the checkpoint's state.
+        ConfigInvalid: if the algorithm can't do with this policy, or with the checkpoint's state, or the signing key
+            can't be used.
         SpecMismatch, LabelsInvalid: if a demonstration can't be used.
         DiskTrouble: if the directory can't be.
     """
@@ -106,7 +108,9 @@ def assemble(
         loader=OnTime(buffer),
         feeder=feeder,
         relabelling=Relabelling(algorithm, buffer, archive),
-        publisher=Publisher(around.hub, around.clock, identity(run, base, algorithm), options.holder, parent),
+        publisher=Publisher(
+            around.hub, around.clock, identity(run, base, algorithm), options.holder, parent, signer=_signer(options)
+        ),
         checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),
         metrics=Metrics(
             directory / "metrics.jsonl", around.disk, directory / "tensorboard" if options.tensorboard else None
@@ -116,6 +120,11 @@ def assemble(
     ordered = sorted(demonstrations, key=lambda item: item.meta.id)
     learner.admit_demonstrations(prepare(episode, algorithm, policy.spec, features_of(policy)) for episode in ordered)
     return learner
+
+
+def _signer(options: LearnerOptions) -> Signer | None:
+    key = options.signing_key
+    return open_key(key, "learner.signing_key") if key else None
 
 
 def identity(run: str, base: Base, algorithm: Algorithm) -> Identity:

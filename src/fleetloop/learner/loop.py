@@ -201,7 +201,8 @@ class Learner:
     def publish(self, now: float) -> None:
         """Offer the averaged weights as they are now to the publisher."""
         weights = release_weights(self.parts.trainer.average.state_dict())
-        self.parts.publisher.offer(Snapshot(self.steps, self.cursor, self.parts.buffer.coverage.covered(), weights))
+        covered, held_out = self.parts.buffer.coverage.covered(), dict(self._held_out)
+        self.parts.publisher.offer(Snapshot(self.steps, self.cursor, covered, weights, held_out))
         self._published_step, self._last_release = self.steps, now
 
     def note_published(self) -> None:

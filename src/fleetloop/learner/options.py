@@ -1,6 +1,7 @@
 """What a user may set of the learner."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -174,6 +175,11 @@ class LearnerOptions(BaseModel):
     seed: int = Field(default=0, ge=0, lt=1 << 31, description="decides every draw of the run")
     holder: str = Field(
         default="learner", min_length=1, description="the name under which the publishing lease is held"
+    )
+    signing_key: Path | None = Field(
+        default=None,
+        description="PEM file with the private key that releases are signed by (`fleetloop keys make`); "
+        "null: they are not",
     )
     batch: int = Field(default=256, ge=1, description="samples per optimizer step")
     steps_per_s: float | None = Field(

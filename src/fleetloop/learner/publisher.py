@@ -5,7 +5,7 @@ Latest wins: while one release is under way a single newer one waits, and a stil
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fleetloop.core.release import Release
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import Weights
 from fleetloop.weights.ladder import Ladder
+from fleetloop.weights.signature import Signer
 from fleetloop.weights.verified import Known
 
 LONGEST_PAUSE_S = 10.0
@@ -40,12 +41,13 @@ class Identity:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The averaged weights at a step, and what experience they stand for (see `Release`)."""
+    """The averaged weights at a step, and what experience and held-out loss they stand for (see `Release`)."""
 
     step: int
     trained_through: int
     covers: tuple[str, ...]
     weights: Weights
+    held_out: Mapping[str, float] = field(default_factory=dict)
 
 
 class Publisher:
@@ -55,8 +57,18 @@ class Publisher:
         alarm: why the newest weights are not out yet; empty if they are.
     """
 
-    def __init__(self, hub: Hub, clock: Clock, identity: Identity, holder: str, parent: int = 0) -> None:
-        self.alarm = ""
+    def __init__(
+        self,
+        hub: Hub,
+        clock: Clock,
+        identity: Identity,
+        holder: str,
+        parent: int = 0,
+        *,
+        signer: Signer | None = None,
+    ) -> None:
+        """Without a `signer` releases are not signed."""
+        self.alarm, self._signer = "", signer
         self._hub, self._clock, self._identity, self._holder, self._parent = hub, clock, identity, holder, parent
         self._pending: Latest[Snapshot] = Latest()
         self._reports: Latest[LearnerStatus] = Latest()
@@ -66,7 +78,7 @@ class Publisher:
         self._unsure: Release | None = None
         self._ladder, self._offered = Ladder(), Known({}, (), "")
         self._renew_at = self._not_before = 0.0
-        self._failures = 0
+        self._failures, self._unfit = 0, ""
         self._jitter = np.random.default_rng()
 
     def offer(self, snapshot: Snapshot) -> None:
@@ -105,7 +117,7 @@ class Publisher:
             self._not_before = now + pause * (0.5 + 0.5 * self._jitter.random())
             self.alarm = f"the newest weights are not out: {error}"
         else:
-            self._failures, self.alarm = 0, ""
+            self._failures, self.alarm = 0, self._unfit
 
     def _hold_lease(self, now: float) -> None:
         if self._lease is not None and now < self._renew_at:
@@ -126,8 +138,11 @@ class Publisher:
         snapshot = self._pending.take(wait_s)
         if snapshot is None:
             return
+        self._unfit = _unfit(snapshot)
+        if self._unfit:
+            return
         try:
-            manifest = self._upload(snapshot)
+            manifest = self._signed(self._upload(snapshot))
         except HubUnavailable:
             self._pending.give_back(snapshot)
             raise
@@ -161,4 +176,20 @@ class Publisher:
             encodings=tuple(way.encoding(base) for base, way in encoded),
             result_hash=self._offered.result_hash,
             clock_s=self._clock.now(),
+            held_out=snapshot.held_out,
         )
+
+    def _signed(self, manifest: Release) -> Release:
+        return self._signer.sign(manifest) if self._signer else manifest
+
+
+def _unfit(snapshot: Snapshot) -> str:
+    """Why no robot may ever get these weights; empty if they may."""
+    said = f"the weights of step {snapshot.step} were not published"
+    for name, array in snapshot.weights.items():
+        if array.dtype.kind not in "iub" and not np.isfinite(array).all():
+            return f"{said}: {name} holds numbers that are not finite"
+    for task, loss in snapshot.held_out.items():
+        if not np.isfinite(loss):
+            return f"{said}: their held-out loss on {task} is {loss}"
+    return ""

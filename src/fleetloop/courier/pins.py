@@ -1,0 +1,40 @@
+"""Releases that robots of this host are pinned to: a person has said so, or they try a candidate out."""
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.errors import FleetLoopError
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import Hub
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.fetcher import Fetcher
+from fleetloop.courier.options import CourierOptions
+
+PART = "pinned release"
+
+
+class PinFetcher:
+    """Brings what the robots' orders name, beside the stable channel's release."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        host: HostDirectory,
+        hub: Hub,
+        *,
+        options: CourierOptions,
+        backoff: Backoff,
+        alarms: Alarms,
+    ) -> None:
+        self._fetcher, self._host, self._hub, self._options = fetcher, host, hub, options
+        self._backoff, self._alarms = backoff, alarms
+
+    def step(self) -> float:
+        """Fetch what is missing. Returns the real seconds until the next call."""
+        try:
+            for version in sorted(self._host.pinned() - set(self._host.versions())):
+                self._fetcher.bring(self._hub.release(version))
+        except FleetLoopError as error:
+            self._alarms.set(PART, str(error))
+            return self._backoff.failed()
+        self._alarms.clear(PART)
+        self._backoff.succeeded()
+        return self._options.beat_wall_s
