@@ -42,7 +42,13 @@ def contents(options):
 
 
 DEEDS = st.lists(
-    st.sampled_from(["episode", "fails", "exclude", "quality", "publish", "promote", "bury", "remove"]), max_size=12
+    st.sampled_from(
+        [
+            *["episode", "fails", "exclude", "quality", "publish", "promote", "bury", "remove", "resume", "pin"],
+            "roll back",
+        ]
+    ),
+    max_size=12,
 )
 
 
@@ -67,6 +73,12 @@ def test_whatever_has_happened_the_catalog_comes_back_as_it_was(deeds, follows):
             elif deed == "remove":
                 service.report_learner(LearnerStatus("run-1", 0, 0, 100, False, 0.0, checkpoint=100))
                 service.retention.remove()
+            elif deed == "roll back" and version and (stable := service.channel(STABLE)):
+                service.roll_back(number % stable.version + 1)
+            elif deed == "resume":
+                service.resume()
+            elif deed == "pin" and version:
+                service.publishing.helm.pin("robot-1", number % version + 1)
             elif ids and deed in ("fails", "exclude", "quality"):
                 what = {
                     "fails": {"outcome": Outcome.FAILURE},

@@ -47,7 +47,10 @@ ALLOWED = {
     ("POST", "/v1/releases"): {LEARNER},
     ("GET", "/v1/releases"): set(Scope),
     ("GET", "/v1/releases/{version}"): set(Scope),
+    ("GET", "/v1/steering"): {LEARNER, OPERATOR},
     ("PUT", "/v1/channels/stable"): {OPERATOR},
+    ("PUT", "/v1/pins/{robot}"): {OPERATOR},
+    ("GET", "/v1/tallies"): {LEARNER, OPERATOR},
     ("GET", "/v1/channels/{name}"): set(Scope),
     ("POST", "/v1/robots"): {ROBOT},
     ("POST", "/v1/beats"): {ROBOT},
@@ -71,7 +74,7 @@ def client(service: HubService) -> Iterator[TestClient]:
 
 def call(client: TestClient, route: tuple[str, str], secret: str = "") -> tuple[int, str]:
     method, path = route
-    filled = path.format(id="0" * 26, hash="0" * 64, version="1", name="edge")
+    filled = path.format(id="0" * 26, hash="0" * 64, version="1", name="edge", robot="robot-1")
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
     said = client.request(method, filled, headers=headers, content=None if method == "GET" else b"{}")
     return said.status_code, said.text

@@ -106,7 +106,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Who is there and what they run. `alarm`: what is wrong with the hub itself, in a line; empty if nothing is."""
+    """Who is there and what they run.
+
+    Attributes:
+        edge, stable: the versions that the channels point to; 0 before the first.
+        held: `stable` stays where it is until a person says otherwise.
+        alarm: what is wrong with the hub itself, in a line; empty if nothing is.
+        candidate: the version on its way from edge to stable; 0 for none.
+    """
 
     clock_s: float
     members: tuple[Member, ...]
@@ -116,6 +123,8 @@ class Fleet:
     edge: int
     stable: int
     alarm: str = ""
+    held: bool = False
+    candidate: int = 0
 
 
 @dataclass(frozen=True)

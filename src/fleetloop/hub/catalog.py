@@ -24,8 +24,10 @@ from fleetloop.hub.schema import (
     RELEASES,
     REMOVALS,
     ROBOTS,
+    STEERING,
     TOKENS,
 )
+from fleetloop.hub.standings import Standings
 
 CATALOG = "catalog.sqlite"
 """In the hub's directory."""
@@ -192,6 +194,11 @@ class Records:
         self._connection.execute(CHANNELS.delete().where(CHANNELS.c.name == name))
         self._connection.execute(CHANNELS.insert().values(name=name, version=version))
 
+    @property
+    def standings(self) -> Standings:
+        """Where releases are steered, and how robots did under them."""
+        return Standings(self._connection)
+
     def contents(self) -> Mapping[str, Sequence[Row]]:
         """Every row of experience, releases and tokens, by table and in the order of the tables' keys."""
         return {
@@ -202,6 +209,7 @@ class Records:
                 (ANNOTATIONS, ANNOTATIONS.c.seq),
                 (RELEASES, RELEASES.c.version),
                 (CHANNELS, CHANNELS.c.name),
+                (STEERING, STEERING.c.name),
                 (TOKENS, TOKENS.c.id),
             )
         }

@@ -25,6 +25,7 @@ from fleetloop.core.hub import (
 )
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
+from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub import wire
 from fleetloop.hub.objects import copy_verified
 from fleetloop.hub.options import is_loopback
@@ -169,9 +170,32 @@ class HttpHub:
         said = self._call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
         return Release.from_json(said.json())
 
-    def promote(self, version: int) -> None:
-        """Move `stable` to a release."""
-        self._call("PUT", "/v1/channels/stable", json={"version": version})
+    def steering(self) -> Steering:
+        return Steering.from_json(self._get("/v1/steering"))
+
+    def promote(self, version: int) -> Steering:
+        """Move `stable` to a release, and end a hold."""
+        return self._steer("/v1/channels/stable", version=version)
+
+    def roll_back(self, version: int = 0) -> Steering:
+        """Move `stable` back and hold it; without a version to where it was before."""
+        return self._steer("/v1/channels/stable", version=version, held=True)
+
+    def hold(self) -> Steering:
+        """Keep `stable` where it is until it is promoted, or `resume` is called."""
+        return self._steer("/v1/channels/stable", held=True)
+
+    def resume(self) -> Steering:
+        """End a hold."""
+        return self._steer("/v1/channels/stable", held=False)
+
+    def pin(self, robot: str, version: int) -> Steering:
+        """Have a robot run this release whatever `stable` is; 0: no longer."""
+        return self._steer(f"/v1/pins/{robot}", version=version)
+
+    def tallies(self) -> Sequence[Tally]:
+        """How robots did, by release."""
+        return [Tally(**item) for item in self._get("/v1/tallies")["tallies"]]
 
     def release(self, version: int) -> Release:
         return Release.from_json(self._get(f"/v1/releases/{version}"))
@@ -198,6 +222,9 @@ class HttpHub:
         return wire.fleet_from_json(self._get("/v1/fleet"))
 
     # ------------------------------------------------------------------ one call
+
+    def _steer(self, path: str, **said: Any) -> Steering:
+        return Steering.from_json(self._call("PUT", path, json=said).json())
 
     def _get(self, path: str, wait_s: float = 0.0, /, **params: Any) -> Any:
         return self._call("GET", path, wait_s, params=params).json()

@@ -8,6 +8,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubRefused, SpecMismatch
 from fleetloop.core.hub import EDGE, STABLE, Fleet, LearnerStatus, Member, Orders, Registration, RobotStatus
 from fleetloop.core.spec import PolicySpec, check_fit
+from fleetloop.core.steering import Steering
 from fleetloop.hub.attention import Attention
 from fleetloop.hub.catalog import Catalog
 from fleetloop.hub.experience import check_tasks
@@ -35,13 +36,14 @@ class FleetBook:
         *,
         tasks: Collection[str],
         policy: Callable[[], PolicySpec | None],
+        steering: Callable[[], Steering],
         silent_s: float,
         beats_per_s: float,
         attention: AttentionOptions,
     ) -> None:
-        """`policy` says what the newest release asks of a robot."""
+        """`policy` says what the newest release asks of a robot, `steering` which one it is to run."""
         self._catalog, self._clock = catalog, clock
-        self._tasks, self._policy, self._silent_s = tuple(tasks), policy, silent_s
+        self._tasks, self._policy, self._silent_s, self._steering = tuple(tasks), policy, silent_s, steering
         self._beats_per_s, self._beat_s, self._beat_s_until = beats_per_s, 0.0, 0.0
         self._lock = Lock()
         with catalog.reading() as records:
@@ -69,8 +71,7 @@ class FleetBook:
         """Note how robots are; answers each. Raises HubRefused (404) if one of them has not registered."""
         with self._lock:
             for status in statuses:
-                if status.robot not in self._registrations:
-                    raise HubRefused("robot", f"{status.robot!r} is not registered", "register it first", status=404)
+                self.check_known(status.robot)
             now = self._clock.now()
             for status in statuses:
                 self._heard[status.robot] = _Heard(now, status)
@@ -79,6 +80,11 @@ class FleetBook:
             self._keep_grants()
             beat_s = self._pace(now)
             return [replace(self._orders(status.robot), beat_s=beat_s) for status in statuses]
+
+    def check_known(self, robot: str) -> None:
+        """Raises HubRefused (404) for one that has never registered."""
+        if robot not in self._registrations:
+            raise HubRefused("robot", f"{robot!r} is not registered", "register it first", status=404)
 
     def report_learner(self, status: LearnerStatus) -> None:
         with self._lock:
@@ -93,6 +99,7 @@ class FleetBook:
         """Everybody by name, as of now."""
         with self._catalog.reading() as records:
             episodes, edge, stable = records.count_episodes(), records.channel(EDGE), records.channel(STABLE)
+        steering = self._steering()
         with self._lock:
             now = self._clock.now()
             self._attention.settle(now)
@@ -106,6 +113,8 @@ class FleetBook:
                 episodes=episodes,
                 edge=edge,
                 stable=stable,
+                held=steering.held,
+                candidate=steering.candidate,
             )
 
     def _member(self, name: str, now: float) -> Member:
@@ -116,7 +125,8 @@ class FleetBook:
         return Member(registration, status, silent_s, self._orders(name))
 
     def _orders(self, name: str) -> Orders:
-        orders, policy = self._attention.orders(name), self._policy()
+        release, policy = self._steering().release_for(name), self._policy()
+        orders = replace(self._attention.orders(name), release=release)
         if policy is None:
             return orders
         try:

@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -18,6 +19,7 @@ from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.hub import wire
 from fleetloop.hub.doorbell import Doorbell
 from fleetloop.hub.http_bytes import Carrier, body, holder, whole
+from fleetloop.hub.http_steering import SteeringFace
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.hub.tokens import EVERYBODY, Scope
@@ -41,6 +43,7 @@ class Face:
     def __init__(self, service: HubService, options: HubOptions) -> None:
         self._service, self._options = service, options
         self._doorbells: tuple[Doorbell, ...] = ()
+        self._steering = SteeringFace(service, _read)
         self.app = Starlette(
             routes=self._routes(),
             lifespan=self._lifespan,
@@ -87,7 +90,10 @@ class Face:
             ("POST", "/v1/releases", self.publish, learner),
             ("GET", "/v1/releases", self.releases, EVERYBODY),
             ("GET", "/v1/releases/{version}", self.release, EVERYBODY),
-            ("PUT", "/v1/channels/stable", self.promote, operator),
+            ("GET", "/v1/steering", self._steering.steering, learner | operator),
+            ("PUT", "/v1/channels/stable", self._steering.move_stable, operator),
+            ("PUT", "/v1/pins/{robot}", self._steering.pin, operator),
+            ("GET", "/v1/tallies", self._steering.tallies, learner | operator),
             ("GET", "/v1/channels/{name}", self.channel, EVERYBODY),
             ("POST", "/v1/robots", self.register, robot),
             ("POST", "/v1/beats", self.beat, robot),
@@ -180,11 +186,6 @@ class Face:
         answer = await self._channel_bell.first((name, after), look, _wait_s(request))
         return Response(answer or wire.dumps({"release": None}), media_type=JSON)
 
-    async def promote(self, request: Request) -> Response:
-        version = wire.parse_object(await body(request, MAX_JSON_BYTES)).get("version")
-        await run_in_threadpool(self._service.promote, whole("version", str(version)))
-        return JSONResponse({})
-
     # ------------------------------------------------------------------ fleet
 
     async def register(self, request: Request) -> Response:
@@ -207,6 +208,10 @@ class Face:
 
     async def fleet(self, _: Request) -> Response:
         return JSONResponse(wire.fleet_to_json(await run_in_threadpool(self._service.fleet)))
+
+
+async def _read(request: Request) -> dict[str, Any]:
+    return wire.parse_object(await body(request, MAX_JSON_BYTES))
 
 
 def _number(request: Request, name: str, default: int) -> int:

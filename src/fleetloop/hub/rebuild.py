@@ -20,6 +20,7 @@ from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
 from fleetloop.hub.catalog import CATALOG, Catalog, Records
 from fleetloop.hub.experience import episode_object, holding
+from fleetloop.hub.helm import OBJECT as STEERING
 from fleetloop.hub.migrations import bring_up_to_date
 from fleetloop.hub.objects import ObjectStore, hash_of
 from fleetloop.hub.options import LOCK, HubOptions
@@ -166,11 +167,14 @@ def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *
     stable, promoted = newest if follows_edge else 0, channel_object(STABLE)
     if objects.size(promoted) is not None:
         said = _read(objects, promoted, damaged)
-        if said and (not follows_edge or said["newest"] == newest):  # else a later release has moved it on
+        # Where it follows edge and nobody holds it, a later release has moved it on.
+        if said and (not follows_edge or said["newest"] == newest or said.get("held")):
             stable = said["version"]
     for channel, version in ((EDGE, newest), (STABLE, stable)):
         if version:
             records.move_channel(channel, version)
+    if objects.size(STEERING) is not None and (steering := _read(objects, STEERING, damaged)):
+        records.standings.steer(steering)
     return count
 
 

@@ -12,9 +12,11 @@ from fleetloop.core.errors import HubRefused, LeaseLost, ReleaseInvalid
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
 from fleetloop.core.spec import PolicySpec
+from fleetloop.core.steering import Tally
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog import Catalog, Records
 from fleetloop.hub.experience import check_limit
+from fleetloop.hub.helm import Helm, existing
 from fleetloop.hub.objects import Incoming, Link, ObjectStore
 from fleetloop.weights.codec import result_hash
 
@@ -27,6 +29,7 @@ class Releases:
 
     Attributes:
         news: rung when a channel moved.
+        helm: where `stable` and the robots are steered.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class Releases:
         self.news = Bell()
         self._catalog, self._objects, self._clock = catalog, objects, clock
         self._lease_s, self._max_bytes = lease_s, max_bytes
-        self._moved = CHANNELS if stable_follows_edge else (EDGE,)
+        self._follows = stable_follows_edge
+        self.helm = Helm(catalog, objects, self.news, follows_edge=stable_follows_edge)
         self._spec: PolicySpec | None = None
         with catalog.writing() as records:  # a clock that restarted must not leave a lease that never runs out
             if lease := records.lease(LEARNER):
@@ -129,24 +133,16 @@ class Releases:
             self._objects.put(release_object(numbered.version), manifest.encode())
             numbered = Release.from_json(json.loads(manifest))  # what everybody else will read
             records.add_release(numbered.version, key, numbered.to_json())
-            for channel in self._moved:
-                records.move_channel(channel, numbered.version)
+            records.move_channel(EDGE, numbered.version)
+            if self._follows and not records.standings.steering().held:
+                records.move_channel(STABLE, numbered.version)
         self._spec = numbered.policy_spec()
         self.news.ring()
         return numbered
 
-    def promote(self, version: int) -> None:
-        """Move `stable` to a release."""
-        with self._catalog.writing() as records:
-            _existing(records, version)
-            said = {"version": version, "newest": records.newest_version()}
-            self._objects.put(channel_object(STABLE), json.dumps(said).encode())
-            records.move_channel(STABLE, version)
-        self.news.ring()
-
     def release(self, version: int) -> Release:
         with self._catalog.reading() as records:
-            return _existing(records, version)
+            return existing(records, version)
 
     def releases(self, limit: int) -> Sequence[Release]:
         check_limit(limit)
@@ -159,7 +155,12 @@ class Releases:
             raise HubRefused("channel", f"{name!r} does not exist", f"use one of {', '.join(CHANNELS)}", status=404)
         with self._catalog.reading() as records:
             version = records.channel(name)
-            return None if version in (0, after) else _existing(records, version)
+            return None if version in (0, after) else existing(records, version)
+
+    def tallies(self, after: int = 0) -> Sequence[Tally]:
+        """How robots did, by release, since an event."""
+        with self._catalog.reading() as records:
+            return records.standings.tallies(after)
 
     def policy_spec(self) -> PolicySpec | None:
         """What the newest release asks of a robot; None before the first."""
@@ -226,13 +227,6 @@ def _check_fence(records: Records, lease: LearnerLease) -> None:
     if held is None or (held.holder, held.fence) != (lease.holder, lease.fence):
         now = f"{held.holder!r} holds {held.fence}" if held else "nobody holds any"
         raise LeaseLost("fence", f"{lease.fence} of {lease.holder!r} is stale: {now}", "stop this learner", status=409)
-
-
-def _existing(records: Records, version: int) -> Release:
-    manifest = records.release(version)
-    if manifest is None:
-        raise HubRefused("release", f"there is no release {version}", "`fleetloop releases ls` lists them", status=404)
-    return Release.from_json(manifest)
 
 
 def _is_hash(text: str) -> bool:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, Table, Text
 
-LAYOUT = "0002"
+LAYOUT = "0003"
 """By which these tables go: the newest migration."""
 
 METADATA = sa.MetaData()
@@ -60,6 +60,7 @@ RELEASES = Table(
 CHANNELS = Table(
     "channels", METADATA, Column("name", Text, primary_key=True), Column("version", Integer, nullable=False)
 )
+STEERING = Table("steering", METADATA, Column("name", Text, primary_key=True), Column("data", sa.JSON, nullable=False))
 LEASES = Table(
     "leases",
     METADATA,

@@ -20,6 +20,7 @@ from fleetloop.core.hub import (
 )
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
+from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.catalog import CATALOG, Catalog
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.fleet import FleetBook
@@ -66,6 +67,7 @@ class HubService:
             clock,
             tasks=tasks,
             policy=self.publishing.policy_spec,
+            steering=lambda: self.publishing.helm.steering,
             silent_s=options.silent_s,
             beats_per_s=options.beats_per_s,
             attention=options.attention,
@@ -140,9 +142,33 @@ class HubService:
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         return self.publishing.publish(release, lease)
 
-    def promote(self, version: int) -> None:
-        """Move `stable` to a release."""
-        self.publishing.promote(version)
+    def steering(self) -> Steering:
+        return self.publishing.helm.steering
+
+    def promote(self, version: int) -> Steering:
+        """Move `stable` to a release, and end a hold."""
+        return self.publishing.helm.promote(version)
+
+    def roll_back(self, version: int = 0) -> Steering:
+        """Move `stable` back and hold it; without a version to where it was before."""
+        return self.publishing.helm.roll_back(version)
+
+    def hold(self) -> Steering:
+        """Keep `stable` where it is until it is promoted, or `resume` is called."""
+        return self.publishing.helm.hold()
+
+    def resume(self) -> Steering:
+        """End a hold."""
+        return self.publishing.helm.resume()
+
+    def pin(self, robot: str, version: int) -> Steering:
+        """Have a robot run this release whatever `stable` is; 0: no longer."""
+        self.book.check_known(robot)
+        return self.publishing.helm.pin(robot, version)
+
+    def tallies(self, after: int = 0) -> Sequence[Tally]:
+        """How robots did, by release; only in episodes with seq > after."""
+        return self.publishing.tallies(after)
 
     def release(self, version: int) -> Release:
         return self.publishing.release(version)

@@ -1,0 +1,144 @@
+"""Where the fleet is steered: the stable channel, robots that are pinned, the candidate on its way."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from threading import Lock
+from typing import Any
+
+from fleetloop.core.errors import HubRefused
+from fleetloop.core.hub import EDGE, STABLE
+from fleetloop.core.release import Release
+from fleetloop.core.steering import Steering
+from fleetloop.hub.bell import Bell
+from fleetloop.hub.catalog import Catalog, Records
+from fleetloop.hub.objects import ObjectStore
+
+OBJECT = "channels/steering"
+REMEMBERED = 200  # verdicts
+
+
+class Helm:
+    """Keeps the steering, durably, and moves `stable`. Safe to call from several threads."""
+
+    def __init__(self, catalog: Catalog, objects: ObjectStore, news: Bell, *, follows_edge: bool) -> None:
+        """`news` is rung when `stable` moved."""
+        self._catalog, self._objects, self._news, self._follows_edge = catalog, objects, news, follows_edge
+        self._lock = Lock()
+        with catalog.reading() as records:
+            self._steering = records.standings.steering()
+
+    @property
+    def steering(self) -> Steering:
+        return self._steering
+
+    # ------------------------------------------------------------------ what a person says
+
+    def promote(self, version: int, verdict: str = "promoted by hand") -> Steering:
+        """Move `stable` to a release, and end a hold. Raises HubRefused (404) for one that there is not."""
+        return self._move(version, held=False, verdict=verdict)
+
+    def roll_back(self, version: int = 0) -> Steering:
+        """Move `stable` back and hold it; without a version to where it was before.
+
+        Raises HubRefused (404) if there is no such release, 409 if that is none to go back to.
+        """
+        stable, back_to = self._channel(STABLE), version or self._before()
+        if not 0 < back_to <= stable:
+            what = f"release {version} is newer than stable, {stable}" if version else "there is none before stable"
+            raise HubRefused("version", what, "name a release to go back to, or promote one", status=409)
+        return self._move(back_to, held=True, verdict=f"stable was rolled back from {stable} to it")
+
+    def hold(self) -> Steering:
+        """Keep `stable` where it is. The candidate, if there is one, goes no further."""
+        stable = self._channel(STABLE)
+        if not stable:
+            raise HubRefused("stable", "points to no release yet", "promote one", status=409)
+        return self._move(stable, held=True)
+
+    def resume(self) -> Steering:
+        """End a hold: `stable` moves again as the hub's options say."""
+        stable = self._channel(EDGE if self._follows_edge else STABLE)
+        return self._move(stable, held=False) if stable else self._steering
+
+    def pin(self, robot: str, version: int) -> Steering:
+        """Have a robot run a release whatever `stable` is; 0: no longer. Raises HubRefused (404)."""
+
+        def pinned(records: Records, now: Steering) -> Steering:
+            if version:
+                existing(records, version)
+            others = {name: other for name, other in now.pins.items() if name != robot}
+            return replace(now, pins={**others, robot: version} if version else others)
+
+        return self._update(pinned)
+
+    # ------------------------------------------------------------------ the candidate
+
+    def enter(self, stage: str, now_s: float, **values: Any) -> Steering:
+        """The candidate goes into a stage of its trial; `values` are fields of the steering."""
+
+        def entered(records: Records, now: Steering) -> Steering:
+            return replace(now, stage=stage, stage_s=now_s, stage_event=records.newest_event(), **values)
+
+        return self._update(entered)
+
+    def refuse(self, verdict: str) -> Steering:
+        """The candidate has failed: robots that tried it go back to `stable`."""
+        return self._update(lambda _, now: _decided(now, now.candidate, f"refused: {verdict}"))
+
+    # ------------------------------------------------------------------ within
+
+    def _move(self, version: int, *, held: bool, verdict: str = "") -> Steering:
+        def moved(records: Records, now: Steering) -> Steering:
+            existing(records, version)
+            stable = records.channel(STABLE)
+            said = {"version": version, "newest": records.newest_version(), "held": held}
+            self._objects.put(f"channels/{STABLE}", json.dumps(said).encode())
+            records.move_channel(STABLE, version)
+            decided = _decided(replace(now, held=held), version if verdict else 0, verdict)
+            if stable == version:
+                return decided
+            return replace(decided, before=stable, since_event=records.newest_event())
+
+        kept = self._update(moved)
+        self._news.ring()
+        return kept
+
+    def _update(self, changed: Callable[[Records, Steering], Steering]) -> Steering:
+        with self._lock:
+            with self._catalog.writing() as records:
+                kept = changed(records, self._steering)
+                self._objects.put(OBJECT, json.dumps(asdict(kept)).encode())
+                records.standings.steer(asdict(kept))
+            self._steering = kept
+            return kept
+
+    def _before(self) -> int:
+        """Where `stable` came from: in a fleet that follows edge, the release that its own was trained on from."""
+        if not self._follows_edge:
+            return self._steering.before
+        with self._catalog.reading() as records:
+            stable = records.channel(STABLE)
+            return existing(records, stable).parent if stable else 0
+
+    def _channel(self, name: str) -> int:
+        with self._catalog.reading() as records:
+            return records.channel(name)
+
+
+def existing(records: Records, version: int) -> Release:
+    """Raises HubRefused (404)."""
+    manifest = records.release(version)
+    if manifest is None:
+        raise HubRefused("release", f"there is no release {version}", "`fleetloop releases ls` lists them", status=404)
+    return Release.from_json(manifest)
+
+
+def _decided(steering: Steering, version: int, verdict: str) -> Steering:
+    """Nothing is on its way any more; what became of `version` is noted, if there is one."""
+    verdicts = dict(steering.verdicts)
+    if version:
+        verdicts.pop(str(version), None)
+        verdicts[str(version)] = verdict
+    newest = dict(list(verdicts.items())[-REMEMBERED:])
+    return replace(steering, candidate=0, stage="", robots=(), expected=0.0, verdicts=newest)

@@ -1,0 +1,53 @@
+"""The hub's HTTP face, the part about steering: who runs which release, and how it went."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from fleetloop.core.errors import HubRefused
+from fleetloop.core.steering import Steering
+from fleetloop.hub.service import HubService
+
+Read = Callable[[Request], Awaitable[dict[str, Any]]]
+
+
+class SteeringFace:
+    """One method per route; `read` takes in a JSON object."""
+
+    def __init__(self, service: HubService, read: Read) -> None:
+        self._service, self._read = service, read
+
+    async def steering(self, _: Request) -> Response:
+        return _told(self._service.steering())
+
+    async def move_stable(self, request: Request) -> Response:
+        """`version` alone: promote. With `held`: roll back (0: to where it was before). `held` alone: hold, resume."""
+        said, service = await self._read(request), self._service
+        version, held = said.get("version"), said.get("held", False)
+        if not isinstance(held, bool):
+            raise HubRefused("held", f"is {held!r}, not true or false")
+        if version is None:
+            return _told(await run_in_threadpool(service.hold if held else service.resume))
+        return _told(await run_in_threadpool(service.roll_back if held else service.promote, _version(version)))
+
+    async def pin(self, request: Request) -> Response:
+        version = _version((await self._read(request)).get("version"))
+        return _told(await run_in_threadpool(self._service.pin, request.path_params["robot"], version))
+
+    async def tallies(self, _: Request) -> Response:
+        tallies = await run_in_threadpool(self._service.tallies)
+        return JSONResponse({"tallies": [asdict(tally) for tally in tallies]})
+
+
+def _version(said: object) -> int:
+    if not isinstance(said, int) or isinstance(said, bool) or not 0 <= said < 10**18:
+        raise HubRefused("version", f"is {said!r}, not a whole number")
+    return said
+
+
+def _told(steering: Steering) -> Response:
+    return JSONResponse(asdict(steering))

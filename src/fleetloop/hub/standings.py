@@ -1,0 +1,46 @@
+"""What the catalog knows of releases in the field: where they are steered, and how robots did under them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from fleetloop.core.steering import Steering, Tally
+from fleetloop.hub.schema import EPISODES, EVENTS, STEERING
+
+NAME = "steering"
+
+
+class Standings:
+    """A part of the catalog's records; within one transaction, as they are."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def steering(self) -> Steering:
+        """As it was kept last."""
+        return Steering.from_json(self._connection.scalar(sa.select(STEERING.c.data)) or {})
+
+    def steer(self, data: Mapping[str, Any]) -> None:
+        """Keep a steering, as JSON."""
+        self._connection.execute(STEERING.delete())
+        self._connection.execute(STEERING.insert().values(name=NAME, data=dict(data)))
+
+    def tallies(self, after: int) -> Sequence[Tally]:
+        """By release, of the online episodes with seq > after that were driven under one release to an end."""
+        data = EVENTS.c.data
+        release = data["release_max"].as_integer()
+        interrupted = sa.cast(data["interventions"].as_integer() > 0, sa.Integer)
+        success = sa.cast(EPISODES.c.outcome == "success", sa.Integer)
+        sums = map(sa.func.sum, (success, success * (1 - interrupted), interrupted))
+        counted = sa.and_(
+            EVENTS.c.seq > after,
+            release > 0,
+            data["release_min"].as_integer() == release,
+            data["purpose"].as_string() == "online",
+            EPISODES.c.outcome != "aborted",
+            sa.not_(EPISODES.c.excluded),
+        )
+        joined = sa.select(release, sa.func.count(), *sums).join(EPISODES, EPISODES.c.seq == EVENTS.c.seq)
+        rows = self._connection.execute(joined.where(counted).group_by(release).order_by(release))
+        return [Tally(*map(int, row)) for row in rows]

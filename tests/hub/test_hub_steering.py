@@ -1,0 +1,149 @@
+"""Steering: a rollback that stays back, holds, pins, and how robots did by release. In process and over HTTP alike."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from hub_world import World, fresh_id, publish, put, registration, sealed
+
+from fleetloop.core.clock import Virtual
+from fleetloop.core.errors import HubRefused
+from fleetloop.core.hub import EDGE, STABLE, RobotStatus
+from fleetloop.core.outcome import Annotation, Judge, Outcome
+from fleetloop.core.steering import Tally
+from fleetloop.hub.options import HubOptions
+
+Opened = Callable[[HubOptions, Virtual], AbstractContextManager[World]]
+
+
+def at(world: World, channel: str) -> int:
+    release = world.hub.channel(channel)
+    return release.version if release else 0
+
+
+def test_a_rollback_stays_back_while_the_learner_goes_on_until_it_is_ended(world: World) -> None:
+    for seed in (1, 2, 3):
+        publish(world.hub, seed)
+    steering = world.hub.roll_back(1)
+    assert (steering.held, steering.before) == (True, 3)
+    assert (at(world, STABLE), at(world, EDGE)) == (1, 3)
+    publish(world.hub, 4)
+    assert (at(world, STABLE), at(world, EDGE)) == (1, 4)
+    fleet = world.hub.fleet()
+    assert (fleet.stable, fleet.edge, fleet.held) == (1, 4, True)
+    world.hub.promote(4)
+    assert (at(world, STABLE), world.hub.steering().held) == (4, False)
+    publish(world.hub, 5)
+    assert at(world, STABLE) == 5
+
+
+def test_without_a_version_it_goes_back_to_what_the_release_was_trained_on_from(world: World) -> None:
+    publish(world.hub, 1)
+    publish(world.hub, 2, parent=1)
+    publish(world.hub, 3, parent=1)
+    world.hub.roll_back()
+    assert at(world, STABLE) == 1
+    with pytest.raises(HubRefused, match="none before stable") as refusal:
+        world.hub.roll_back()
+    assert refusal.value.status == 409
+
+
+def test_where_people_promote_it_goes_back_to_what_robots_ran_before(opened: Opened, options: HubOptions) -> None:
+    with opened(options.model_copy(update={"stable_follows_edge": False}), Virtual()) as world:
+        for seed in (1, 2, 3):
+            publish(world.hub, seed, parent=seed - 1)
+        world.hub.promote(1)
+        world.hub.promote(3)
+        world.hub.roll_back()
+        assert at(world, STABLE) == 1
+
+
+def test_back_is_not_forward(world: World) -> None:
+    publish(world.hub, 1)
+    publish(world.hub, 2)
+    world.hub.roll_back(1)
+    with pytest.raises(HubRefused, match="newer than stable") as refusal:
+        world.hub.roll_back(2)
+    assert refusal.value.status == 409
+    with pytest.raises(HubRefused, match="no release 9") as unknown:
+        world.hub.promote(9)
+    assert unknown.value.status == 404
+    assert at(world, STABLE) == 1
+
+
+def test_a_hold_keeps_stable_where_it_is_and_its_end_lets_it_catch_up(world: World) -> None:
+    with pytest.raises(HubRefused, match="no release yet"):
+        world.hub.hold()
+    publish(world.hub, 1)
+    assert world.hub.hold().held
+    publish(world.hub, 2)
+    assert at(world, STABLE) == 1
+    assert not world.hub.resume().held
+    assert at(world, STABLE) == 2
+
+
+def test_a_pinned_robot_is_told_with_its_orders_and_others_are_not(world: World) -> None:
+    publish(world.hub, 1)
+    publish(world.hub, 2)
+    for robot in ("robot-1", "robot-2"):
+        world.hub.register(registration(robot))
+    world.hub.pin("robot-1", 1)
+    statuses = [RobotStatus("robot-1", "running"), RobotStatus("robot-2", "running")]
+    assert [orders.release for orders in world.hub.beat(statuses)] == [1, 0]
+    assert [member.orders.release for member in world.hub.fleet().members] == [1, 0]
+    world.hub.pin("robot-1", 0)
+    assert [orders.release for orders in world.hub.beat(statuses)] == [0, 0]
+    for robot, version in (("robot-9", 1), ("robot-1", 9)):
+        with pytest.raises(HubRefused) as refusal:
+            world.hub.pin(robot, version)
+        assert refusal.value.status == 404
+
+
+def test_all_of_it_outlives_a_restart_of_the_hub(opened: Opened, options: HubOptions) -> None:
+    with opened(options, Virtual()) as world:
+        publish(world.hub, 1)
+        publish(world.hub, 2)
+        world.hub.register(registration())
+        world.hub.pin("robot-1", 2)
+        world.hub.roll_back(1)
+        said = world.hub.steering()
+    with opened(options, Virtual()) as world:
+        assert world.hub.steering() == said
+        publish(world.hub, 3)
+        assert at(world, STABLE) == 1
+        (orders,) = world.hub.beat([RobotStatus("robot-1", "running")])
+        assert orders.release == 2
+
+
+def test_how_robots_did_is_counted_by_release_as_it_stands_after_all_annotations(world: World, outbox: Path) -> None:
+    def say(episode: str, **what: object) -> None:
+        world.hub.annotate(Annotation(fresh_id(), episode, "ann", Judge.PERSON, 1.0, **what))  # type: ignore[arg-type]
+
+    for seed in (1, 2, 3):
+        publish(world.hub, seed)
+    for sources, release in (("pppp", 1), ("pppp", 1), ("phhp", 1), ("pppp", 2), ("phhh", 2), ("hhhh", 2)):
+        put(world.hub, sealed(outbox, sources, release=release))
+    failed, excluded, aborted = (sealed(outbox, "pppp", release=2) for _ in range(3))
+    for episode in (failed, excluded, aborted):
+        put(world.hub, episode)
+    put(world.hub, sealed(outbox, "pppp", release=2, purpose="evaluation"))
+    say(failed.meta.id, outcome=Outcome.FAILURE)
+    say(excluded.meta.id, exclude=True)
+    say(aborted.meta.id, outcome=Outcome.ABORTED)
+    assert list(world.hub.tallies()) == [Tally(1, 3, 3, 2, 1), Tally(2, 3, 2, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "field"), [({"version": "1"}, "version"), ({"version": -1}, "version"), ({"held": 1}, "held")]
+)
+def test_steering_that_is_no_sense_is_refused_by_field(
+    opened: Opened, options: HubOptions, said: dict[str, object], field: str
+) -> None:
+    with opened(options, Virtual()) as world:
+        if not hasattr(world.hub, "_call"):
+            pytest.skip("in this process nothing is parsed")
+        publish(world.hub)
+        with pytest.raises(HubRefused) as refusal:
+            world.hub._call("PUT", "/v1/channels/stable", json=said)
+        assert refusal.value.field == field
