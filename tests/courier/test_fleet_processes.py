@@ -213,3 +213,33 @@ def test_a_paced_upload_holds_up_neither_beats_nor_releases(world):
 
 def _frames(world):
     return sum(member.status.frames for member in world.hub.fleet().members if member.status)
+
+
+def test_a_rollback_in_one_call_reaches_the_robot_and_stays_back_through_new_releases_and_a_killed_hub(world):
+    def runs(version):
+        return lambda: (said := next(iter(world.host.statuses()), None)) and said.release == version and said.episodes
+
+    hub = world.start("hub")
+    world.start("courier")
+    until(lambda: _up(world))
+    world.publish(1, 1.0)
+    world.publish(2, 2.0)
+    world.start("actor")
+    until(runs(2))
+    world.hub.roll_back(1)
+    until(runs(1))
+    world.publish(3, 3.0)
+    kill(hub)
+    world.start("hub")
+    until(lambda: _up(world))
+    world.publish(4, 4.0)
+    enough = runs(1)() + 2
+    until(lambda: runs(1)() >= enough)
+    assert (world.hub.fleet().stable, world.hub.fleet().edge) == (1, 4)
+    world.hub.pin("robot-1", 3)
+    until(runs(3))
+    assert world.host.current_version() == 1
+    world.hub.pin("robot-1", 0)
+    until(runs(1))
+    world.hub.promote(4)
+    until(runs(4))

@@ -1,17 +1,32 @@
-"""`fleetloop releases`: what the learner has published."""
+"""`fleetloop releases`: what the learner has published, how robots did under it, and which one they are to run."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from fleetloop.cli import flags
 
-app = typer.Typer(no_args_is_help=True, help="List what was published; move robots to a release.")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fleetloop.core.steering import Steering
+    from fleetloop.hub.client import HttpHub
+
+app = typer.Typer(no_args_is_help=True, help="What was published, how robots did under it, and which one they run.")
+
+Version: TypeAlias = Annotated[int, typer.Argument(min=1, help="A release, by version.")]
 
 
 @app.callback()
 def releases() -> None:
-    """List what was published; move robots to a release."""
+    """What was published, how robots did under it, and which one they run."""
+
+
+def _hub(config: "Path | None", sets: list[str] | None, hub: str | None) -> "HttpHub":
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub
+
+    return open_hub(load_config(config, sets or (), {"hub_url": hub}))
 
 
 @app.command("ls", epilog=flags.examples("fleetloop releases ls -n 10"))
@@ -21,40 +36,114 @@ def list_releases(
     hub: flags.HubUrl = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 30,
 ) -> None:
-    """List releases, newest first."""
+    """List releases, newest first, with what robots and their operators achieved under each.
+
+    The interval is Wilson's, at 95 %. `unaided` are successes without any takeover.
+    """
     from fleetloop.cli import tables
-    from fleetloop.cli.config import load_config
-    from fleetloop.cli.wiring import open_hub
+    from fleetloop.cli.release_views import listing
 
-    client = open_hub(load_config(config, sets or (), {"hub_url": hub}))
-    fleet = client.fleet()
-    rows = tables.table("version", "channel", "parent", "run", "step", "trained through", "covers", "MB", "clock s")
-    for release in client.releases(limit=limit):
-        channels = [name for name, at in (("edge", fleet.edge), ("stable", fleet.stable)) if at == release.version]
-        rows.add_row(
-            str(release.version),
-            ", ".join(channels),
-            str(release.parent or "–"),
-            release.run,
-            str(release.step),
-            str(release.trained_through),
-            str(len(release.covers)),
-            f"{sum(blob.size for blob in release.blobs) / 1e6:.1f}",
-            f"{release.clock_s:.0f}",
-        )
-    tables.show(rows)
+    client = _hub(config, sets, hub)
+    tables.show(listing(client.releases(limit=limit), client.fleet(), client.steering(), client.tallies()))
 
 
-@app.command(epilog=flags.examples("fleetloop releases promote 12"))
-def promote(
-    version: Annotated[int, typer.Argument(min=1, help="The release that robots are to run.")],
+@app.command(epilog=flags.examples("fleetloop releases show 12"))
+def show(version: Version, config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
+    """Show all that is known of a release."""
+    from fleetloop.cli import tables
+    from fleetloop.cli.release_views import portrait
+
+    client = _hub(config, sets, hub)
+    tables.show(portrait(client.release(version), client.fleet(), client.steering(), client.tallies()))
+
+
+@app.command(epilog=flags.examples("fleetloop releases diff 12 15"))
+def diff(
+    older: Annotated[int, typer.Argument(min=1, help="A release.")],
+    newer: Annotated[int, typer.Argument(min=1, help="Another.")],
     config: flags.Config = None,
     sets: flags.Sets = None,
     hub: flags.HubUrl = None,
 ) -> None:
-    """Move the stable channel to a release."""
-    from fleetloop.cli.config import load_config
-    from fleetloop.cli.wiring import open_hub
+    """Show in what two manifests differ. Nothing is fetched: tensors are told apart by their hashes."""
+    from fleetloop.cli import tables
+    from fleetloop.cli.release_views import differences
 
-    open_hub(load_config(config, sets or (), {"hub_url": hub})).promote(version)
+    client = _hub(config, sets, hub)
+    tables.show(differences(client.release(older), client.release(newer)))
+
+
+@app.command(epilog=flags.examples("fleetloop releases verify 12"))
+def verify(version: Version, config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
+    """Fetch a release and check it as a robot would: its run, its signature, every blob and every tensor."""
+    from fleetloop.cli.config import load_config
+    from fleetloop.cli.wiring import open_hub, trust_of
+    from fleetloop.weights.codec import decode
+
+    chosen = load_config(config, sets or (), {"hub_url": hub})
+    trust, client = trust_of(chosen), open_hub(chosen)
+    release = client.release(version)
+    trust.check(release)
+    weights = decode(release, client.get_blob)
+    signed = "signed by a pinned key" if trust.keys else "no key is pinned, so its signature was not looked at"
+    typer.echo(f"release {version}: all {len(weights)} tensors are what the manifest says; {signed}")
+
+
+# ---------------------------------------------------------------------- steering
+
+
+@app.command(epilog=flags.examples("fleetloop releases promote 12"))
+def promote(version: Version, config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
+    """Have robots run a release, past all gates; ends a hold."""
+    _hub(config, sets, hub).promote(version)
     typer.echo(f"stable is release {version}")
+
+
+@app.command(epilog=flags.examples("fleetloop releases rollback", "fleetloop releases rollback 9"))
+def rollback(
+    version: Annotated[
+        int, typer.Argument(min=0, help="The release to go back to; 0: the one before.", show_default=False)
+    ] = 0,
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+) -> None:
+    """Have robots go back to an older release, and stay there whatever is published.
+
+    The learner goes on. `promote` or `resume` let robots move again.
+    """
+    client = _hub(config, sets, hub)
+    steering = client.roll_back(version)
+    typer.echo(f"stable went back from release {steering.before} to {client.fleet().stable}, and is held there")
+
+
+@app.command(epilog=flags.examples("fleetloop releases hold"))
+def hold(config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
+    """Keep robots at the release that they run, whatever is published."""
+    client = _hub(config, sets, hub)
+    client.hold()
+    typer.echo(f"stable is held at release {client.fleet().stable}")
+
+
+@app.command(epilog=flags.examples("fleetloop releases resume"))
+def resume(config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
+    """End a hold: releases reach robots again as the hub's configuration says."""
+    client = _hub(config, sets, hub)
+    client.resume()
+    typer.echo(f"stable is release {client.fleet().stable}, and moves again")
+
+
+@app.command(
+    epilog=flags.examples("fleetloop releases pin robot-3 9", "fleetloop releases pin robot-3 0          as the others")
+)
+def pin(
+    robot: Annotated[str, typer.Argument(help="A robot of the fleet.")],
+    version: Annotated[int, typer.Argument(min=0, help="The release that it is to run; 0: no longer pinned.")],
+    config: flags.Config = None,
+    sets: flags.Sets = None,
+    hub: flags.HubUrl = None,
+) -> None:
+    """Have one robot run a release of its own, from its next episode on."""
+    steering: Steering = _hub(config, sets, hub).pin(robot, version)
+    said = [f"{name} at {pinned}" for name, pinned in sorted(steering.pins.items())]
+    typer.echo(f"pinned: {', '.join(said) or 'no robot'}")

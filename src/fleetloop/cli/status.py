@@ -69,7 +69,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
         "missed",
         "operator",
         "heard",
-        title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · edge {fleet.edge} · stable {fleet.stable}",
+        title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · {_channels(fleet)}",
     )
     alarms = [f"[red]hub: {fleet.alarm}"] if fleet.alarm else []
     for member in fleet.members:
@@ -79,6 +79,11 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
     if fleet.learner and fleet.learner.alarm:
         alarms.append(f"[red]learner: {fleet.learner.alarm}")
     return Group(rows, _learner_line(fleet), *alarms)
+
+
+def _channels(fleet: "Fleet") -> str:
+    held, candidate = " (held)" if fleet.held else "", f" · candidate {fleet.candidate}" if fleet.candidate else ""
+    return f"edge {fleet.edge} · stable {fleet.stable}{held}{candidate}"
 
 
 def _row(member: "Member", fleet: "Fleet") -> list[str]:

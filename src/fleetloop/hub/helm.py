@@ -1,7 +1,7 @@
 """Where the fleet is steered: the stable channel, robots that are pinned, the candidate on its way."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from threading import Lock
 from typing import Any
@@ -36,7 +36,7 @@ class Helm:
 
     def promote(self, version: int, verdict: str = "promoted by hand") -> Steering:
         """Move `stable` to a release, and end a hold. Raises HubRefused (404) for one that there is not."""
-        return self._move(version, held=False, verdict=verdict)
+        return self._move(version, held=False, verdicts={version: verdict})
 
     def roll_back(self, version: int = 0) -> Steering:
         """Move `stable` back and hold it; without a version to where it was before.
@@ -47,7 +47,7 @@ class Helm:
         if not 0 < back_to <= stable:
             what = f"release {version} is newer than stable, {stable}" if version else "there is none before stable"
             raise HubRefused("version", what, "name a release to go back to, or promote one", status=409)
-        return self._move(back_to, held=True, verdict=f"stable was rolled back from {stable} to it")
+        return self._move(back_to, held=True, verdicts={stable: f"rolled back to {back_to}"})
 
     def hold(self) -> Steering:
         """Keep `stable` where it is. The candidate, if there is one, goes no further."""
@@ -78,24 +78,24 @@ class Helm:
         """The candidate goes into a stage of its trial; `values` are fields of the steering."""
 
         def entered(records: Records, now: Steering) -> Steering:
-            return replace(now, stage=stage, stage_s=now_s, stage_event=records.newest_event(), **values)
+            return replace(now, **{"stage": stage, "stage_s": now_s, "stage_event": records.newest_event(), **values})
 
         return self._update(entered)
 
     def refuse(self, verdict: str) -> Steering:
         """The candidate has failed: robots that tried it go back to `stable`."""
-        return self._update(lambda _, now: _decided(now, now.candidate, f"refused: {verdict}"))
+        return self._update(lambda _, now: _decided(now, {now.candidate: f"refused: {verdict}"}))
 
     # ------------------------------------------------------------------ within
 
-    def _move(self, version: int, *, held: bool, verdict: str = "") -> Steering:
+    def _move(self, version: int, *, held: bool, verdicts: Mapping[int, str] | None = None) -> Steering:
         def moved(records: Records, now: Steering) -> Steering:
             existing(records, version)
             stable = records.channel(STABLE)
             said = {"version": version, "newest": records.newest_version(), "held": held}
             self._objects.put(f"channels/{STABLE}", json.dumps(said).encode())
             records.move_channel(STABLE, version)
-            decided = _decided(replace(now, held=held), version if verdict else 0, verdict)
+            decided = _decided(replace(now, held=held), verdicts or {})
             if stable == version:
                 return decided
             return replace(decided, before=stable, since_event=records.newest_event())
@@ -134,11 +134,9 @@ def existing(records: Records, version: int) -> Release:
     return Release.from_json(manifest)
 
 
-def _decided(steering: Steering, version: int, verdict: str) -> Steering:
-    """Nothing is on its way any more; what became of `version` is noted, if there is one."""
-    verdicts = dict(steering.verdicts)
-    if version:
-        verdicts.pop(str(version), None)
-        verdicts[str(version)] = verdict
-    newest = dict(list(verdicts.items())[-REMEMBERED:])
-    return replace(steering, candidate=0, stage="", robots=(), expected=0.0, verdicts=newest)
+def _decided(steering: Steering, said: Mapping[int, str]) -> Steering:
+    """Nothing is on its way any more; what was said of releases is noted, the newest last."""
+    news = {str(version): verdict for version, verdict in said.items()}
+    others = {version: verdict for version, verdict in steering.verdicts.items() if version not in news}
+    verdicts = dict(list((others | news).items())[-REMEMBERED:])
+    return replace(steering, candidate=0, stage="", robots=(), expected=0.0, verdicts=verdicts)

@@ -60,6 +60,54 @@ class RetentionOptions(Caps):
         return self.tasks.get(task, self)
 
 
+class CanaryOptions(BaseModel):
+    """Some robots try the candidate; Wald's sequential test says whether their unaided successes have become fewer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    robots: int = Field(default=0, ge=0, description="how many robots try a candidate; 0: none, the gates are enough")
+    episodes: int = Field(
+        default=100, ge=1, description="of the candidate, after which the likelier verdict is taken at the latest"
+    )
+    baseline: int = Field(
+        default=100, ge=1, description="episodes of the stable release before the next candidate is measured by it"
+    )
+    worse_by: float = Field(
+        default=0.2, gt=0, lt=1, description="fall of the share of unaided successes that must not go unnoticed"
+    )
+    false_alarm: float = Field(
+        default=0.05, gt=0, lt=0.5, description="chance to refuse a candidate that is as good as stable"
+    )
+    miss: float = Field(default=0.05, gt=0, lt=0.5, description="chance to promote one that is worse by `worse_by`")
+
+
+class PromotionOptions(BaseModel):
+    """What a release goes through on its way from edge to stable, where stable does not follow edge."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="clock seconds between the newest release being taken as a candidate and the next time; "
+        "null: people promote",
+    )
+    held_out_ratio: float | None = Field(
+        default=1.5,
+        gt=0,
+        description="a candidate's held-out loss on a task may be at most so many times stable's; null: no bound",
+    )
+    command: tuple[str, ...] = Field(
+        default=(),
+        description="a program and its arguments that says by exit status 0 that a candidate may go on; {release} and "
+        "{hub} stand for its version and the hub's URL; empty: none",
+    )
+    patience_s: float = Field(
+        default=3600.0, gt=0, description="clock seconds after which a candidate without a verdict is refused"
+    )
+    canary: CanaryOptions = Field(default=CanaryOptions(), description="robots that try it first")
+
+
 class HubOptions(BaseModel):
     """Where the hub lives, whom it serves and what it takes."""
 
@@ -103,6 +151,9 @@ class HubOptions(BaseModel):
         default=True,
         description="robots run every release at once; false: `stable` moves only when a release is promoted",
     )
+    promote: PromotionOptions = Field(
+        default=PromotionOptions(), description="the way from edge to stable, where it does not follow at once"
+    )
     silent_s: float = Field(
         default=15.0, gt=0, description="clock seconds without a beat after which a robot shows as offline"
     )
@@ -132,6 +183,12 @@ class HubOptions(BaseModel):
         if store and not (store.startswith("s3://") and store.removeprefix("s3://").strip("/")):
             raise ValueError(f"{store!r} is no store: write s3://BUCKET/PREFIX, or nothing for the directory")
         return store
+
+    @model_validator(mode="after")
+    def _gates_need_a_stable_channel(self) -> Self:
+        if self.stable_follows_edge and self.promote.every_s is not None:
+            raise ValueError("promote.every_s has no effect where stable follows edge: set stable_follows_edge: false")
+        return self
 
     @property
     def asks_for_tokens(self) -> bool:

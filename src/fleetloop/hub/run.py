@@ -1,5 +1,6 @@
 """The hub as a process: one directory, one port, until it is told to stop."""
 
+import logging
 import resource
 import signal
 import socket
@@ -13,15 +14,19 @@ import uvicorn
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, RealDisk, alone
-from fleetloop.core.errors import ConfigInvalid, SystemMissing
+from fleetloop.core.errors import ConfigInvalid, HubUnavailable, SystemMissing
 from fleetloop.core.thread import LoudThread
 from fleetloop.hub.http import Face
 from fleetloop.hub.options import LOCK, HubOptions, is_loopback
+from fleetloop.hub.promotion import Promoter
 from fleetloop.hub.service import HubService
+from fleetloop.hub.trial_run import TrialRun
 
 KEEP_ALIVE_S = 75
 GRACE_S = 5
-PAUSE_S = 0.5  # real seconds between two looks whether retention is due
+PAUSE_S = 0.5  # real seconds between two looks whether retention or promotion is due
+
+log = logging.getLogger(__name__)
 
 
 def serve(
@@ -123,12 +128,18 @@ def _run(
     # After its shutdown uvicorn raises the signal again; being told to stop is no failure.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     server = _Server(config, stopping=face.hang_up, started=lambda: ready(url))
-    sweeping = LoudThread("hub-retention", lambda: _sweep(service, clock, server, stop), stop)
+    threads = [LoudThread("hub-retention", lambda: _sweep(service, clock, server, stop), stop)]
+    if options.promote.every_s is not None:
+        trial_run = TrialRun(options.promote.command, url)
+        promoter = Promoter(service.publishing, service.book, options.promote, trial_run, clock)
+        threads.append(LoudThread("hub-promotion", lambda: _promote(promoter, clock, server, stop), stop))
     try:
-        sweeping.start()
+        for thread in threads:
+            thread.start()
         server.run(sockets=[listener])
         stop.set()
-        sweeping.settle(GRACE_S)
+        for thread in threads:
+            thread.settle(GRACE_S)
     finally:
         stop.set()
         for number, handler in before.items():
@@ -142,6 +153,19 @@ def _sweep(service: HubService, clock: Clock, server: uvicorn.Server, stop: thre
             if service.retention.step(clock.now()) > clock.now():
                 stop.wait(PAUSE_S)
     finally:
+        server.should_exit = True
+
+
+def _promote(promoter: Promoter, clock: Clock, server: uvicorn.Server, stop: threading.Event) -> None:
+    """Let candidates go their way until `stop`. A hub in which they can't must not go on as if they could."""
+    try:
+        while not stop.wait(PAUSE_S):
+            try:
+                promoter.step(clock.now())
+            except HubUnavailable as error:
+                log.warning("promotion waits: %s", error)
+    finally:
+        promoter.close()
         server.should_exit = True
 
 

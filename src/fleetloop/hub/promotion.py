@@ -1,0 +1,158 @@
+"""From edge to stable: one candidate at a time through its gates, then through a canary.
+
+A candidate is the newest release of edge when it is time for one, so that a newer one supersedes those that nobody has
+looked at. It passes, in this order, the bound on its held-out loss, the user's command, and a sequential test of its
+unaided successes on a few robots.
+"""
+
+import logging
+
+from fleetloop.core.clock import Clock
+from fleetloop.core.hub import EDGE, STABLE
+from fleetloop.core.release import Release
+from fleetloop.core.steering import Steering, Tally
+from fleetloop.hub.fleet import FleetBook
+from fleetloop.hub.options import CanaryOptions, PromotionOptions
+from fleetloop.hub.releases import Releases
+from fleetloop.hub.sequential import SequentialTest
+from fleetloop.hub.trial_run import TrialRun
+
+log = logging.getLogger(__name__)
+
+EVALUATION, CANARY = "evaluation", "canary"
+AWAY = ("offline", "stopped")
+
+
+class Promoter:
+    """Advanced by `step`; what it has come to is in the steering, and outlives a restart."""
+
+    def __init__(
+        self, publishing: Releases, book: FleetBook, options: PromotionOptions, trial_run: TrialRun, clock: Clock
+    ) -> None:
+        self._publishing, self._helm, self._book = publishing, publishing.helm, book
+        self._options, self._trial_run = options, trial_run
+        now, steering = clock.now(), self._helm.steering
+        if max(steering.begun_s or 0.0, steering.stage_s) > now:  # the clock has restarted
+            self._helm.enter(steering.stage, now, begun_s=now, stage_event=steering.stage_event)
+
+    def step(self, now: float) -> None:
+        """Do what is due at `now` (clock seconds). Raises HubUnavailable if disk or database fail."""
+        steering = self._helm.steering
+        if self._trial_run.running and steering.stage != EVALUATION:
+            self._trial_run.stop()  # a person has decided
+        if steering.held:
+            return
+        if not steering.candidate:
+            self._look_for_candidate(now, steering)
+        elif now - steering.stage_s > self._options.patience_s:
+            self._refuse(f"no verdict of its {steering.stage} within {self._options.patience_s:.0f} s")
+        elif steering.stage == EVALUATION:
+            self._evaluate(now, steering.candidate)
+        else:
+            self._watch(now, steering)
+
+    def close(self) -> None:
+        self._trial_run.stop()
+
+    # ------------------------------------------------------------------ a candidate sets out
+
+    def _look_for_candidate(self, now: float, steering: Steering) -> None:
+        edge = self._publishing.channel(EDGE, after=0)
+        stable = self._publishing.channel(STABLE, after=0)
+        if edge is None or (stable and edge.version <= stable.version) or str(edge.version) in steering.verdicts:
+            return
+        if stable is None:
+            self._accept(edge.version, "the first one")  # there is nothing that it could be worse than
+            return
+        every_s = self._options.every_s or 0.0
+        if steering.begun_s is not None and now - steering.begun_s < every_s:
+            return
+        if self._canary.robots and self._tally(stable.version, steering.since_event).episodes < self._canary.baseline:
+            return
+        self._helm.enter(EVALUATION, now, candidate=edge.version, begun_s=now)
+        log.info("release %d is the candidate", edge.version)
+        if problem := self._held_out_problem(edge, stable):
+            self._refuse(problem)
+
+    def _held_out_problem(self, candidate: Release, stable: Release) -> str:
+        bound = self._options.held_out_ratio
+        for task, loss in candidate.held_out.items():
+            before = stable.held_out.get(task)
+            if bound is not None and before is not None and loss > bound * before:
+                return f"its held-out loss on {task} is {loss:.3g}, more than {bound:g} times stable's {before:.3g}"
+        return ""
+
+    # ------------------------------------------------------------------ the user's command
+
+    def _evaluate(self, now: float, version: int) -> None:
+        if not self._options.command:
+            self._begin_canary(now, version)
+            return
+        if not self._trial_run.running:
+            try:
+                self._trial_run.start(version)
+            except OSError as error:
+                self._refuse(f"hub.promote.command can't be run ({error})")
+            return
+        result = self._trial_run.result()
+        if result is None:
+            return
+        passed, said = result
+        if passed:
+            self._begin_canary(now, version)
+        else:
+            self._refuse(f"hub.promote.command said no: {said}")
+
+    # ------------------------------------------------------------------ the canary
+
+    @property
+    def _canary(self) -> CanaryOptions:
+        return self._options.canary
+
+    def _begin_canary(self, now: float, version: int) -> None:
+        if not self._canary.robots:
+            self._accept(version, "passed its gates")
+            return
+        robots = self._free_robots()[: self._canary.robots]
+        if not robots:
+            return  # patience says how long
+        stable = self._publishing.channel(STABLE, after=0)
+        assert stable is not None, "the first release is stable at once"
+        known = self._tally(stable.version, self._helm.steering.since_event)
+        # A rate of 1 that a few episodes seem to have would refuse whatever fails once.
+        expected = (known.unaided + 1) / (known.episodes + 2)
+        self._helm.enter(CANARY, now, robots=robots, expected=expected)
+        log.info("release %d is tried on %s", version, ", ".join(robots))
+
+    def _free_robots(self) -> tuple[str, ...]:
+        """Those that are there, that nobody has pinned."""
+        pins, members = self._helm.steering.pins, self._book.view().members
+        there = [member for member in members if member.status and member.status.phase not in AWAY]
+        return tuple(member.registration.robot for member in there if member.registration.robot not in pins)
+
+    def _watch(self, now: float, steering: Steering) -> None:
+        tally, canary = self._tally(steering.candidate, steering.stage_event), self._canary
+        test = SequentialTest(steering.expected, canary.worse_by, canary.false_alarm, canary.miss, most=canary.episodes)
+        verdict = test.verdict(tally.unaided, tally.episodes)
+        if verdict is None:
+            return
+        found = f"{tally.unaided} of {tally.episodes} without help, {steering.expected:.2f} expected"
+        if verdict:
+            self._accept(steering.candidate, f"passed its canary: {found}")
+        else:
+            self._refuse(f"its canary: {found}")
+
+    def _tally(self, version: int, after: int) -> Tally:
+        found = (tally for tally in self._publishing.tallies(after) if tally.release == version)
+        return next(found, Tally(version, 0, 0, 0, 0))
+
+    # ------------------------------------------------------------------ verdicts
+
+    def _accept(self, version: int, verdict: str) -> None:
+        self._helm.promote(version, verdict)
+        log.info("release %d is stable: %s", version, verdict)
+
+    def _refuse(self, verdict: str) -> None:
+        log.warning("release %d was refused: %s", self._helm.steering.candidate, verdict)
+        self._trial_run.stop()
+        self._helm.refuse(verdict)
