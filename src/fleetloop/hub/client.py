@@ -27,6 +27,7 @@ from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub import wire
+from fleetloop.hub.download import download
 from fleetloop.hub.objects import copy_verified
 from fleetloop.hub.options import is_loopback
 from fleetloop.hub.uplink import Uplink
@@ -163,8 +164,11 @@ class HttpHub:
         self._call("PUT", f"/v1/blobs/{hash}", content=data)
 
     def get_blob(self, hash: str) -> bytes:
-        said = self._call("GET", f"/v1/blobs/{hash}")
-        return (self._call_store("GET", said.headers["Location"]) if said.has_redirect_location else said).content
+        """What a broken line has let through is kept; the rest alone is fetched again."""
+        try:
+            return download(lambda headers: self._asked(f"/v1/blobs/{hash}", headers))
+        except httpx.TransportError as error:
+            raise self._away(error) from error
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         said = self._call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
@@ -222,6 +226,19 @@ class HttpHub:
         return wire.fleet_from_json(self._get("/v1/fleet"))
 
     # ------------------------------------------------------------------ one call
+
+    @contextmanager
+    def _asked(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """An answer that is still coming in, from wherever the hub says."""
+        with self._http.stream("GET", path, headers=headers) as said:
+            if said.is_error:
+                raise wire.error_from_json(said.status_code, said.read(), self.url)
+            if not said.has_redirect_location:
+                yield said
+                return
+        with self._store.stream("GET", said.headers["Location"], headers=headers) as said:
+            _check_store(said)
+            yield said
 
     def _steer(self, path: str, **said: Any) -> Steering:
         return Steering.from_json(self._call("PUT", path, json=said).json())
