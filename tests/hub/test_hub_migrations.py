@@ -129,7 +129,7 @@ def test_a_fleetloop_from_before_layouts_had_names_refuses_this_one(tmp_path: Pa
     bring_up_to_date(old)
     for path in (fresh, old):
         with closing(sqlite3.connect(path)) as database:
-            assert database.execute("PRAGMA user_version").fetchone() == (2,)
+            assert database.execute("PRAGMA user_version").fetchone()[0] not in (0, 1)
 
 
 def test_others_than_the_hub_do_not_migrate_under_it(tmp_path: Path) -> None:

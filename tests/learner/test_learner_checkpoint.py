@@ -1,13 +1,24 @@
 """Checkpoints: whole or not there, and the same on the way back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.learner.checkpoint import STATE, TENSORS, Checkpoint, CheckpointWriter, existing, latest, load, save
+from fleetloop.learner.checkpoint import (
+    STATE,
+    TENSORS,
+    Checkpoint,
+    CheckpointWriter,
+    existing,
+    latest,
+    load,
+    save,
+    set_back,
+)
 from fleetloop.learner.errors import CheckpointInvalid
 
 
@@ -38,6 +49,17 @@ def test_the_newest_ones_are_kept(tmp_path):
     for step in (5, 10, 100, 20):
         save(RealDisk(), tmp_path, checkpoint(step), keep=2)
     assert [load(path).step for path in existing(tmp_path)] == [20, 100]
+
+
+def test_going_back_to_a_release_puts_what_came_after_it_aside(tmp_path):
+    for step, release in ((10, 4), (20, 8), (30, 12)):
+        save(RealDisk(), tmp_path, replace(checkpoint(step), release=release), keep=3)
+    set_back(RealDisk(), tmp_path, 9)
+    assert (latest(tmp_path).step, latest(tmp_path).release) == (20, 8)
+    assert load(tmp_path / "aside-step-0000000030").release == 12
+    with pytest.raises(CheckpointInvalid, match="release 3: is older than every checkpoint"):
+        set_back(RealDisk(), tmp_path, 3)
+    assert latest(tmp_path).step == 20, "and nothing is put aside then"
 
 
 def test_the_same_step_again_replaces_it(tmp_path):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 EXAMPLES = flags.examples(
     "fleetloop learner --base base --demonstrations demonstrations",
     "fleetloop learner --set learner.steps_per_s=20 --set algorithm.name=bc",
+    "fleetloop learner --from-release 120          what was learnt since then was no good",
 )
 
 
@@ -26,6 +27,14 @@ def learner(
     base: flags.BaseDirectory = None,
     demonstrations: Annotated[
         Path | None, typer.Option(help="Sealed episodes to learn from offline.", show_default=False)
+    ] = None,
+    from_release: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Go back: on from the newest checkpoint that is no later than this release. Later ones are put aside.",
+            show_default=False,
+        ),
     ] = None,
     clock_file: flags.ClockFile = None,
 ) -> None:
@@ -63,6 +72,7 @@ def learner(
         wiring.build_algorithm(chosen.algorithm),
         around,
         demonstrations=demonstrations_held,
+        from_release=from_release,
         say=lambda line: typer.echo(line, err=True),
     )
 

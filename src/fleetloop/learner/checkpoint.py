@@ -144,6 +144,23 @@ def latest(root: Path) -> Checkpoint | None:
     return None
 
 
+def set_back(disk: Disk, root: Path, release: int) -> None:
+    """Put the checkpoints that came after a release aside, under other names, so that `latest` is of it or before.
+
+    Raises:
+        CheckpointInvalid: if none of those that are kept is.
+    """
+    later = [path for path in existing(root) if load(path).release > release]
+    if len(later) == len(existing(root)):
+        raise CheckpointInvalid(
+            f"release {release}", "is older than every checkpoint that is kept", "raise learner.keep_checkpoints"
+        )
+    for path in later:
+        aside = path.with_name(f"aside-{path.name}")
+        _discard(aside)
+        disk.rename(path, aside)
+
+
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint directory. Raises CheckpointInvalid."""
     try:

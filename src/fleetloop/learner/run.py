@@ -22,7 +22,7 @@ from fleetloop.core.errors import FleetLoopError, HubUnavailable
 from fleetloop.core.hub import Hub
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
-from fleetloop.learner.checkpoint import Checkpoint, latest, save
+from fleetloop.learner.checkpoint import Checkpoint, latest, save, set_back
 from fleetloop.learner.journal import Journal, Say
 from fleetloop.learner.loader import Ahead
 from fleetloop.learner.loop import Learner
@@ -42,15 +42,19 @@ def run(
     around: Surroundings,
     *,
     demonstrations: Sequence[Episode] = (),
+    from_release: int | None = None,
     stop: threading.Event | None = None,
     say: Say = lambda line: None,
 ) -> Learner:
     """Learn until SIGTERM, SIGINT or `stop`; go on from the newest checkpoint if the directory holds one.
 
+    With `from_release` from the newest one that is no later than that release; later ones are put aside.
+
     Waits for a hub that is away, and says so. Returns the stopped learner, its last checkpoint written.
 
     Raises:
         LeaseLost: another learner has taken over.
+        CheckpointInvalid: there is no checkpoint to go on from, or none that is early enough.
         DiskTrouble: another learner works in this directory, or it can't be written.
         FleetLoopError: whatever else stopped it; the hub is told as an alarm if it can be reached.
     """
@@ -59,6 +63,8 @@ def run(
     around.disk.make(directory)
     remedy = "stop that one, or choose another directory"
     with alone(directory / LOCK, str(directory), "another learner works in this directory", remedy):
+        if from_release is not None:
+            set_back(around.disk, around.checkpoints, from_release)
         return _learn(
             name,
             options,

@@ -12,6 +12,7 @@ MARKER = ".fleetloop-demo"
 # All that a demo leaves; nothing else is ever removed.
 CONTENTS = (
     "fleet.yaml",
+    "release.key",
     "clock",
     "logs",
     "hub",

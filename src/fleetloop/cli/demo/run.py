@@ -33,6 +33,7 @@ from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.lab.candidate import Candidate
 from fleetloop.lab.evaluation import Tried, score
+from fleetloop.weights.signature import make_key
 
 OPERATOR = "scripted (privileged)"
 PACKAGES = ("fleetloop", "mujoco", "numpy", "pyarrow", "torch")
@@ -63,7 +64,7 @@ def run_demo(plan: DemoPlan, view: View) -> dict[str, Any]:
     clock, disk = Wall(), RealDisk()
     began, stages = clock.now(), Stages(view)
     with _termination_like_ctrl_c(), cleared(plan.directory):
-        config, file = fleet_config(plan, free_port()), plan.directory / "fleet.yaml"
+        config, file = _signed(fleet_config(plan, free_port()), plan), plan.directory / "fleet.yaml"
         disk.write(file, to_yaml(config, docs=True).encode())
         with Crew() as crew:
             measured = _prepare(crew, plan, config, stages, view)
@@ -79,6 +80,15 @@ def run_demo(plan: DemoPlan, view: View) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------- before and after the fleet
+
+
+def _signed(config: FleetConfig, plan: DemoPlan) -> FleetConfig:
+    """The same with a key of its own: its robots take no release that its learner has not signed."""
+    path = plan.directory / "release.key"
+    public = make_key(path).public
+    return config.model_copy(
+        update={"release_keys": (public,), "learner": config.learner.model_copy(update={"signing_key": path})}
+    )
 
 
 def _prepare(crew: Crew, plan: DemoPlan, config: FleetConfig, stages: Stages, view: View) -> dict[str, Scores]:
