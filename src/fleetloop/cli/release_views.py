@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 DETAILED = 12  # tensors that a difference names
-NAMED = ("covers", "tensors", "blobs", "spec", "policy", "signature", "clock_s", "format")  # too long for a cell
+NAMED = ("covers", "tensors", "encodings", "spec", "policy", "signature", "clock_s", "format")  # too long for a cell
 
 
 def listing(
@@ -70,7 +70,7 @@ def differences(older: Release, newer: Release) -> "RenderableType":
     """What the two manifests say otherwise."""
     rows = tables.table("", str(older.version), str(newer.version))
     before, after = older.to_json(), newer.to_json()
-    for name in sorted(set(before) - {"covers", "tensors", "blobs", "signature", "version"}):
+    for name in sorted(set(before) - {"covers", "tensors", "encodings", "signature", "version"}):
         if before[name] != after[name]:
             rows.add_row(name, str(before[name]), str(after[name]))
     was = {entry.name: entry for entry in older.tensors}

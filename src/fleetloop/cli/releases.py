@@ -78,13 +78,13 @@ def verify(version: Version, config: flags.Config = None, sets: flags.Sets = Non
     """Fetch a release and check it as a robot would: its run, its signature, every blob and every tensor."""
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub, trust_of
-    from fleetloop.weights.codec import decode
+    from fleetloop.weights.route import obtain
 
     chosen = load_config(config, sets or (), {"hub_url": hub})
     trust, client = trust_of(chosen), open_hub(chosen)
     release = client.release(version)
     trust.check(release)
-    weights = decode(release, client.get_blob)
+    weights = obtain(release, client).weights
     signed = "signed by a pinned key" if trust.keys else "no key is pinned, so its signature was not looked at"
     typer.echo(f"release {version}: all {len(weights)} tensors are what the manifest says; {signed}")
 
