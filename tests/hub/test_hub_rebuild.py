@@ -200,10 +200,15 @@ def test_a_hub_that_runs_is_left_alone(options, lived):
 def test_a_rollback_stays(options, lived):
     service = opened(options)
     publish(service, 2)
-    service.promote(1)
+    service.roll_back(1)
+    publish(service, 3)
     service.close()
-    rebuild(options, CLOCK, DISK)
-    assert opened(options).channel(STABLE).version == 1
+    assert rebuild(options, CLOCK, DISK).different == ()
+    service = opened(options)
+    assert (service.channel(STABLE).version, service.steering().held) == (1, True)
+    publish(service, 4)
+    assert service.channel(STABLE).version == 1
+    service.close()
 
 
 def test_events_are_objects_too(options, lived, kept):
