@@ -141,3 +141,24 @@ def test_a_release_whose_first_chunk_is_nonsense_is_refused_too(host, start):
     until(lambda: status(host).episodes >= 1)
     assert status(host).release == 1
     assert "release 2 is unusable" in status(host).alarm
+
+
+def test_with_no_other_on_the_disk_it_gets_a_second_chance_and_no_third(host, start):
+    install(host, 1, mark=-13.0)
+    for _ in range(2):
+        assert start().wait(20) == 9
+    start()
+    until(lambda: (said := status(host)) and "died loading it" in said.alarm)
+    assert (status(host).phase, status(host).release) == ("waiting", 0)
+    install(host, 2, mark=2.0)
+    until(lambda: status(host).release == 2 and not status(host).alarm)
+
+
+def test_what_has_driven_after_a_second_chance_is_as_good_as_any(host, start):
+    install(host, 1, mark=1.0)
+    host.note_trial("robot-1", {"loading": release(1, 1.0).result_hash, "deaths": {}})
+    process = start()
+    until(lambda: (said := status(host)) and said.phase == "running")
+    until(lambda: host.trial("robot-1") == {"loading": "", "deaths": {}})
+    process.kill()
+    process.wait()

@@ -1,6 +1,7 @@
 """From the release that the robot is to run, on the host's disk, to a policy that may drive."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fleetloop.actor.trial import Trial
@@ -54,7 +55,8 @@ class Loader:
     def newest(self, pinned: int = 0) -> Loaded | None:
         """The release to run, `pinned` or else the current one, if it is sound; else what was loaded before.
 
-        Where nothing was, the newest sound one on the disk that is older. None if there is none yet.
+        Where nothing was, the newest sound one on the disk that is older; where there is none, one on which the actor
+        died is given a second chance. None if there is none yet.
         Raises whatever `load_policy` raises that is no FleetLoopError.
         """
         wanted = pinned or self._host.current_version()
@@ -69,40 +71,39 @@ class Loader:
             return self._loaded  # the courier has moved on between two reads, or is still fetching what is pinned
         except (FleetLoopError, ValueError) as error:
             self._loaded = self._loaded or self._fallback(wanted)
-            self._alarms.set(PART, f"release {wanted} is unusable, keeps {self._version or 'none'}: {error}")
+            if self._version != wanted:
+                self._alarms.set(PART, f"release {wanted} is unusable, keeps {self._version or 'none'}: {error}")
         return self._loaded
 
     def prove(self, version: int) -> None:
         """The policy of this release has made a chunk: what is on trial, if it is that one, has stood it."""
         if version and version == self._version:
-            self._settle()
+            self._note(self._trial.prove)
 
     def close(self) -> None:
         """The actor ends in order: not of what it was loading."""
-        self._settle()
+        self._note(self._trial.end)
 
     @property
     def _version(self) -> int:
         return self._loaded.release.version if self._loaded else 0
 
     def _fallback(self, wanted: int) -> Loaded | None:
-        for version in self._host.versions():
-            try:
-                if version < wanted:
-                    return self._load(version)
-            except (FileNotFoundError, FleetLoopError, ValueError):
-                continue  # the alarm is about the one that was wanted
+        older = [version for version in self._host.versions() if version < wanted]
+        for version in (*older, wanted):
+            with suppress(FileNotFoundError, FleetLoopError, ValueError):  # the alarm is about the one that was wanted
+                return self._load(version, last_resort=version == wanted)
         return None
 
-    def _load(self, version: int) -> Loaded:
+    def _load(self, version: int, *, last_resort: bool = False) -> Loaded:
         release = self._host.manifest(version)
         self._trust.check(release)
-        self._trial.check(release)
-        self._begin_trial(release)
+        self._trial.check(release, last_resort=last_resort)
+        self._note(lambda: self._trial.begin(release))
         try:
             return self._tried(release)
         except (FileNotFoundError, FleetLoopError, ValueError):
-            self._settle()
+            self._note(self._trial.end)
             raise
 
     def _tried(self, release: Release) -> Loaded:
@@ -115,17 +116,10 @@ class Loader:
             raise ReleaseInvalid("conditions", f"lack {condition!r}", f"its policy knows: {known}")
         return Loaded(release, under_robot_names(self._load_policy(release, weights)), condition or None)
 
-    def _begin_trial(self, release: Release) -> None:
+    def _note(self, note: Callable[[], None]) -> None:
         """A full disk is no reason not to drive."""
         try:
-            self._trial.begin(release)
-            self._alarms.clear(TRIAL)
-        except DiskTrouble as error:
-            self._alarms.set(TRIAL, str(error))
-
-    def _settle(self) -> None:
-        try:
-            self._trial.end()
+            note()
             self._alarms.clear(TRIAL)
         except DiskTrouble as error:
             self._alarms.set(TRIAL, str(error))
