@@ -129,8 +129,9 @@ def test_a_stale_learner_can_not_publish(world: World) -> None:
     release, encoded = manifest()
     put_blobs(world.hub, encoded)
     for refused in (lambda: world.hub.publish(release, stale), lambda: world.hub.renew_lease(stale)):
-        with pytest.raises(LeaseLost, match="learner-2"):
+        with pytest.raises(LeaseLost, match="learner-2") as lost:
             refused()
+        assert lost.value.status == 409
     assert world.hub.releases() == []
     assert world.hub.publish(release, lease).version == 1
 
