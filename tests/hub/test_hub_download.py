@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -18,6 +19,12 @@ from fleetloop.hub.options import HubOptions
 
 BLOB = np.random.default_rng(0).bytes(3_000_000)
 HASH = blake3(BLOB).hexdigest()
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> HubOptions:
+    """A hub that hands its blobs out itself; from a bucket they come by links of its store."""
+    return HubOptions(directory=tmp_path / "hub")
 
 
 class Line:
