@@ -12,6 +12,7 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubRefused
 from fleetloop.hub.options import HubOptions
+from fleetloop.learner.cache import EpisodeCache
 from fleetloop.learner.feeder import Feeder
 
 Opened = Callable[[HubOptions, Virtual], AbstractContextManager[World]]
@@ -62,7 +63,8 @@ def test_the_learner_goes_on_without_it(world: World, outbox: Path, tmp_path: Pa
     for episode in (first, damaged, last):
         put(world.hub, episode)
     world.kept.damage(f"episodes/{damaged.path.name}")
-    feeder = Feeder(world.hub, RealDisk(), BehaviourCloning(BehaviourCloningOptions()), POLICY, tmp_path / "cache")
+    cache = EpisodeCache(world.hub, RealDisk(), tmp_path / "cache", 1 << 30)
+    feeder = Feeder(world.hub, cache, BehaviourCloning(BehaviourCloningOptions()), POLICY)
     assert feeder.pull() == 3
     assert [arrival.prepared is not None for arrival in feeder.take()] == [True, False, True]
     assert feeder.refused == 1

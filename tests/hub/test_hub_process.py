@@ -18,6 +18,7 @@ from fleetloop.hub import wire
 from fleetloop.hub.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import check_binding, serve
+from fleetloop.hub.schema import LAYOUT
 
 
 def test_killed_in_the_middle_of_an_upload(tmp_path: Path, outbox: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_foreign_catalog(tmp_path: Path) -> None:
 def test_a_catalog_from_another_version(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
         catalog.execute("PRAGMA user_version = 99")
-    assert "layout 0099; this version reads 0002" in refusal(tmp_path)
+    assert f"layout 0099; this version reads {LAYOUT}" in refusal(tmp_path)
 
 
 def test_a_refused_hub_says_so_and_exits_with_an_error(tmp_path: Path) -> None:
