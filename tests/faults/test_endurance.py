@@ -66,9 +66,8 @@ def _manifest(encoded, parent):
         config_hash="c",
         statistics_hash="s",
         conditions=(),
-        codec=encoded.codec,
         tensors=encoded.tensors,
-        blobs=encoded.entries,
+        encodings=(encoded.encoding(),),
         result_hash=encoded.result_hash,
         clock_s=0.0,
     )

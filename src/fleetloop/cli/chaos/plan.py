@@ -39,6 +39,7 @@ def chaos_config(plan: ChaosPlan, port: int, hub_url: str) -> FleetConfig:
         | {"home": plan.directory / "host"},
         "clock": {"file": plan.directory / "clock", "factor": 3.0},
         "hub_url": hub_url,
+        "actor": {"recorder": {"spare_bytes": 0}},  # the disk that is filled is smaller than what else stays free
         "hub": {"directory": plan.directory / "hub", "port": port, "learner_lease_s": 6.0},
         "courier": {"retry_longest_wall_s": 2.0, "poll_wall_s": 5.0},
         "policy": {"name": "flow", "options": {"width": 32, "depth": 1, "words": 8}},

@@ -147,7 +147,7 @@ class ChaosRun:
         self._revive_ended()
         waiting = any(path.is_file() for path in spool.iterdir())
         learner = self._hub.fleet().learner
-        newest = self._events()[-1].seq
+        newest = max((event.seq for event in self._events()), default=0)
         return not waiting and learner is not None and learner.cursor == newest
 
     def _until(self, condition: Callable[[], bool], patience_s: float, complaint: str) -> None:
