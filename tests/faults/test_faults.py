@@ -43,6 +43,7 @@ def play_all(seeds: range) -> None:
     assert sum(len(world.log) for world in worlds) > 4 * len(worlds)
 
 
+@pytest.mark.timeout(600)  # a machine with other work took minutes
 def test_promises_hold_under_faults(request):
     only = request.config.getoption("--fault-seed")
     if only is None:
