@@ -41,6 +41,20 @@ def test_a_contact_sheet_shows_some_frames(tmp_path, episode):
     assert tuple(sheet[1, 2 * WIDTH + 5]) == COLOURS[Source.HUMAN]
 
 
+@pytest.mark.parametrize("spec", [SEEING, BLIND], ids=["seeing", "blind"])
+def test_a_rerun_recording_has_everything(tmp_path, spec):
+    chunks = pytest.importorskip("rerun.chunk", reason="needs the extra rerun")
+    one = record(tmp_path / "recorded", 0, frames=6, spec=spec)
+    assert play(tmp_path / "recorded" / f"{one.meta.id}.arrow", tmp_path / "episode.rrd").exit_code == 0
+    found: dict[str, int] = {}
+    for chunk in chunks.RrdReader(tmp_path / "episode.rrd").stream().to_chunks():
+        found[chunk.entity_path] = found.get(chunk.entity_path, 0) + chunk.num_rows
+    assert found.pop("/source") == 3  # policy, human, policy
+    states = {f"/state/{feature.name}" for feature in spec.state}
+    everything = {"/action", "/action_requested", *states, *(f"/camera/{camera.name}" for camera in spec.cameras)}
+    assert {name for name, rows in found.items() if rows == 6} == everything
+
+
 def test_what_can_not_be_shown_is_said(tmp_path, episode):
     assert "let it end in" in play(episode, tmp_path / "episode.txt").stderr
     assert "can't be written" in play(episode, tmp_path / "nowhere" / "sheet.png").stderr

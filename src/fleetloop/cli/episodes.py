@@ -142,7 +142,9 @@ def play(
     config: flags.Config = None,
     sets: flags.Sets = None,
     hub: flags.HubUrl = None,
-    out: Annotated[Path, typer.Option(help="A video (.mp4), or a contact sheet (.png).")] = Path("episode.mp4"),
+    out: Annotated[
+        Path, typer.Option(help="A video (.mp4), a contact sheet (.png), or a Rerun recording (.rrd).")
+    ] = Path("episode.mp4"),
 ) -> None:
     """Show what the robot's cameras saw, and who drove: green the policy, purple a person."""
     from fleetloop.cli.config import load_config

@@ -1,4 +1,5 @@
-"""What `fleetloop episodes play` shows: what an episode's cameras saw and who drove, as a video or a contact sheet."""
+"""What `fleetloop episodes play` shows: what an episode's cameras saw and who drove, as a video or a contact sheet; or
+all of it, as a Rerun recording."""
 
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
+from fleetloop.cli.rerun_recording import write_recording
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid
 from fleetloop.core.frame import Source
@@ -17,28 +19,32 @@ Image = npt.NDArray[np.uint8]
 COLOURS = {Source.POLICY: (58, 143, 79), Source.HUMAN: (106, 76, 147), Source.HOLD: (150, 150, 150)}
 OTHER = (201, 201, 201)
 BAR, HEIGHT, SHEET, COLUMNS = 6, 240, 24, 6
-FORMATS = (".mp4", ".png")
+FORMATS = (".mp4", ".png", ".rrd")
 
 
 def play(episode: Episode, path: Path) -> None:
     """Write all frames as .mp4, or some of them, evenly apart, as .png. The bar at the top is green while the policy
-    drives, purple while a person does.
+    drives, purple while a person does. As .rrd, all that was recorded.
 
     Raises:
         ConfigInvalid: for another ending of the name, or a path that can't be written.
-        EpisodeInvalid: without frames, or without cameras.
-        SystemMissing: for a video without PyAV.
+        EpisodeInvalid: without frames, or without cameras where only they are shown.
+        SystemMissing: for a video without PyAV, for a recording without the Rerun SDK.
     """
     meta = episode.meta
     if path.suffix not in FORMATS:
-        raise ConfigInvalid("--out", f"{path} is neither film nor picture", f"let it end in {' or '.join(FORMATS)}")
+        raise ConfigInvalid(
+            "--out", f"{path} is neither film, picture nor recording", f"let it end in {' or '.join(FORMATS)}"
+        )
     if not len(episode):
         raise EpisodeInvalid(meta.id, "has no frame")
-    if not meta.spec.cameras:
+    if not meta.spec.cameras and path.suffix != ".rrd":
         remedy = f"a simulated task can be watched with `fleetloop sim view {meta.task}`"
         raise EpisodeInvalid(meta.id, "was recorded without cameras", remedy)
     try:
-        if path.suffix == ".mp4":
+        if path.suffix == ".rrd":
+            write_recording(episode, path)
+        elif path.suffix == ".mp4":
             write_video(path, (_frame(episode, index) for index in range(len(episode))), hz=meta.spec.control_hz)
         else:
             _sheet(episode).save(path)
