@@ -12,7 +12,7 @@ from fleetloop.cli.rerun_recording import write_recording
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid
 from fleetloop.core.frame import Source
-from fleetloop.datasets.batch import decoded
+from fleetloop.core.picture import decoded
 from fleetloop.datasets.video import write_video
 
 Image = npt.NDArray[np.uint8]

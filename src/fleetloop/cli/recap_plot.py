@@ -1,6 +1,5 @@
 """The picture of `fleetloop recap plot`: what the value function says along an episode, beside its frames."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from fleetloop.algorithms.recap_judgement import Judgement
 from fleetloop.algorithms.recap_value import NEGATIVE, POSITIVE, Track, returns
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid
 from fleetloop.core.frame import Source
+from fleetloop.core.picture import decoded
 from fleetloop.core.spec import FeatureSpec
 
 FRAMES = 8
@@ -121,7 +120,7 @@ def _picture(episode: Episode, frame: int) -> Any:
     """What the first camera saw; a sketch of grippers and entities where there is no camera; else None."""
     spec = episode.meta.spec
     if spec.cameras:
-        return Image.open(io.BytesIO(episode.jpeg(spec.cameras[0].name, frame)))
+        return decoded(episode.jpeg(spec.cameras[0].name, frame))
     features = {feature.name: feature for feature in spec.state}
     if not {"hands", "entities", "mask"} <= set(features):
         return None

@@ -1,15 +1,14 @@
 """Open-loop error: what a policy would have done at the frames of a recorded episode, against what was done."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Observation, Source
+from fleetloop.core.picture import decoded
 from fleetloop.core.policy import ActingPolicy
 from fleetloop.core.spec import check_fit
 
@@ -63,8 +62,5 @@ def open_loop_errors(policy: ActingPolicy, episode: Episode, *, seed: int = 0) -
 def _observation(episode: Episode, row: int) -> Observation:
     spec = episode.meta.spec
     state = {feature.name: episode.state(feature.name)[row].copy() for feature in spec.state}
-    images = {
-        camera.name: np.asarray(Image.open(io.BytesIO(episode.jpeg(camera.name, row))).convert("RGB"))
-        for camera in spec.cameras
-    }
+    images = {camera.name: decoded(episode.jpeg(camera.name, row)) for camera in spec.cameras}
     return Observation(state, float(episode.column("clock_s")[row]), images)

@@ -5,7 +5,6 @@ Columns: `tick`, `clock_s`, `wall_s`, `state.NAME` and `action`, `action_request
 holds `fleetloop.meta`, one JSON object: `EpisodeMeta`. How such a file comes to be stands in `recording.py`.
 """
 
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from blake3 import blake3
-from PIL import Image
 
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
-from fleetloop.core.picture import resized
+from fleetloop.core.picture import decoded, resized
 from fleetloop.core.spec import RobotSpec
 
 FORMAT = 1
@@ -216,10 +214,9 @@ class Episode:
         pictures = np.empty((len(frames), height, width, 3), np.uint8)
         for row, frame in enumerate(frames.tolist()):
             try:
-                picture = Image.open(io.BytesIO(self.jpeg(camera, frame))).convert("RGB")
+                pictures[row] = resized(decoded(self.jpeg(camera, frame)), height, width)
             except OSError as error:
                 raise EpisodeInvalid(f"image.{camera}", f"can't be decoded at frame {frame} ({error})") from error
-            pictures[row] = resized(np.asarray(picture), height, width)
         return pictures
 
     def interventions(self) -> list[tuple[int, int]]:

@@ -1,10 +1,16 @@
-"""One way to make a picture smaller: a robot that acts and a learner that trains must see the same."""
+"""One way to read a picture and to make it smaller: a robot that acts and a learner that trains must see the same."""
 
+import io
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+
+def decoded(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    """(height, width, 3) uint8, RGB. Raises OSError for what is no picture."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
 
 
 def resized(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """One batch of episodes as the tables of a LeRobotDataset: a row per frame, and a row per episode."""
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Array
+from fleetloop.core.picture import decoded
 from fleetloop.core.spec import CameraSpec
 from fleetloop.datasets import statistics
 from fleetloop.datasets.layout import META, arrow, camera_key, columns_of
@@ -127,8 +126,3 @@ class Batch:
 def _flat(stats: Mapping[str, statistics.Stats]) -> dict[str, Any]:
     """Statistics as columns of an episode's row."""
     return {f"stats/{name}/{kind}": value.tolist() for name, one in stats.items() for kind, value in one.items()}
-
-
-def decoded(jpeg: bytes) -> npt.NDArray[np.uint8]:
-    """(height, width, 3)."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
