@@ -1,7 +1,6 @@
 """A fake robot at the edge of the world: a point on a line that goes where the last action told it, and its policy."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from fleetloop.core.robot import EpisodeStart
 from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.weights.codec import Weights, encode
+from manifests import manifest_of
 
 HZ = 20.0
 COUNT = FeatureSpec("count", (1,), unit="actions since the reset")
@@ -109,25 +109,8 @@ def weights(mark: float) -> Weights:
 
 def release(version: int, mark: float, spec: PolicySpec = POLICY, **changes: Any) -> Release:
     """A manifest of `weights(mark)`."""
-    encoded = encode(weights(mark))
-    plain = Release(
-        run="test",
-        step=version * 25,
-        parent=version - 1,
-        trained_through=0,
-        policy={"name": "counting"},
-        spec=spec.to_json(),
-        spec_hash=spec.hash(),
-        config_hash="c",
-        statistics_hash="s",
-        conditions=(),
-        tensors=encoded.tensors,
-        encodings=(encoded.encoding(),),
-        result_hash=encoded.result_hash,
-        clock_s=0.0,
-        version=version,
-    )
-    return replace(plain, **changes)
+    first = {"run": "test", "policy": {"name": "counting"}, "step": version * 25, "parent": version - 1}
+    return manifest_of(encode(weights(mark)), spec, **(first | {"version": version} | changes))
 
 
 def load_policy(manifest: Release, tensors: Weights) -> ActingPolicy:

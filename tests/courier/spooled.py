@@ -13,9 +13,9 @@ from fleetloop.core.frame import Frame, Observation, Source
 from fleetloop.core.hub import Acknowledgement, Orders
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import Recording
-from fleetloop.core.release import Release
 from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
 from fleetloop.weights.codec import encode
+from manifests import manifest_of
 
 COUNT, ACTION = FeatureSpec("count", (1,)), FeatureSpec("target", (2,))
 ROBOT = RobotSpec("slider", (COUNT,), ACTION, 20.0)
@@ -47,22 +47,8 @@ def record(host, number, *, frames=5, ending=SUCCESS, source=Source.POLICY):
 def release(version: int, mark: float):
     """A manifest, and the blobs that belong to it."""
     encoded = encode({"mark": np.array([mark], np.float32)})
-    manifest = Release(
-        run="run",
-        step=version,
-        parent=max(version - 1, 0),
-        trained_through=0,
-        policy={"name": "counting"},
-        spec=POLICY.to_json(),
-        spec_hash=POLICY.hash(),
-        config_hash="c",
-        statistics_hash="s",
-        conditions=(),
-        tensors=encoded.tensors,
-        encodings=(encoded.encoding(),),
-        result_hash=encoded.result_hash,
-        clock_s=0.0,
-        version=version,
+    manifest = manifest_of(
+        encoded, POLICY, policy={"name": "counting"}, step=version, parent=max(version - 1, 0), version=version
     )
     return manifest, dict(encoded.blobs)
 

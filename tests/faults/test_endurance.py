@@ -15,9 +15,9 @@ from faulty_world import World
 
 from fleetloop.core.errors import FleetLoopError
 from fleetloop.core.hub import STABLE
-from fleetloop.core.release import Release
 from fleetloop.lab.storage import scratch
 from fleetloop.weights.codec import encode
+from manifests import manifest_of
 
 HOURS, WINDOW_S = 2.0, 600.0
 PUBLISH_S, WEIGHTS = 15.0, 2_000
@@ -55,22 +55,7 @@ class Publisher:
 
 
 def _manifest(encoded, parent):
-    return Release(
-        run=RUN,
-        step=parent,
-        parent=parent,
-        trained_through=0,
-        policy={"name": "tiny"},
-        spec=SPEC.to_json(),
-        spec_hash=SPEC.hash(),
-        config_hash="c",
-        statistics_hash="s",
-        conditions=(),
-        tensors=encoded.tensors,
-        encodings=(encoded.encoding(),),
-        result_hash=encoded.result_hash,
-        clock_s=0.0,
-    )
+    return manifest_of(encoded, SPEC, run=RUN, step=parent, parent=parent, policy={"name": "tiny"})
 
 
 @dataclass(frozen=True)

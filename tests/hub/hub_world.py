@@ -31,6 +31,7 @@ from fleetloop.hub.http import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.weights.codec import Encoded, encode
+from manifests import manifest_of
 
 HANDS = FeatureSpec("hands", (4,))
 ACTION = FeatureSpec("hands", (2,), low=-1, high=1)
@@ -75,23 +76,8 @@ def manifest(seed: int = 1, **changes: object) -> tuple[Release, Encoded]:
     """An unpublished release and its blobs."""
     tensor = np.random.default_rng(seed).random((3, 2)).astype(ml_dtypes.bfloat16)
     encoded = encode({"head.weight": tensor})
-    release = Release(
-        run="run-1",
-        step=25 * seed,
-        parent=0,
-        trained_through=0,
-        policy={"name": "flow"},
-        spec=POLICY.to_json(),
-        spec_hash=POLICY.hash(),
-        config_hash="c",
-        statistics_hash="s",
-        conditions=(),
-        tensors=encoded.tensors,
-        encodings=(encoded.encoding(),),
-        result_hash=encoded.result_hash,
-        clock_s=1.0,
-    )
-    return replace(release, **changes), encoded  # type: ignore[arg-type]
+    first = {"run": "run-1", "step": 25 * seed, "policy": {"name": "flow"}, "clock_s": 1.0}
+    return manifest_of(encoded, POLICY, **(first | changes)), encoded
 
 
 def put_blobs(hub: Hub, encoded: Encoded) -> None:

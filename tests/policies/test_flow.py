@@ -14,6 +14,7 @@ from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import exact_weights, is_statistic, release_weights, statistics_hash
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.weights import codec
+from manifests import manifest_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -255,11 +256,7 @@ def test_a_feature_that_never_varies_does_no_harm():
 
 def through_a_release(policy, weights):
     encoded = codec.encode(weights)
-    release = Release(
-        run="run", step=1, parent=0, trained_through=0, policy={"name": "flow", "config": policy.config},
-        spec=policy.spec.to_json(), spec_hash=policy.spec.hash(), config_hash="", statistics_hash="", conditions=(),
-        tensors=encoded.tensors, encodings=(encoded.encoding(),), result_hash=encoded.result_hash, clock_s=0,
-    )  # fmt: skip
+    release = manifest_of(encoded, policy.spec, policy={"name": "flow", "config": policy.config})
     received = Release.from_json(release.to_json())
     decoded = codec.decode(received, lambda hash: encoded.blobs[hash])
     return FlowPolicy.acting(received.policy["config"], received.policy_spec(), decoded)

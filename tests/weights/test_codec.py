@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetloop.core.errors import ReleaseInvalid
-from fleetloop.core.release import Encoding, Release, TensorEntry
+from fleetloop.core.release import Encoding, TensorEntry
 from fleetloop.weights.codec import Encoded, decode, encode, from_safetensors, result_hash, to_safetensors, verify
+from manifests import manifest_of
 
 Arrays = dict[str, npt.NDArray[Any]]
 DTYPES = [ml_dtypes.bfloat16, np.float16, np.float32, np.float64, np.int64, np.int32, np.uint8]
@@ -36,26 +37,6 @@ weights = st.dictionaries(
 )
 
 
-def manifest(encoded: Encoded, **changes: object) -> Release:
-    release = Release(
-        run="run",
-        step=1,
-        parent=0,
-        trained_through=0,
-        policy={},
-        spec={},
-        spec_hash="",
-        config_hash="",
-        statistics_hash="",
-        conditions=(),
-        tensors=encoded.tensors,
-        encodings=(encoded.encoding(),),
-        result_hash=encoded.result_hash,
-        clock_s=0.0,
-    )
-    return replace(release, **changes)  # type: ignore[arg-type]
-
-
 def same(first: Arrays, second: Arrays) -> bool:
     return set(first) == set(second) and all(
         first[name].dtype == second[name].dtype
@@ -68,7 +49,7 @@ def same(first: Arrays, second: Arrays) -> bool:
 @given(weights)
 def test_weights_come_back_bit_for_bit(weights: Arrays) -> None:
     encoded = encode(weights)
-    assert same(dict(decode(manifest(encoded), encoded.blobs.__getitem__)), weights)
+    assert same(dict(decode(manifest_of(encoded), encoded.blobs.__getitem__)), weights)
     assert same(from_safetensors(to_safetensors(weights)), weights)
 
 
@@ -81,7 +62,7 @@ def test_the_same_weights_have_the_same_blob_and_hash(weights: Arrays) -> None:
 def test_not_a_number_and_minus_zero_survive() -> None:
     weights = {"odd": np.array([np.nan, -0.0, np.inf, 1e-40], np.float32)}
     encoded = encode(weights)
-    assert same(dict(decode(manifest(encoded), encoded.blobs.__getitem__)), weights)
+    assert same(dict(decode(manifest_of(encoded), encoded.blobs.__getitem__)), weights)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +78,7 @@ def test_a_flipped_bit_in_a_blob_is_noticed(encoded: Encoded, share: float, bit:
     broken = bytearray(blob)
     broken[int(len(blob) * share)] ^= 1 << bit
     with pytest.raises(ReleaseInvalid, match="blob"):
-        decode(manifest(encoded), lambda _: bytes(broken))
+        decode(manifest_of(encoded), lambda _: bytes(broken))
 
 
 @settings(max_examples=100)
@@ -109,7 +90,7 @@ def test_a_flipped_bit_that_the_blobs_hash_covers_up_is_noticed_too(encoded: Enc
     broken[int(len(blob) * share)] ^= 1 << bit
     try:
         weights = from_safetensors(bytes(broken))
-        verify(manifest(encoded), weights)
+        verify(manifest_of(encoded), weights)
     except ReleaseInvalid:
         return
     assert same(weights, from_safetensors(blob))  # the flip was in a space or an order that means nothing
@@ -135,7 +116,7 @@ def test_a_wrong_manifest_is_named(encoded: Encoded, words: str, changes: dict[s
     if "tensors" in changes:
         changes = {"tensors": encoded.tensors[:1]}
     with pytest.raises(ReleaseInvalid, match=words):
-        decode(manifest(encoded, **changes), encoded.blobs.__getitem__)
+        decode(manifest_of(encoded, **changes), encoded.blobs.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +130,7 @@ def test_a_wrong_manifest_is_named(encoded: Encoded, words: str, changes: dict[s
 )
 def test_a_tensor_that_is_not_the_manifests_is_named(encoded: Encoded, entry: dict[str, Any]) -> None:
     tensors = (replace(encoded.tensors[0], **entry), *encoded.tensors[1:])
-    wrong = manifest(encoded, tensors=tensors, result_hash=result_hash(tensors))
+    wrong = manifest_of(encoded, tensors=tensors, result_hash=result_hash(tensors))
     with pytest.raises(ReleaseInvalid, match="tensor"):
         decode(wrong, encoded.blobs.__getitem__)
 
