@@ -36,7 +36,7 @@ from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.courier.options import CourierOptions
 from fleetloop.courier.run import run_courier
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 from fleetloop.judges.simulator import SimulatorJudge

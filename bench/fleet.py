@@ -31,8 +31,8 @@ from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.hub import LearnerLease, Registration
 from fleetloop.courier.options import CourierOptions
-from fleetloop.hub import wire
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 from shared.line import Line, Refused

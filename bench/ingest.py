@@ -38,7 +38,7 @@ from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import seal_bytes
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 from shared.report import arguments, show, write

@@ -18,7 +18,7 @@ from fleetloop.core.robot import RobotKind
 from fleetloop.lab.demonstrations import record_demonstrations
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.assemble import open_demonstrations
-from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.options import LearnerOptions, SamplerOptions
 from fleetloop.learner.pretrain import statistics_batch
 from fleetloop.learner.sampler import AdaptiveSampler

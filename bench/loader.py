@@ -29,12 +29,12 @@ from PIL import Image
 from fleetloop.core.episode import Episode
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.learner.arrival import Prepared
-from fleetloop.learner.buffer import ExperienceBuffer
-from fleetloop.learner.entry import Entry
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.entry import Entry
+from fleetloop.learner.buffer.samples import FACTS
 from fleetloop.learner.loader import OnTime
 from fleetloop.learner.options import SamplerOptions
 from fleetloop.learner.sampler import AdaptiveSampler
-from fleetloop.learner.samples import FACTS
 from shared.pictures import EPISODE, HORIZON, Batches, decoded, everything, policy_spec, samples_per_s, sealed, timed
 from shared.report import arguments, show, write
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.loader import OnTime
 from fleetloop.learner.options import SamplerOptions
 from fleetloop.learner.sampler import AdaptiveSampler

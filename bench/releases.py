@@ -28,7 +28,7 @@ from fleetloop.core.spec import FeatureSpec, PolicySpec
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.options import CourierOptions
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 from fleetloop.weights.codec import encode

@@ -19,7 +19,7 @@ from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import Recording
 from fleetloop.core.release import Release
 from fleetloop.core.spec import CameraSpec, RobotSpec
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.learner.export import config_hash, release_weights, statistics_hash
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.sim.robot import sim_spec

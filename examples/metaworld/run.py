@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.lab.evaluation import wilson
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.learner.arrival import prepare
-from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
 
 LETTERS = st.text(KEYS, min_size=1, max_size=25)
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

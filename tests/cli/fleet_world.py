@@ -14,7 +14,7 @@ import yaml
 
 from fleetloop.core.hub import Fleet as FleetView
 from fleetloop.core.hub import RobotStatus
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 
 COMMAND = str(Path(sys.executable).with_name("fleetloop"))
 ROBOT = "robot-1"

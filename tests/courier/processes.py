@@ -9,7 +9,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.host import HostDirectory
 from fleetloop.courier.options import CourierOptions
 from fleetloop.courier.run import run_courier
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 

@@ -15,7 +15,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.outcome import Outcome
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 
 PROGRAM = Path(__file__).with_name("processes.py")
 ACTOR = Path(__file__).parents[1] / "actor" / "actor_process.py"

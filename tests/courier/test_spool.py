@@ -25,7 +25,7 @@ from fleetloop.courier.inventory import State, inventory
 from fleetloop.courier.options import CourierOptions
 from fleetloop.courier.run import only_courier
 from fleetloop.courier.spool import Spool
-from fleetloop.hub.uplink import SIP, Uplink
+from fleetloop.hub.http.uplink import SIP, Uplink
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome
-from fleetloop.hub.http import Face
+from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 

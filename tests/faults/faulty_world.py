@@ -38,7 +38,7 @@ from fleetloop.lab.agenda import Agenda
 from fleetloop.lab.fleet import repeatable
 from fleetloop.lab.host import VirtualHost
 from fleetloop.learner.assemble import Surroundings
-from fleetloop.learner.buffer import Part as Drawn
+from fleetloop.learner.buffer.buffer import Part as Drawn
 from fleetloop.learner.errors import CheckpointInvalid
 
 FAULTY_S, PATIENCE_S, RESTART_S = 12.0, 60.0, 1.5

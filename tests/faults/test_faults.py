@@ -13,9 +13,10 @@ from faulty_world import World
 
 from fleetloop.core.errors import HubUnavailable, ReleaseInvalid
 from fleetloop.core.hub import Acknowledgement
-from fleetloop.hub import catalog, experience
+from fleetloop.hub import experience
+from fleetloop.hub.catalog import catalog
+from fleetloop.hub.catalog.rows import kind_of
 from fleetloop.hub.fleet import FleetBook
-from fleetloop.hub.rows import kind_of
 from fleetloop.lab.storage import scratch
 from fleetloop.learner.arrival import Arrival
 from fleetloop.learner.feeder import Feeder

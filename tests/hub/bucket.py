@@ -7,8 +7,8 @@ import obstore
 from moto.server import ThreadedMotoServer
 from obstore.store import LocalStore, S3Store
 
-from fleetloop.hub.directory import ROOMS
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.storage.directory import ROOMS
 
 
 @dataclass

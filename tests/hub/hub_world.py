@@ -26,8 +26,8 @@ from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import Recording, Sealed, seal
 from fleetloop.core.release import Release
 from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
-from fleetloop.hub.client import HttpHub
-from fleetloop.hub.http import Face
+from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.weights.codec import Encoded, encode

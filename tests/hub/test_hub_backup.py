@@ -15,7 +15,7 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import DiskTrouble
 from fleetloop.hub.backup import back_up
-from fleetloop.hub.catalog import CATALOG
+from fleetloop.hub.catalog.catalog import CATALOG
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.rebuild import rebuild
 from fleetloop.hub.service import HubService

@@ -27,8 +27,8 @@ from fleetloop.core.errors import (
     SpecMismatch,
     UnknownName,
 )
-from fleetloop.hub import wire
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 
 slow_fixture = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

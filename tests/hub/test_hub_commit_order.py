@@ -12,8 +12,8 @@ from threading import Event, Thread
 import pytest
 import sqlalchemy as sa
 
-from fleetloop.hub.catalog import Catalog
-from fleetloop.hub.database import open_engine
+from fleetloop.hub.catalog.catalog import Catalog
+from fleetloop.hub.catalog.database import open_engine
 
 POSTGRES = "FLEETLOOP_TEST_POSTGRES"
 PATIENCE_S = 0.3  # for a writer that does not wait for its turn to show itself

@@ -12,7 +12,7 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubRefused
 from fleetloop.hub.options import HubOptions
-from fleetloop.learner.cache import EpisodeCache
+from fleetloop.learner.buffer.cache import EpisodeCache
 from fleetloop.learner.feeder import Feeder
 
 Opened = Callable[[HubOptions, Virtual], AbstractContextManager[World]]

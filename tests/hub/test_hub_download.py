@@ -14,7 +14,7 @@ from hub_world import behind_http
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 
 BLOB = np.random.default_rng(0).bytes(3_000_000)

@@ -17,7 +17,7 @@ from hub_world import HubProcess, fresh_id, manifest, registration, sealed
 from fleetloop.core.episode import Episode, validate
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.outcome import Annotation, Judge, Outcome
-from fleetloop.hub import wire
+from fleetloop.hub.http import wire
 
 PATIENCE_S = 20.0
 MORE_MEMORY = 200 << 20  # bytes

@@ -16,9 +16,9 @@ from hub_world import HubProcess, _Announced, in_process, put, registration, sea
 
 from fleetloop.core.clock import Virtual
 from fleetloop.hub.bell import Bell
-from fleetloop.hub.client import HttpHub
-from fleetloop.hub.doorbell import Doorbell
-from fleetloop.hub.http import Face
+from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.http.doorbell import Doorbell
+from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 

@@ -15,11 +15,11 @@ from hub_world import TASKS, publish, put, sealed
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.hub.catalog import CATALOG, Catalog
-from fleetloop.hub.database import layout_of, open_engine
-from fleetloop.hub.migrations import bring_up_to_date, configured, older_layouts
+from fleetloop.hub.catalog.catalog import CATALOG, Catalog
+from fleetloop.hub.catalog.database import layout_of, open_engine
+from fleetloop.hub.catalog.migrations import bring_up_to_date, configured, older_layouts
+from fleetloop.hub.catalog.schema import EVENTS, LAYOUT, METADATA
 from fleetloop.hub.options import HubOptions
-from fleetloop.hub.schema import EVENTS, LAYOUT, METADATA
 from fleetloop.hub.service import HubService
 
 DUMPS = sorted((Path(__file__).parent / "catalogs").glob("*.sql"))

@@ -14,11 +14,11 @@ from hub_world import HubProcess, launch, manifest, publish, put, put_blobs, reg
 from fleetloop.core.clock import Wall
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable, LeaseLost
 from fleetloop.core.outcome import Annotation, Judge, Outcome
-from fleetloop.hub import wire
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.catalog.schema import LAYOUT
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import check_binding, serve
-from fleetloop.hub.schema import LAYOUT
 
 
 def test_killed_in_the_middle_of_an_upload(tmp_path: Path, outbox: Path) -> None:

@@ -11,12 +11,12 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.hub import EDGE, STABLE, RobotStatus
 from fleetloop.core.outcome import Annotation, Judge, Outcome
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import CanaryOptions, HubOptions, PromotionOptions
-from fleetloop.hub.promotion import Promoter
-from fleetloop.hub.sequential import SequentialTest
+from fleetloop.hub.releases.promotion import Promoter
+from fleetloop.hub.releases.sequential import SequentialTest
+from fleetloop.hub.releases.trial_run import TrialRun
 from fleetloop.hub.service import HubService
-from fleetloop.hub.trial_run import TrialRun
 
 CANARY = CanaryOptions(robots=1, baseline=8, episodes=20, worse_by=0.4, false_alarm=0.1, miss=0.1)
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.weights.signature import open_key
 

@@ -17,8 +17,8 @@ from fleetloop.core.disk import RealDisk, disk_trouble
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.outcome import Annotation, Judge
-from fleetloop.hub.catalog import Catalog
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.catalog.catalog import Catalog
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import rebuild
 from fleetloop.hub.retention import excess

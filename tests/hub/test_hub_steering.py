@@ -12,7 +12,7 @@ from fleetloop.core.errors import HubRefused
 from fleetloop.core.hub import EDGE, STABLE, RobotStatus
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.core.steering import Tally
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 
 Opened = Callable[[HubOptions, Virtual], AbstractContextManager[World]]

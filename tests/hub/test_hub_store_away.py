@@ -13,8 +13,8 @@ from test_hub_uploads import large
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.hub import wire
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 

@@ -18,10 +18,10 @@ from starlette.testclient import TestClient
 from fleetloop.core.clock import Virtual, Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
-from fleetloop.hub import wire
-from fleetloop.hub.catalog import Catalog
-from fleetloop.hub.client import HttpHub
-from fleetloop.hub.http import Face
+from fleetloop.hub.catalog.catalog import Catalog
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import check_binding
 from fleetloop.hub.service import HubService

@@ -20,11 +20,11 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, HubUnavailable
 from fleetloop.core.recording import Sealed
-from fleetloop.hub import wire
-from fleetloop.hub.client import IN_ONE_GO, HttpHub
-from fleetloop.hub.http import Face
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.client import IN_ONE_GO, HttpHub
+from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import HubOptions
-from fleetloop.hub.stores import open_store
+from fleetloop.hub.storage.stores import open_store
 
 Opened = Callable[[HubOptions, Virtual], AbstractContextManager[World]]
 DAY = 86_400.0

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from fleetloop.core.outcome import Judge, Outcome
-from fleetloop.learner.entry import Entry
-from fleetloop.learner.samples import FACTS
+from fleetloop.learner.buffer.entry import Entry
+from fleetloop.learner.buffer.samples import FACTS
 
 
 def entry(id: str, frames: Any, *, weight: Any = 1.0, indicator: Any = -1, **changes: Any) -> Entry:

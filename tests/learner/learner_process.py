@@ -7,7 +7,7 @@ from learner_world import hg_dagger, tiny_base
 
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.learner.assemble import Surroundings, open_demonstrations
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.run import run

@@ -13,8 +13,8 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.spec import CameraSpec
 from fleetloop.learner.arrival import Prepared, prepare
-from fleetloop.learner.buffer import ExperienceBuffer, Part
-from fleetloop.learner.columns import Column
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.columns import Column
 from fleetloop.learner.errors import LabelsInvalid
 
 

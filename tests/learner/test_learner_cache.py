@@ -10,7 +10,7 @@ from learner_world import MemoryHub, write_episode
 
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.learner.cache import EpisodeCache
+from fleetloop.learner.buffer.cache import EpisodeCache
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from learner_world import SPEC, MemoryHub, advance, demonstrations, learner_at, 
 
 from fleetloop.core.algorithm import FrameLabels
 from fleetloop.core.outcome import Judge, Outcome
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.options import FilterOptions, FiltersOptions, OnlineFilterOptions
 
 MOST_DRAWS = 2

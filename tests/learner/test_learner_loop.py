@@ -23,7 +23,7 @@ from learner_world import (
 from fleetloop.core.clock import Virtual
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec
-from fleetloop.learner.buffer import Part
+from fleetloop.learner.buffer.buffer import Part
 from fleetloop.learner.checkpoint import latest
 from fleetloop.learner.errors import CheckpointInvalid, LossInvalid
 from fleetloop.learner.options import SamplerOptions

@@ -29,10 +29,10 @@ from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import CameraSpec
 from fleetloop.learner.arrival import labelled, prepare
 from fleetloop.learner.base import Base
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.payload import Memory, Payload
 from fleetloop.learner.loader import Ahead
 from fleetloop.learner.options import CacheOptions
-from fleetloop.learner.payload import Memory, Payload
 
 SEES = replace(SPEC, cameras=(CameraSpec("top", 12, 16),))
 SIZES = (3, 1, 4, 2, 5, 3)  # samples of each episode

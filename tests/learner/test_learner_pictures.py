@@ -8,7 +8,7 @@ from learner_world import SEEING_ROBOT, write_episode
 
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
-from fleetloop.learner.pictures import PictureCache
+from fleetloop.learner.buffer.pictures import PictureCache
 from fleetloop.learner.relabelling import Archive
 
 FRAMES, HEIGHT, WIDTH = 5, 12, 16

@@ -33,7 +33,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import HubUnavailable, LeaseLost
 from fleetloop.core.outcome import Outcome
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.learner.assemble import Surroundings
 from fleetloop.learner.checkpoint import existing, latest
 from fleetloop.learner.errors import LossInvalid

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from fleetloop.core.episode import Episode
 from fleetloop.learner.arrival import prepare
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.pool import Pool
+from fleetloop.learner.buffer.samples import FACTS, Samples
 from fleetloop.learner.options import SamplerOptions
-from fleetloop.learner.pool import Pool
 from fleetloop.learner.sampler import AdaptiveSampler, numbers, occurrence
-from fleetloop.learner.samples import FACTS, Samples
 
 LOSS = st.floats(1e-3, 50)
 

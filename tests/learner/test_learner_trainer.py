@@ -9,7 +9,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.learner.anchor import anchor_of
 from fleetloop.learner.arrival import prepare
-from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.errors import LossInvalid
 from fleetloop.learner.export import is_statistic, release_weights, statistics_hash, tensors
 from fleetloop.learner.options import AnchorOptions, OptimizerOptions

@@ -26,7 +26,7 @@ from fleetloop.core.recording import seal
 from fleetloop.core.spec import check_fit
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.base import Base, load_base, write_base
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.options import OptimizerOptions, PretrainOptions
 from fleetloop.learner.pretrain import pretrain, statistics_batch
 from fleetloop.learner.trainer import Trainer

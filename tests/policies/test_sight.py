@@ -20,7 +20,7 @@ from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import seal
 from fleetloop.learner.arrival import features_of, prepare
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.export import release_weights
 from fleetloop.learner.options import OptimizerOptions, PretrainOptions
 from fleetloop.learner.pretrain import pretrain

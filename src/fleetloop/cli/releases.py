@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fleetloop.core.steering import Steering
-    from fleetloop.hub.client import HttpHub
+    from fleetloop.hub.http.client import HttpHub
 
 app = typer.Typer(no_args_is_help=True, help="What was published, how robots did under it, and which one they run.")
 

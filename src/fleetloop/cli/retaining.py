@@ -6,7 +6,7 @@ from fleetloop.cli import tables
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk, alone
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.hub.catalog import CATALOG, Catalog
+from fleetloop.hub.catalog.catalog import CATALOG, Catalog
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.retention import Excess, excess
 from fleetloop.hub.service import HubService

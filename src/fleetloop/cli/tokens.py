@@ -85,7 +85,7 @@ def _tokens(config: Path | None, sets: list[str] | None, directory: Path | None)
     from fleetloop.cli.config import load_config
     from fleetloop.core.clock import Wall
     from fleetloop.core.disk import RealDisk
-    from fleetloop.hub.catalog import CATALOG, Catalog
+    from fleetloop.hub.catalog.catalog import CATALOG, Catalog
     from fleetloop.hub.tokens import Tokens
 
     place = load_config(config, sets or (), {"hub.directory": directory}).hub.directory

@@ -27,7 +27,7 @@ from fleetloop.core.release import Release
 from fleetloop.core.robot import Robot, RobotKind
 from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site, Task
-from fleetloop.hub.client import HttpHub
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.weights.codec import Weights
 from fleetloop.weights.signature import Trust
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fleetloop.core.disk import Disk, disk_trouble
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.hub.catalog import CATALOG
+from fleetloop.hub.catalog.catalog import CATALOG
 
 
 def back_up(directory: Path, target: Path, disk: Disk) -> Path:

@@ -13,9 +13,9 @@ from fleetloop.core.hub import EDGE, Acknowledgement, Event
 from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
 from fleetloop.hub.bell import Bell
-from fleetloop.hub.catalog import Catalog, Records
-from fleetloop.hub.objects import CHUNK, Arrived, Link, ObjectStore, gone, hash_of
-from fleetloop.hub.rows import catalog_row
+from fleetloop.hub.catalog.catalog import Catalog, Records
+from fleetloop.hub.catalog.rows import catalog_row
+from fleetloop.hub.storage.objects import CHUNK, Arrived, Link, ObjectStore, gone, hash_of
 from fleetloop.hub.turns import Turns
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from fleetloop.core.hub import EDGE, STABLE, Fleet, LearnerStatus, Member, Order
 from fleetloop.core.spec import PolicySpec, check_fit
 from fleetloop.core.steering import Steering
 from fleetloop.hub.attention import Attention
-from fleetloop.hub.catalog import Catalog
+from fleetloop.hub.catalog.catalog import Catalog
 from fleetloop.hub.experience import check_tasks
+from fleetloop.hub.http.wire import registration_from_json, registration_to_json
 from fleetloop.hub.options import AttentionOptions
-from fleetloop.hub.wire import registration_from_json, registration_to_json
 
 BEATS_UNTIL_SILENT = 3
 

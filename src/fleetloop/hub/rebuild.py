@@ -18,15 +18,15 @@ from fleetloop.core.episode import Episode, validate
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
-from fleetloop.hub.catalog import CATALOG, Catalog, Records
+from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
+from fleetloop.hub.catalog.migrations import bring_up_to_date
+from fleetloop.hub.catalog.rows import catalog_row
 from fleetloop.hub.experience import episode_object, holding
-from fleetloop.hub.helm import OBJECT as STEERING
-from fleetloop.hub.migrations import bring_up_to_date
-from fleetloop.hub.objects import ObjectStore, hash_of
 from fleetloop.hub.options import LOCK, HubOptions
-from fleetloop.hub.releases import LEARNER, channel_object, manifest_key
-from fleetloop.hub.rows import catalog_row
-from fleetloop.hub.stores import open_store
+from fleetloop.hub.releases.helm import OBJECT as STEERING
+from fleetloop.hub.releases.releases import LEARNER, channel_object, manifest_key
+from fleetloop.hub.storage.objects import ObjectStore, hash_of
+from fleetloop.hub.storage.stores import open_store
 
 BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
 

@@ -16,11 +16,11 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, RealDisk, alone
 from fleetloop.core.errors import ConfigInvalid, HubUnavailable, SystemMissing
 from fleetloop.core.thread import LoudThread
-from fleetloop.hub.http import Face
+from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import LOCK, HubOptions, is_loopback
-from fleetloop.hub.promotion import Promoter
+from fleetloop.hub.releases.promotion import Promoter
+from fleetloop.hub.releases.trial_run import TrialRun
 from fleetloop.hub.service import HubService
-from fleetloop.hub.trial_run import TrialRun
 
 KEEP_ALIVE_S = 75
 GRACE_S = 5

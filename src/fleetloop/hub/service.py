@@ -21,15 +21,15 @@ from fleetloop.core.hub import (
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
-from fleetloop.hub.catalog import CATALOG, Catalog
+from fleetloop.hub.catalog.catalog import CATALOG, Catalog
+from fleetloop.hub.catalog.migrations import bring_up_to_date
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.fleet import FleetBook
-from fleetloop.hub.migrations import bring_up_to_date
-from fleetloop.hub.objects import ObjectStore, copy_verified
 from fleetloop.hub.options import HubOptions
-from fleetloop.hub.releases import Releases
+from fleetloop.hub.releases.releases import Releases
 from fleetloop.hub.retention import Retention
-from fleetloop.hub.stores import open_store
+from fleetloop.hub.storage.objects import ObjectStore, copy_verified
+from fleetloop.hub.storage.stores import open_store
 from fleetloop.hub.tokens import Tokens
 from fleetloop.hub.uploads import Uploads
 

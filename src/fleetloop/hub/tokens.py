@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubRefused
-from fleetloop.hub.catalog import Catalog
+from fleetloop.hub.catalog.catalog import Catalog
 
 PREFIX = "fleetloop"  # so that a secret scanner, and a person, knows one when it sees one
 SECRET_BYTES = 32  # too many to guess, so a plain hash is enough

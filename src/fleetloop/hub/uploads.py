@@ -8,7 +8,7 @@ from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubUnavailable
 from fleetloop.core.hub import Acknowledgement
 from fleetloop.core.ids import is_id
 from fleetloop.hub.experience import Experience
-from fleetloop.hub.objects import Arrived, Incoming, ObjectStore, Part, Place, check_size
+from fleetloop.hub.storage.objects import Arrived, Incoming, ObjectStore, Part, Place, check_size
 from fleetloop.hub.turns import Turns
 
 SWEEPS = 24

@@ -13,8 +13,9 @@ from fleetloop.core.recording import SEALED
 from fleetloop.learner.anchor import anchor_of
 from fleetloop.learner.arrival import features_of, prepare
 from fleetloop.learner.base import Base
-from fleetloop.learner.buffer import ExperienceBuffer
-from fleetloop.learner.cache import EpisodeCache
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.cache import EpisodeCache
+from fleetloop.learner.buffer.pictures import PictureCache
 from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
 from fleetloop.learner.export import config_hash, statistics_hash
 from fleetloop.learner.feeder import Feeder
@@ -23,7 +24,6 @@ from fleetloop.learner.loop import Learner
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.parts import Parts
-from fleetloop.learner.pictures import PictureCache
 from fleetloop.learner.publisher import Identity, Publisher
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler

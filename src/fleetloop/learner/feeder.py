@@ -15,7 +15,7 @@ from fleetloop.core.outcome import Annotation, standing
 from fleetloop.core.policy import Features
 from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Arrival, Prepared, labelled, prepare
-from fleetloop.learner.cache import EpisodeCache
+from fleetloop.learner.buffer.cache import EpisodeCache
 
 GONE = 410  # HTTP's word for what was there and will not come back
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Episode
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.sampler import AdaptiveSampler, Draw
 from fleetloop.learner.trainer import Trained
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.trainer import Trainer
 
 

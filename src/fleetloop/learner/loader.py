@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.policy import Batch
-from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.payload import Memory
+from fleetloop.learner.buffer.samples import Ids
 from fleetloop.learner.errors import PayloadLost
-from fleetloop.learner.payload import Memory
 from fleetloop.learner.sampler import Draw
-from fleetloop.learner.samples import Ids
 from fleetloop.learner.trainer import Origin
 
 Guess = Callable[[], Draw]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock
-from fleetloop.learner.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.checkpoint import CheckpointWriter
 from fleetloop.learner.feeder import Feeder
 from fleetloop.learner.loader import Loader

@@ -12,7 +12,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.policy import Batch
 from fleetloop.learner.arrival import features_of, prepare
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.held_out import measure_held_out
 from fleetloop.learner.options import OptimizerOptions, PretrainOptions, SamplerOptions
 from fleetloop.learner.sampler import AdaptiveSampler, Draw, numbers

@@ -6,8 +6,8 @@ from dataclasses import replace
 from fleetloop.core.algorithm import Algorithm, Refresh
 from fleetloop.core.episode import Episode
 from fleetloop.learner.arrival import Prepared
-from fleetloop.learner.buffer import ExperienceBuffer
-from fleetloop.learner.pictures import PictureCache
+from fleetloop.learner.buffer.buffer import ExperienceBuffer
+from fleetloop.learner.buffer.pictures import PictureCache
 
 
 class Archive(Mapping[str, Episode]):

@@ -35,10 +35,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.core.frame import Array
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.samples import Ids
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.options import SamplerOptions
-from fleetloop.learner.samples import Ids
 
 Shares = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from fleetloop.core.policy import Batch
 from fleetloop.core.recording import SEALED, seal
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.learner.arrival import features_of, prepare
-from fleetloop.learner.buffer import ExperienceBuffer, Part
+from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 
 P, H, X, B = Source.POLICY, Source.HUMAN, Source.HOLD, Source.BLEND
 MISSED_AFTER = 25  # a tick is missed after this one

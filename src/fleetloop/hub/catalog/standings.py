@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fleetloop.core.steering import Steering, Tally
-from fleetloop.hub.schema import EPISODES, EVENTS, STEERING
+from fleetloop.hub.catalog.schema import EPISODES, EVENTS, STEERING
 
 NAME = "steering"
 

@@ -14,10 +14,10 @@ from fleetloop.core.release import Release
 from fleetloop.core.spec import PolicySpec
 from fleetloop.core.steering import Tally
 from fleetloop.hub.bell import Bell
-from fleetloop.hub.catalog import Catalog, Records
+from fleetloop.hub.catalog.catalog import Catalog, Records
 from fleetloop.hub.experience import check_limit
-from fleetloop.hub.helm import Helm, existing
-from fleetloop.hub.objects import Incoming, Link, ObjectStore
+from fleetloop.hub.releases.helm import Helm, existing
+from fleetloop.hub.storage.objects import Incoming, Link, ObjectStore
 from fleetloop.weights.codec import result_hash
 
 CHANNELS = (EDGE, STABLE)

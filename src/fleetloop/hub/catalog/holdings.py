@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fleetloop.hub.schema import EPISODES, REMOVALS
+from fleetloop.hub.catalog.schema import EPISODES, REMOVALS
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import Event, LearnerLease
-from fleetloop.hub.database import create_tables, layout_of, open_engine, other_layout, usable
-from fleetloop.hub.holdings import Holdings
-from fleetloop.hub.rows import kind_of
-from fleetloop.hub.schema import (
+from fleetloop.hub.catalog.database import create_tables, layout_of, open_engine, other_layout, usable
+from fleetloop.hub.catalog.holdings import Holdings
+from fleetloop.hub.catalog.rows import kind_of
+from fleetloop.hub.catalog.schema import (
     ANNOTATIONS,
     ATTENDED,
     CHANNELS,
@@ -27,7 +27,7 @@ from fleetloop.hub.schema import (
     STEERING,
     TOKENS,
 )
-from fleetloop.hub.standings import Standings
+from fleetloop.hub.catalog.standings import Standings
 
 CATALOG = "catalog.sqlite"
 """In the hub's directory."""

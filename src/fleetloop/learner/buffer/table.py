@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fleetloop.core.frame import Array
 from fleetloop.core.outcome import Outcome
-from fleetloop.learner.columns import Column
-from fleetloop.learner.entry import Entry
+from fleetloop.learner.buffer.columns import Column
+from fleetloop.learner.buffer.entry import Entry
 
 
 class Part(IntEnum):

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.core.frame import Array
-from fleetloop.learner.columns import Column
-from fleetloop.learner.samples import Ids, Samples
+from fleetloop.learner.buffer.columns import Column
+from fleetloop.learner.buffer.samples import Ids, Samples
 
 SPAN = 256
 AT_ONCE = 4096  # spans that are weighed in one go

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from fleetloop.learner.samples import Samples
-from fleetloop.learner.table import Table
+from fleetloop.learner.buffer.samples import Samples
+from fleetloop.learner.buffer.table import Table
 
 COVERED_SAMPLES = 32
 

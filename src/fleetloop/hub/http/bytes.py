@@ -10,10 +10,10 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.hub import Acknowledgement
-from fleetloop.hub import wire
-from fleetloop.hub.objects import CHUNK, Incoming, Link, Part, check_size
+from fleetloop.hub.http import wire
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
+from fleetloop.hub.storage.objects import CHUNK, Incoming, Link, Part, check_size
 from fleetloop.hub.tokens import Scope, Token
 
 ANYBODY = Token("", Scope.ROBOT)

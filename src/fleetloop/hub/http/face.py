@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
-from fleetloop.hub import wire
-from fleetloop.hub.doorbell import Doorbell
-from fleetloop.hub.http_bytes import Carrier, body, holder, whole
-from fleetloop.hub.http_steering import SteeringFace
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.bytes import Carrier, body, holder, whole
+from fleetloop.hub.http.doorbell import Doorbell
+from fleetloop.hub.http.steering import SteeringFace
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.hub.tokens import EVERYBODY, Scope

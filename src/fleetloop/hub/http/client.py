@@ -26,11 +26,11 @@ from fleetloop.core.hub import (
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
-from fleetloop.hub import wire
-from fleetloop.hub.download import download
-from fleetloop.hub.objects import copy_verified
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.download import download
+from fleetloop.hub.http.uplink import Uplink
 from fleetloop.hub.options import is_loopback
-from fleetloop.hub.uplink import Uplink
+from fleetloop.hub.storage.objects import copy_verified
 
 IN_ONE_GO = 1 << 20
 """Bytes up to which an episode goes up in one request: so few are sent again sooner than asked about."""

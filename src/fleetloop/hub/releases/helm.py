@@ -11,8 +11,8 @@ from fleetloop.core.hub import EDGE, STABLE
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering
 from fleetloop.hub.bell import Bell
-from fleetloop.hub.catalog import Catalog, Records
-from fleetloop.hub.objects import ObjectStore
+from fleetloop.hub.catalog.catalog import Catalog, Records
+from fleetloop.hub.storage.objects import ObjectStore
 
 OBJECT = "channels/steering"
 REMEMBERED = 200  # verdicts

@@ -16,15 +16,15 @@ from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubRefused
 from fleetloop.core.policy import Batch, Features
 from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Prepared, is_held_out, look
-from fleetloop.learner.coverage import Coverage
-from fleetloop.learner.entry import Entry, entry_of, rows_of, targets_of
+from fleetloop.learner.buffer.coverage import Coverage
+from fleetloop.learner.buffer.entry import Entry, entry_of, rows_of, targets_of
+from fleetloop.learner.buffer.payload import ACTIONS, SEEN, STATE, Memory, Payload, Rows
+from fleetloop.learner.buffer.pool import Pool
+from fleetloop.learner.buffer.samples import Ids, Samples
+from fleetloop.learner.buffer.selection import Selection
+from fleetloop.learner.buffer.table import Part, Table
 from fleetloop.learner.errors import LabelsInvalid, PayloadLost
 from fleetloop.learner.options import FiltersOptions
-from fleetloop.learner.payload import ACTIONS, SEEN, STATE, Memory, Payload, Rows
-from fleetloop.learner.pool import Pool
-from fleetloop.learner.samples import Ids, Samples
-from fleetloop.learner.selection import Selection
-from fleetloop.learner.table import Part, Table
 
 __all__ = ["ExperienceBuffer", "Part"]
 

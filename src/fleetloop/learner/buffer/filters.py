@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.core.frame import Array
+from fleetloop.learner.buffer.table import OUTCOMES, TRAINS, Names
 from fleetloop.learner.options import FilterOptions
-from fleetloop.learner.table import OUTCOMES, TRAINS, Names
 
 REASONS = ("outcome", "judge", "quality", "site", "robot", "staleness")
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.hub.schema import LAYOUT, METADATA, VERSION
+from fleetloop.hub.catalog.schema import LAYOUT, METADATA, VERSION
 
 
 def open_engine(place: Path | sa.URL) -> sa.Engine:

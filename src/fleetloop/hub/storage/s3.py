@@ -13,8 +13,8 @@ from obstore.store import S3Store as Bucket
 
 from fleetloop.core.disk import Disk
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
-from fleetloop.hub.directory import INCOMING, Staging
-from fleetloop.hub.objects import Arrived, Incoming, Link, Part, Place, check_size, gone, hash_of, not_uploaded
+from fleetloop.hub.storage.directory import INCOMING, Staging
+from fleetloop.hub.storage.objects import Arrived, Incoming, Link, Part, Place, check_size, gone, hash_of, not_uploaded
 
 LINK_S = timedelta(hours=1)
 # S3 makes only what comes as one PUT conditional. What is larger is a blob, whose name is its content's anyway.

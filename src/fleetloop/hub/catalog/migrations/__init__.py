@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from fleetloop.hub.database import layout_of, open_engine, other_layout, usable
-from fleetloop.hub.schema import LAYOUT
+from fleetloop.hub.catalog.database import layout_of, open_engine, other_layout, usable
+from fleetloop.hub.catalog.schema import LAYOUT
 
 if TYPE_CHECKING:
     from alembic.config import Config

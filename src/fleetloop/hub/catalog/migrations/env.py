@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from fleetloop.hub.schema import METADATA
+from fleetloop.hub.catalog.schema import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 context.run_migrations()

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.core.frame import Array
-from fleetloop.learner.columns import Column
+from fleetloop.learner.buffer.columns import Column
 
 Ids = npt.NDArray[np.int32]
 FACTS = np.dtype(

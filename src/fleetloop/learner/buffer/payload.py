@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.frame import Array
-from fleetloop.learner.columns import Column
-from fleetloop.learner.samples import Ids
+from fleetloop.learner.buffer.columns import Column
+from fleetloop.learner.buffer.samples import Ids
 
 Rows = Mapping[str, Array]
 """By column, (n, …) each: `NAME.state`, `NAME.seen` and `actions`."""

@@ -13,9 +13,9 @@ from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.fleet import FleetBook
 from fleetloop.hub.options import CanaryOptions, PromotionOptions
-from fleetloop.hub.releases import Releases
-from fleetloop.hub.sequential import SequentialTest
-from fleetloop.hub.trial_run import TrialRun
+from fleetloop.hub.releases.releases import Releases
+from fleetloop.hub.releases.sequential import SequentialTest
+from fleetloop.hub.releases.trial_run import TrialRun
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Prepared
-from fleetloop.learner.payload import ACTIONS, SEEN, STATE, Rows
-from fleetloop.learner.samples import FACTS
+from fleetloop.learner.buffer.payload import ACTIONS, SEEN, STATE, Rows
+from fleetloop.learner.buffer.samples import FACTS
 
 Frames = npt.NDArray[np.integer]
 

@@ -1,10 +1,10 @@
 """Which store the hub's objects are kept in."""
 
 from fleetloop.core.disk import Disk
-from fleetloop.hub.directory import INCOMING, DirectoryStore
-from fleetloop.hub.objects import ObjectStore
 from fleetloop.hub.options import HubOptions
-from fleetloop.hub.s3 import S3Store
+from fleetloop.hub.storage.directory import INCOMING, DirectoryStore
+from fleetloop.hub.storage.objects import ObjectStore
+from fleetloop.hub.storage.s3 import S3Store
 
 
 def open_store(options: HubOptions, disk: Disk) -> ObjectStore:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fleetloop.learner.filters import Filter, counts
+from fleetloop.learner.buffer.filters import Filter, counts
+from fleetloop.learner.buffer.pool import Pool
+from fleetloop.learner.buffer.table import TRAINS, Part, Table
 from fleetloop.learner.options import FiltersOptions
-from fleetloop.learner.pool import Pool
-from fleetloop.learner.table import TRAINS, Part, Table
 
 Pools = Sequence[tuple[Pool, Pool, Pool]]
 """By task, then by Part."""

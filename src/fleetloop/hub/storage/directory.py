@@ -12,7 +12,17 @@ from blake3 import blake3
 
 from fleetloop.core.disk import Disk
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.hub.objects import CHUNK, Arrived, Incoming, Part, Place, available, check_size, gone, not_uploaded
+from fleetloop.hub.storage.objects import (
+    CHUNK,
+    Arrived,
+    Incoming,
+    Part,
+    Place,
+    available,
+    check_size,
+    gone,
+    not_uploaded,
+)
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What is known of the bytes: the tables, and what is asked of them."""

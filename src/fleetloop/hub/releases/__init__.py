@@ -1,0 +1,1 @@
+"""Releases: published, gated, tried on a few robots, promoted, rolled back."""

@@ -1,0 +1,1 @@
+"""Experience and demonstrations, ready to be drawn from."""
