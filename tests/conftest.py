@@ -3,12 +3,19 @@
 import os
 from collections.abc import Generator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-seed", type=int, default=None, help="tests/faults: play this seed, and tell all of it")
+
+
+def pytest_configure() -> None:
+    """Processes that tests start find what stands beside this file, as the tests themselves do."""
+    already = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([already] if already else [])])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,7 +7,7 @@ from fleetloop.core.spec import PolicySpec
 from fleetloop.weights.codec import Encoded
 
 
-def manifest_of(encoded: Encoded, spec: PolicySpec | None = None, **changes: object) -> Release:
+def manifest_of(encoded: Encoded, spec: PolicySpec | None = None, /, **changes: object) -> Release:
     """An unsigned release of these weights, the first of its run unless the changes say otherwise."""
     release = Release(
         run="run",

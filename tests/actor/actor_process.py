@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))  # what pytest's conftest does for the tests
-
 from slider import TASK, CountingPolicy, Never, Slider
 
 from fleetloop.actor.handover import Nobody
