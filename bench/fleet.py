@@ -114,7 +114,7 @@ class Robot:
             if not manifest:
                 await asyncio.sleep(COURIER.scan_wall_s if found else AGAIN_S)
                 continue
-            for blob in manifest["blobs"]:
+            for blob in manifest["encodings"][0]["blobs"]:  # of these releases there is no other
                 await self._call(line, "GET", f"/v1/blobs/{blob['hash']}")
             self._tally.installs.append(time.monotonic() - manifest["clock_s"])
             self._version = manifest["version"]

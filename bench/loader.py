@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,7 +67,7 @@ def _index(place: Path, episodes: int, samples: int, batch: int) -> dict[str, fl
     took, worked = time.perf_counter() - started, time.process_time() - worked
     held = _anonymous_bytes() - before
     sampler = AdaptiveSampler(SamplerOptions(), 0)
-    draws = [timed(lambda step=step: sampler.draw(buffer, step, batch)) for step in range(50)]
+    draws = [timed(partial(sampler.draw, buffer, step, batch)) for step in range(50)]
     return {
         "seconds": took,
         "cpu_seconds": worked,
@@ -162,7 +163,9 @@ def _torchrl(place: Path, given: Any, cameras: int, px: int) -> Iterator[Batches
     for prepared in decoded(given.frames, cameras, px):
         ahead = np.minimum(np.arange(EPISODE)[:, None] + np.arange(HORIZON), EPISODE - 1)
         held = {"position": prepared.episode.state("position"), "actions": prepared.episode.action[ahead]}
-        columns = {name: torch.from_numpy(np.array(values)) for name, values in {**held, **prepared.seen}.items()}
+        columns = {
+            name: torch.from_numpy(np.array(values)) for name, values in {**held, **(prepared.seen or {})}.items()
+        }
         buffer.extend(TensorDict(columns, batch_size=[EPISODE]))
     yield buffer.sample
 

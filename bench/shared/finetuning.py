@@ -44,7 +44,8 @@ class FlowTransformer(nn.Module):
         phases = time[:, None] * frequencies
         moment = self.time_in(torch.cat([phases.sin(), phases.cos()], -1))
         tokens = torch.cat([self.observed_in(observed), self.action_in(noised) + moment[:, None]], 1)
-        return self.out(self.body(tokens + self.place)[:, OBSERVED:])
+        out: Tensor = self.out(self.body(tokens + self.place)[:, OBSERVED:])
+        return out
 
 
 def snapshots(directory: Path, rate: float, steps: tuple[int, ...]) -> Iterator[tuple[int, Path]]:
@@ -88,7 +89,7 @@ def _train(model: FlowTransformer, rate: float, steps: int, seed: int, speed: fl
         noised = torch.lerp(noise, actions, time[:, None, None])
         loss = F.mse_loss(model(observed, noised, time), actions - noise)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, step / 10)

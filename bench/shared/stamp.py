@@ -80,9 +80,8 @@ def release(number: int) -> tuple[Release, dict[str, bytes]]:
         config_hash="bench",
         statistics_hash="bench",
         conditions=(),
-        codec=encoded.codec,
         tensors=encoded.tensors,
-        blobs=encoded.entries,
+        encodings=(encoded.encoding(),),
         result_hash=encoded.result_hash,
         clock_s=time.monotonic(),
     )
