@@ -33,6 +33,7 @@ from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.buffer.payload import Memory, Payload
 from fleetloop.learner.loader import Ahead
 from fleetloop.learner.options import CacheOptions
+from fleetloop.learner.sampler import Draw
 
 SEES = replace(SPEC, cameras=(CameraSpec("top", 12, 16),))
 SIZES = (3, 1, 4, 2, 5, 3)  # samples of each episode
@@ -202,6 +203,22 @@ def test_a_run_is_the_same_whatever_is_gathered_ahead_or_dropped(tmp_path, loade
     assert weights_of(usual) == weights_of(other)
     assert usual.parts.buffer.all_draws().tolist() == other.parts.buffer.all_draws().tolist()
     assert other.parts.buffer.payload.loaded > 0
+
+
+@pytest.mark.parametrize("changes", [{}, {"indicator": np.ones(4, np.int8)}], ids=["as it was", "relabelled"])
+def test_a_batch_made_ahead_has_the_labels_of_now(tmp_path, changes):
+    episode = Episode.open(write_episode(tmp_path, 0, "hhhh"))
+    buffer = ExperienceBuffer(SPEC, max_replay=100)
+    prepared = prepare(episode, hg_dagger(), SPEC)
+    buffer.ingest(prepared)
+    samples = buffer.part(0, Part.ONLINE)
+    draw = Draw(samples, np.zeros(4, np.int64), np.ones(4, bool))
+    loader = AtOnce(buffer)
+    loader.expect(lambda: draw)
+    buffer.relabel(episode.meta.id, replace(prepared.labels, **changes))
+    batch, expected = loader.batch(draw), buffer.gather(samples, draw.task, draw.online)
+    assert batch.indicator.tolist() == expected.indicator.tolist()
+    np.testing.assert_array_equal(batch.actions, expected.actions)
 
 
 class SeeingPolicy(TinyPolicy):

@@ -1,6 +1,7 @@
 """Batches for the training loop: gathered when they are asked for, or, by another thread, during the step before."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Condition
 from typing import Protocol
 
@@ -11,7 +12,6 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.policy import Batch
 from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.buffer.payload import Memory
-from fleetloop.learner.buffer.samples import Ids
 from fleetloop.learner.errors import PayloadLost
 from fleetloop.learner.sampler import Draw
 from fleetloop.learner.trainer import Origin
@@ -54,6 +54,31 @@ class OnTime:
         """Nobody else reads."""
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """The batch of a draw that was guessed, and the buffer's `changes` then."""
+
+    draw: Draw
+    changes: int
+    batch: Batch
+
+    def answers(self, draw: Draw, changes: int) -> bool:
+        """Whether this draw's batch is the same."""
+        guessed = self.draw
+        return self.changes == changes and all(
+            np.array_equal(ours, theirs)
+            for ours, theirs in (
+                (guessed.samples, draw.samples),
+                (guessed.online, draw.online),
+                (guessed.task, draw.task),
+            )
+        )
+
+    def differing(self, draw: Draw) -> npt.NDArray[np.intp] | None:
+        """The positions that were not guessed; None for all."""
+        return np.flatnonzero(self.draw.samples != draw.samples) if len(self.draw) == len(draw) else None
+
+
 class Ahead:
     """Gathers during a step what the next one will draw, as far as that is known; `work` does it, on its own thread.
 
@@ -68,12 +93,17 @@ class Ahead:
         self._changed = Condition()
         self._guess: Guess | None = None
         self._gathering = False
-        self._gathered: Ids | None = None  # whose payload is in `_memory`
+        self._ready: _Ready | None = None  # what is in `_memory`
 
     def batch(self, draw: Draw) -> Batch:
         self.settle()
-        batch = self._buffer.gather(draw.samples, draw.task, draw.online, self._memory, self._differing(draw))
-        self._memory, self._other, self._gathered = self._other, self._memory, None
+        ready, self._ready = self._ready, None
+        if ready is not None and ready.answers(draw, self._buffer.changes):
+            batch = ready.batch
+        else:
+            differing = ready.differing(draw) if ready else None
+            batch = self._buffer.gather(draw.samples, draw.task, draw.online, self._memory, differing)
+        self._memory, self._other = self._other, self._memory
         return batch
 
     def expect(self, guess: Guess) -> None:
@@ -93,23 +123,17 @@ class Ahead:
             guess, self._guess = self._guess, None
             if guess is None:
                 return
-            self._gathering, self._gathered = True, None
+            self._gathering, self._ready = True, None
         try:
-            samples = guess().samples
-            self._buffer.fetch(samples, self._memory)
-            self._gathered = samples
+            draw = guess()
+            batch = self._buffer.gather(draw.samples, draw.task, draw.online, self._memory)
+            self._ready = _Ready(draw, self._buffer.changes, batch)
         except (HubUnavailable, PayloadLost):
             pass  # `batch` meets the same, and the loop deals with it
         finally:
             with self._changed:
                 self._gathering = False
                 self._changed.notify_all()
-
-    def _differing(self, draw: Draw) -> npt.NDArray[np.intp] | None:
-        """The positions that were not guessed; None for all."""
-        if self._gathered is None or len(self._gathered) != len(draw):
-            return None
-        return np.flatnonzero(self._gathered != draw.samples)
 
 
 def origin(buffer: ExperienceBuffer, draw: Draw) -> Origin:

@@ -61,6 +61,30 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class _Standing:
+    """What a draw asks of a buffer, whatever the losses; it holds as long as the buffer's `changes` do.
+
+    Attributes:
+        held: (tasks, 2), whether each part holds anything to draw; weight: (tasks,), 0 for tasks that hold nothing.
+        versions: (2 * tasks,), of the parts.
+    """
+
+    buffer: ExperienceBuffer
+    changes: int
+    held: npt.NDArray[np.bool_]
+    weight: Shares
+    versions: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, buffer: ExperienceBuffer, weights: Mapping[str, float]) -> "_Standing":
+        parts = [(task, part) for task in range(len(buffer.tasks)) for part in _PARTS]
+        held = np.array([buffer.mass(task, part) > 0 for task, part in parts], bool).reshape(-1, 2)
+        weight = np.array([weights.get(task, 1.0) for task in buffer.tasks]) * held.any(axis=1)
+        versions = np.array([buffer.version(task, part) for task, part in parts], np.int64)
+        return cls(buffer, buffer.changes, held, weight, versions)
+
+
+@dataclass(frozen=True)
 class _Picked:
     """What was picked for the slots of a step, and (2 * tasks,) the versions of the parts that it was picked from.
 
@@ -98,6 +122,7 @@ class AdaptiveSampler:
         self._windows = np.zeros((0, 2, options.window))  # by task, by Part
         self._counts = np.zeros((0, 2), np.int64)
         self._successes: list[deque[bool]] = []
+        self._standing: _Standing | None = None
         self._picked: _Picked | None = None
 
     # ------------------------------------------------------------------ what it has seen
@@ -171,35 +196,28 @@ class AdaptiveSampler:
 
     def can_draw(self, buffer: ExperienceBuffer) -> bool:
         """Whether any task that has a weight holds a sample."""
-        return bool(self._drawable(buffer, self._held(buffer)).any())
+        return bool(self._stands(buffer).weight.any())
 
     def draw(self, buffer: ExperienceBuffer, step: int, size: int) -> Draw:
         """The global batch of a step; empty if nothing can be drawn."""
-        held = self._held(buffer)
-        weight = self._drawable(buffer, held)
-        if not weight.any():
+        stands = self._stands(buffer)
+        if not stands.weight.any():
             return Draw(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool))
         known = self._picked if self._picked and self._picked.answers(buffer, step, size) else None
         u = known.u if known else numbers(self._seed, step, size)
-        edges = np.cumsum(self.task_shares(weight))
+        edges = np.cumsum(self.task_shares(stands.weight))
         task = np.searchsorted(edges / edges[-1], u[:, 0], side="right").astype(np.int64)
         online = u[:, 1] < self.online_shares(buffer.tasks)[task]
-        online = np.where(held[task, online.astype(int)], online, ~online)
-        versions = np.array([buffer.version(one, part) for one in range(len(buffer.tasks)) for part in _PARTS])
-        samples = known.again(task, online, versions) if known else _pick(buffer, task, online, u[:, 2])
-        self._picked = _Picked(buffer, step, u, task, online, samples, versions)
+        online = np.where(stands.held[task, online.astype(int)], online, ~online)
+        samples = known.again(task, online, stands.versions) if known else _pick(buffer, task, online, u[:, 2])
+        self._picked = _Picked(buffer, step, u, task, online, samples, stands.versions)
         return self._spare_used_up(buffer, Draw(samples, task, online), u[:, 3])
 
-    def _held(self, buffer: ExperienceBuffer) -> npt.NDArray[np.bool_]:
-        """(tasks, 2): whether each part holds anything to draw."""
-        tasks = range(len(buffer.tasks))
-        held = [[buffer.mass(task, part) > 0 for part in _PARTS] for task in tasks]
-        return np.array(held, bool).reshape(-1, 2)
-
-    def _drawable(self, buffer: ExperienceBuffer, held: npt.NDArray[np.bool_]) -> Shares:
-        """(tasks,): their weights, 0 for those that hold nothing."""
-        weight = np.array([self._options.task_weight.get(task, 1.0) for task in buffer.tasks])
-        return weight * held.any(axis=1)
+    def _stands(self, buffer: ExperienceBuffer) -> _Standing:
+        known = self._standing
+        if known is None or known.buffer is not buffer or known.changes != buffer.changes:
+            known = self._standing = _Standing.of(buffer, self._options.task_weight)
+        return known
 
     def _spare_used_up(self, buffer: ExperienceBuffer, draw: Draw, u: Shares) -> Draw:
         """Send offline what would be an online sample's draw number `max_replay` + 1 or beyond."""

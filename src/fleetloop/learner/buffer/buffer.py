@@ -200,6 +200,11 @@ class ExperienceBuffer:
         """Another one whenever `pick` may pick otherwise."""
         return self._parts[task][part].version
 
+    @property
+    def changes(self) -> int:
+        """While it stays the same, so do masses, picks, and the batch of any samples."""
+        return self._samples.changes
+
     def holds(self, part: Part) -> bool:
         """Whether any task has something to draw from in this part."""
         return any(len(parts[part]) for parts in self._parts)

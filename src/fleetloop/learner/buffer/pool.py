@@ -110,6 +110,7 @@ class Pool:
         spans["count"] = np.minimum(last - spans["first"], SPAN)
         spans["on"] = True
         self._spans.extend(spans)
+        self._samples.changes += 1
         return slice(len(self._spans) - len(spans), len(self._spans))
 
     def switch(self, spans: slice, on: bool) -> None:
@@ -119,6 +120,7 @@ class Pool:
 
     def weigh(self, spans: slice | None = None) -> None:
         """Look again at what may be drawn of these, or of all, and how often: before the next draw, all at once."""
+        self._samples.changes += 1
         if spans is None:
             self._weighed, self._changed = 0, []
         elif spans.start < self._weighed:

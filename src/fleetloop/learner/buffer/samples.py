@@ -26,9 +26,11 @@ class Samples:
 
     Attributes:
         facts: (n,) FACTS; weight: (n,) float32; draws: (n,) int32.
+        changes: counted up by the pools with whatever may alter a draw or a batch.
     """
 
     def __init__(self, scratch: Path | None) -> None:
+        self.changes = 0
         self._facts, self._weight, self._draws = (
             Column((), dtype, scratch / f"{name}.samples" if scratch else None)
             for name, dtype in (("facts", FACTS), ("weight", np.float32), ("draws", np.int32))
