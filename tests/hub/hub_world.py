@@ -106,13 +106,14 @@ class World:
     hub: HubService | HttpHub
     clock: Clock
     kept: Kept
+    service: HubService
 
 
 @contextmanager
 def in_process(options: HubOptions, clock: Clock) -> Iterator[World]:
     service = HubService.open(options, clock, RealDisk(), TASKS)
     try:
-        yield World(service, clock, Kept(options))
+        yield World(service, clock, Kept(options), service)
     finally:
         service.close()
 
@@ -121,8 +122,9 @@ def in_process(options: HubOptions, clock: Clock) -> Iterator[World]:
 def behind_http(options: HubOptions, clock: Clock) -> Iterator[World]:
     """The same service behind a real server and a real socket, in a thread of this process sharing its clock."""
     with in_process(options, clock) as world:
-        assert isinstance(world.hub, HubService)
-        config = uvicorn.Config(Face(world.hub, options).app, port=0, log_level="critical", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            Face(world.service, options).app, port=0, log_level="critical", timeout_graceful_shutdown=1
+        )
         server = _Announced(config)
         thread = Thread(target=server.run)
         thread.start()

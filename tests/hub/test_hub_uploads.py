@@ -149,12 +149,23 @@ def test_an_upload_that_nobody_finishes_is_forgotten_after_a_while(
     assert send(http, abandoned, abandoned.path.read_bytes()).is_success
     assert len(served.kept.names("incoming")) == 1
     served.clock.sleep_until(served.clock.now() + DAY / 2)
+    served.service.keep_house(served.clock.now())
     put(served.hub, fresh)
     assert len(served.kept.names("incoming")) == 1
     served.clock.sleep_until(served.clock.now() + DAY)
-    put(served.hub, sealed(outbox))
+    served.service.keep_house(served.clock.now())
     assert served.kept.names("incoming") == []
-    assert put(served.hub, abandoned) == 3
+    assert put(served.hub, abandoned) == 2
+
+
+def test_a_hub_that_nobody_talks_to_forgets_abandoned_uploads_too(tmp_path: Path, outbox: Path) -> None:
+    options, episode = HubOptions(directory=tmp_path / "hub"), large(outbox)
+    hub = HubProcess.start(options.directory, keep_uploads_wall_s=2.0)
+    with httpx.Client(base_url=hub.url, trust_env=False) as http:
+        assert send(http, episode, b"a beginning").is_success
+    assert len(Kept(options).names("incoming")) == 1
+    until(lambda: Kept(options).names("incoming") == [])
+    assert hub.stop() == 0
 
 
 def test_what_a_hub_left_that_died_before_its_commit_is_replaced(world: World, outbox: Path, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def hub(
     epilog=flags.examples(
         "fleetloop hub retention --dry-run",
         "fleetloop hub retention --dry-run --set hub.retention.max_gb=200   try a cap before it is in force",
+        "fleetloop hub retention --dry-run --set hub.releases.keep=64",
     ),
 )
 def show_retention(
@@ -74,6 +75,7 @@ def show_retention(
     """Give what is beyond the caps of `hub.retention` its tombstone now. A running hub does so by itself.
 
     The bytes go later, from a running hub: after the grace period, and when the learner's checkpoints are past them.
+    It says too which releases `hub.releases` lets go; only a running hub does that: it knows what robots run.
     """
     from fleetloop.cli.config import load_config
     from fleetloop.cli.retaining import bury, show

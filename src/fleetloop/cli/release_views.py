@@ -1,13 +1,14 @@
 """Releases as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 
 from fleetloop.cli import tables
 from fleetloop.core.hub import Fleet
-from fleetloop.core.release import Release
+from fleetloop.core.release import HUBS_WORD, Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.lab.evaluation import wilson
 
@@ -22,8 +23,8 @@ def listing(
     releases: Sequence[Release], fleet: Fleet, steering: Steering, tallies: Sequence[Tally]
 ) -> "RenderableType":
     """One row each; beneath, what people have said of robots and channels."""
-    heads = ("parent", "step", "covers", "MB", "clock s", "episodes", "success", "unaided", "takeovers", "verdict")
-    rows = tables.table("version", "channel", *heads)
+    made = ("parent", "step", "covers", "MB", "clock s", "held-out")
+    rows = tables.table("version", "channel", *made, "episodes", "success", "unaided", "takeovers", "verdict")
     known = {tally.release: tally for tally in tallies}
     for release in releases:
         rows.add_row(
@@ -32,8 +33,9 @@ def listing(
             str(release.parent or "–"),
             str(release.step),
             str(len(release.covers)),
-            f"{sum(blob.size for blob in release.blobs) / 1e6:.1f}",
+            "collected" if release.collected_wall_s else f"{sum(blob.size for blob in release.blobs) / 1e6:.1f}",
             f"{release.clock_s:.0f}",
+            _mean(release.held_out),
             *_achieved(known.get(release.version)),
             steering.verdicts.get(str(release.version), ""),
         )
@@ -51,8 +53,11 @@ def portrait(release: Release, fleet: Fleet, steering: Steering, tallies: Sequen
     """All of a manifest but its lists in full."""
     rows = tables.table(f"release {release.version}", "")
     said = release.to_json()
-    for name in sorted(set(said) - {*NAMED, "version"}):
+    for name in sorted(set(said) - {*NAMED, "version", "held_out", "collected_wall_s"}):
         rows.add_row(name, str(said[name]))
+    for task, loss in sorted(release.held_out.items()):
+        rows.add_row(f"held-out loss, {task}", f"{loss:.4g}")
+    rows.add_row("weights", _whereabouts(release))
     rows.add_row("channel", where(release.version, fleet) or "–")
     rows.add_row("signed", "yes" if release.signature else "no")
     rows.add_row("covers", str(len(release.covers)))
@@ -70,7 +75,7 @@ def differences(older: Release, newer: Release) -> "RenderableType":
     """What the two manifests say otherwise."""
     rows = tables.table("", str(older.version), str(newer.version))
     before, after = older.to_json(), newer.to_json()
-    for name in sorted(set(before) - {"covers", "tensors", "encodings", "signature", "version"}):
+    for name in sorted(set(before) - {"covers", "tensors", "encodings", "signature", *HUBS_WORD}):
         if before[name] != after[name]:
             rows.add_row(name, str(before[name]), str(after[name]))
     was = {entry.name: entry for entry in older.tensors}
@@ -78,6 +83,18 @@ def differences(older: Release, newer: Release) -> "RenderableType":
     changed = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
     names = ", ".join(changed[:DETAILED]) + (f" and {len(changed) - DETAILED} more" if len(changed) > DETAILED else "")
     return Group(rows, f"{len(changed)} of {len(was.keys() | now.keys())} tensors differ: {names or 'none'}")
+
+
+def _mean(held_out: Mapping[str, float]) -> str:
+    """Over the tasks; they are all of one run."""
+    return f"{sum(held_out.values()) / len(held_out):.4g}" if held_out else "–"
+
+
+def _whereabouts(release: Release) -> str:
+    if not release.collected_wall_s:
+        return "kept"
+    when = datetime.fromtimestamp(release.collected_wall_s, UTC)
+    return f"collected {when:%Y-%m-%d %H:%M} UTC: nobody can fetch them"
 
 
 def _achieved(tally: Tally | None) -> tuple[str, str, str, str]:

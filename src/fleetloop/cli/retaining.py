@@ -1,4 +1,4 @@
-"""`fleetloop hub retention`: what is beyond the caps, and its tombstones."""
+"""`fleetloop hub retention`: what is beyond the caps, its tombstones, and which releases nobody needs."""
 
 from itertools import groupby
 
@@ -6,8 +6,10 @@ from fleetloop.cli import tables
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk, alone
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.hub.catalog.catalog import CATALOG, Catalog
+from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
 from fleetloop.hub.options import LOCK, HubOptions
+from fleetloop.hub.releases.helm import existing
+from fleetloop.hub.releases.needed import surplus
 from fleetloop.hub.retention import Excess, excess
 from fleetloop.hub.service import HubService
 
@@ -23,6 +25,7 @@ def show(options: HubOptions) -> None:
         with catalog.reading() as records:
             found = excess(records, options.retention, Wall().wall(), MANY)
             count, size = records.holdings.to_remove()
+            going = _going(records, options.releases.keep)
     finally:
         catalog.close()
     rows = tables.table("task", "beyond", "episodes", "GB", "from", "to", title="beyond the caps")
@@ -32,6 +35,22 @@ def show(options: HubOptions) -> None:
         rows.add_row(task, why, str(len(items)), f"{total / 1e9:.3f}", items[0].id, items[-1].id)
     tables.show(rows if found else "nothing is beyond the caps")
     tables.show(f"{count} episodes have a tombstone and still their bytes, {size / 1e9:.3f} GB")
+    tables.show(going)
+
+
+def _going(records: Records, keep: int | None) -> str:
+    """Of the releases, in a line. What robots run is known to the running hub alone."""
+    held = records.versions()
+    if keep is None:
+        return f"all weights of {len(held)} releases are kept: hub.releases.keep is null"
+    going = set(surplus(records, (), keep))
+    blobs = {version: {blob.hash: blob.size for blob in existing(records, version).blobs} for version in held}
+    leaving = {hash: size for version in going for hash, size in blobs[version].items()}
+    staying = {hash for version in held if version not in going for hash in blobs[version]}
+    size = sum(leaving[hash] for hash in leaving.keys() - staying)
+    which = f", {min(going)} to {max(going)}" if going else ""
+    said = f"{len(going)} of {len(held)} releases are to be collected{which}, {size / 1e9:.3f} GB"
+    return f"{said}; what robots run, a running hub keeps"
 
 
 def bury(options: HubOptions) -> int:

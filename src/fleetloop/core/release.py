@@ -9,6 +9,8 @@ from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.spec import PolicySpec
 
 MANIFEST_FORMAT = 2
+HUBS_WORD = ("version", "collected_wall_s")
+"""Fields that are not the learner's to say."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Release:
         clock_s: clock seconds when it was handed to the hub.
         held_out: by task, the mean loss on demonstrations that are never trained on, as measured last.
         signature: over `statement`; empty if it is not signed.
+        collected_wall_s: Unix time at which the hub let its weights go; 0: they are there.
     """
 
     run: str
@@ -87,10 +90,12 @@ class Release:
     condition: str = ""
     held_out: Mapping[str, float] = field(default_factory=dict)
     signature: str = ""
+    collected_wall_s: float = 0.0
     format: int = MANIFEST_FORMAT
 
     def numbered(self, version: int) -> "Release":
-        return replace(self, version=version)
+        """As the learner has made it, under this version."""
+        return replace(self, version=version, collected_wall_s=0.0)
 
     @property
     def blobs(self) -> tuple[BlobEntry, ...]:
@@ -101,11 +106,14 @@ class Release:
         return PolicySpec.from_json(self.spec)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        said = asdict(self)
+        if not self.collected_wall_s:  # a robot of an earlier version knows no such field
+            del said["collected_wall_s"]
+        return said
 
     def statement(self) -> bytes:
-        """What a signature is of: all but `version`, which the hub assigns, and `signature`, as sorted JSON."""
-        said = {name: value for name, value in self.to_json().items() if name not in ("version", "signature")}
+        """What a signature is of: all but what the hub says and `signature` itself, as sorted JSON."""
+        said = {name: value for name, value in self.to_json().items() if name not in ("signature", *HUBS_WORD)}
         return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod

@@ -95,6 +95,11 @@ class FleetBook:
         with self._lock:
             return self._learner[1].checkpoint if self._learner else 0
 
+    def running(self) -> set[int]:
+        """The releases that robots run, or ran when they were last heard."""
+        with self._lock:
+            return {heard.status.release for heard in self._heard.values() if heard.status and heard.status.release}
+
     def view(self) -> Fleet:
         """Everybody by name, as of now."""
         with self._catalog.reading() as records:

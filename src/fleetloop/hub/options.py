@@ -60,6 +60,26 @@ class RetentionOptions(Caps):
         return self.tasks.get(task, self)
 
 
+class ReleasesOptions(BaseModel):
+    """Which releases' weights are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep: int | None = Field(
+        default=None,
+        ge=16,  # the ladder's longest span: against any of these the learner may encode its next release
+        description="keep the weights of so many newest releases, and of all that channels, pins, a candidate and "
+        "robots need; of the others the manifest alone stays; null: keep all",
+    )
+    every_s: float = Field(default=600.0, gt=0, description="clock seconds between two looks")
+    grace_wall_s: float = Field(
+        default=3600.0,
+        gt=0,
+        description="real seconds that a collected release's bytes stay, for downloads under way; and blobs that no "
+        "release names, for a publication under way",
+    )
+
+
 class CanaryOptions(BaseModel):
     """Some robots try the candidate; Wald's sequential test says whether their unaided successes have become fewer."""
 
@@ -169,6 +189,9 @@ class HubOptions(BaseModel):
 
     retention: RetentionOptions = Field(
         default=RetentionOptions(), description="which episodes go, and when; by default none"
+    )
+    releases: ReleasesOptions = Field(
+        default=ReleasesOptions(), description="which releases' weights go, and when; by default none"
     )
 
     @model_validator(mode="after")

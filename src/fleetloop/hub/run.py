@@ -24,7 +24,7 @@ from fleetloop.hub.service import HubService
 
 KEEP_ALIVE_S = 75
 GRACE_S = 5
-PAUSE_S = 0.5  # real seconds between two looks whether retention or promotion is due
+PAUSE_S = 0.5  # real seconds between two looks whether the house is to be kept or promotion is due
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _run(
     # After its shutdown uvicorn raises the signal again; being told to stop is no failure.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     server = _Server(config, stopping=face.hang_up, started=lambda: ready(url))
-    threads = [LoudThread("hub-retention", lambda: _sweep(service, clock, server, stop), stop)]
+    threads = [LoudThread("hub-house", lambda: _keep_house(service, clock, server, stop), stop)]
     if options.promote.every_s is not None:
         trial_run = TrialRun(options.promote.command, url)
         promoter = Promoter(service.publishing, service.book, options.promote, trial_run, clock)
@@ -146,11 +146,11 @@ def _run(
             signal.signal(number, handler)
 
 
-def _sweep(service: HubService, clock: Clock, server: uvicorn.Server, stop: threading.Event) -> None:
-    """Let retention work until `stop`. A hub in which it can't must not go on as if it could."""
+def _keep_house(service: HubService, clock: Clock, server: uvicorn.Server, stop: threading.Event) -> None:
+    """Let go what is not to be kept, until `stop`. A hub in which that fails must not go on as if it did not."""
     try:
         while not stop.is_set():
-            if service.retention.step(clock.now()) > clock.now():
+            if service.keep_house(clock.now()) > clock.now():
                 stop.wait(PAUSE_S)
     finally:
         server.should_exit = True

@@ -26,6 +26,7 @@ from fleetloop.hub.catalog.migrations import bring_up_to_date
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.fleet import FleetBook
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.releases.collector import Collector
 from fleetloop.hub.releases.releases import Releases
 from fleetloop.hub.retention import Retention
 from fleetloop.hub.storage.objects import ObjectStore, copy_verified
@@ -81,6 +82,9 @@ class HubService:
             news=self.experience.news,
             learner_checkpoint=self.book.learner_checkpoint,
         )
+        self.collector = Collector(
+            catalog, objects, clock, options.releases, publishing=self.publishing, running=self.book.running
+        )
 
     @classmethod
     def open(cls, options: HubOptions, clock: Clock, disk: Disk, tasks: Collection[str] = ()) -> "HubService":
@@ -99,6 +103,13 @@ class HubService:
 
     def close(self) -> None:
         self._catalog.close()
+
+    def keep_house(self, now: float) -> float:
+        """Let go what is not to be kept, as far as that is due at `now` (clock seconds); returns when to call again.
+
+        What can't be done is an alarm, and is tried again.
+        """
+        return min(part.step(now) for part in (self.uploads, self.retention, self.collector))
 
     # ------------------------------------------------------------------ experience
 
@@ -191,5 +202,6 @@ class HubService:
         self.book.report_learner(status)
 
     def fleet(self) -> Fleet:
-        alarms = (self.experience.alarm, self.retention.alarms.text)
+        parts = (self.uploads, self.retention, self.collector)
+        alarms = (self.experience.alarm, *(part.alarms.text for part in parts))
         return replace(self.book.view(), alarm="; ".join(filter(None, alarms)))

@@ -3,6 +3,7 @@
 import string
 from collections.abc import Callable
 
+from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubUnavailable
 from fleetloop.core.hub import Acknowledgement
@@ -11,6 +12,7 @@ from fleetloop.hub.experience import Experience
 from fleetloop.hub.storage.objects import Arrived, Incoming, ObjectStore, Part, Place, check_size
 from fleetloop.hub.turns import Turns
 
+PART = "uploads"
 SWEEPS = 24
 """Looks for abandoned uploads within the time after which they are."""
 
@@ -18,7 +20,11 @@ CheckRobot = Callable[[str], None]
 
 
 class Uploads:
-    """Episodes on their way in. Safe to call from several threads."""
+    """Episodes on their way in. Safe to call from several threads.
+
+    Attributes:
+        alarms: why abandoned uploads stay; empty if they don't.
+    """
 
     def __init__(
         self, experience: Experience, objects: ObjectStore, clock: Clock, *, max_bytes: int, keep_s: float
@@ -26,12 +32,24 @@ class Uploads:
         """`max_bytes`: of the largest episode. `keep_s`: real seconds after which an abandoned upload is forgotten."""
         self._experience, self._objects, self._clock = experience, objects, clock
         self._max_bytes, self._keep_s = max_bytes, keep_s
-        self._sweep_at = clock.wall()
+        self.alarms, self._due = Alarms(), clock.now()
         self._turns = Turns()
+
+    def step(self, now: float) -> float:
+        """Forget abandoned uploads if that is due at `now` (clock seconds); returns when to call again."""
+        if now < self._due:
+            return self._due
+        self._due = now + self._keep_s / SWEEPS
+        try:
+            self._objects.sweep(self._clock.wall() - self._keep_s)
+        except HubUnavailable as error:
+            self.alarms.set(PART, str(error))
+        else:
+            self.alarms.clear(PART)
+        return self._due
 
     def incoming(self) -> Incoming:
         """Where an episode's bytes may be written as they arrive, in one go."""
-        self._sweep()
         return self._objects.incoming(self._max_bytes)
 
     def take(self, id: str, data: bytes, hash: str, check_robot: CheckRobot) -> Acknowledgement:
@@ -55,7 +73,6 @@ class Uploads:
         check_size(size, self._max_bytes)
         if known := self._experience.known(id, hash):
             return known
-        self._sweep()
         return self._objects.begin(key, size)
 
     def append(self, id: str, hash: str, offset: int) -> Part:
@@ -90,12 +107,6 @@ class Uploads:
             self._objects.discard(_key(id, hash))
             raise HubUnavailable("upload", f"hashes to {arrived.hash}, not to {hash}", "send it anew")
         return self._experience.accept(id, arrived, hash, check_robot=check_robot)
-
-    def _sweep(self) -> None:
-        now = self._clock.wall()
-        if now >= self._sweep_at:
-            self._sweep_at = now + self._keep_s / SWEEPS
-            self._objects.sweep(now - self._keep_s)
 
 
 def _key(id: str, hash: str) -> str:

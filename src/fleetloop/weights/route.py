@@ -62,9 +62,12 @@ def obtain(target: Release, source: Source, have: Known | None = None, version: 
         have: verified weights of release `version`, if there are any.
 
     Raises:
-        ReleaseInvalid, HubRefused: the last way's failure; BaseMissing if there never was a way.
+        ReleaseInvalid, HubRefused: the last way's failure; BaseMissing if there never was a way; or the hub has
+            collected the release.
         HubUnavailable: try again later.
     """
+    if target.collected_wall_s:
+        raise ReleaseInvalid(f"release {target.version}", "was collected: its weights are gone", "choose a newer one")
     failed: dict[tuple[int, str, int], ReleaseInvalid | HubRefused] = {}
     while True:
         way = route(target, source.release, version if have else NOTHING, failed)
@@ -109,7 +112,7 @@ def route(
             continue
         seen.add(version)
         release = target if not hops else _known_release(manifest, version)
-        if release is None:
+        if release is None or release.collected_wall_s:
             continue
         for encoding in release.encodings:
             hop, tie = Hop(release, encoding), tie + 1

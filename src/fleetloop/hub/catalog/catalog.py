@@ -32,6 +32,7 @@ from fleetloop.hub.catalog.standings import Standings
 CATALOG = "catalog.sqlite"
 """In the hub's directory."""
 
+COLLECTED = RELEASES.c.collected_wall_s.name
 Row = Mapping[str, Any]
 
 
@@ -171,17 +172,35 @@ class Records:
         self._connection.execute(LEASES.insert().values(values))
 
     def add_release(self, version: int, key: str, manifest: Row) -> None:
-        self._connection.execute(RELEASES.insert().values(version=version, key=key, manifest=dict(manifest)))
+        kept = {name: value for name, value in manifest.items() if name != COLLECTED}
+        values = {"version": version, "key": key, "manifest": kept, COLLECTED: manifest.get(COLLECTED)}
+        self._connection.execute(RELEASES.insert().values(values))
 
     def release(self, version: int) -> Row | None:
-        return self._connection.scalar(sa.select(RELEASES.c.manifest).where(RELEASES.c.version == version))
+        return next(iter(self._manifests(sa.select(RELEASES).where(RELEASES.c.version == version))), None)
 
     def release_by_key(self, key: str) -> Row | None:
-        return self._connection.scalar(sa.select(RELEASES.c.manifest).where(RELEASES.c.key == key))
+        return next(iter(self._manifests(sa.select(RELEASES).where(RELEASES.c.key == key))), None)
 
     def releases(self, limit: int) -> Sequence[Row]:
-        query = sa.select(RELEASES.c.manifest).order_by(RELEASES.c.version.desc()).limit(limit)
+        return self._manifests(sa.select(RELEASES).order_by(RELEASES.c.version.desc()).limit(limit))
+
+    def _manifests(self, query: sa.Select[Any]) -> Sequence[Row]:
+        return [
+            row.manifest | ({COLLECTED: row.collected_wall_s} if row.collected_wall_s else {})
+            for row in self._connection.execute(query)
+        ]
+
+    def versions(self, *, collected_since: float | None = None) -> Sequence[int]:
+        """Of the releases whose weights are kept, oldest first; also of those collected since then (Unix time, s)."""
+        collected = RELEASES.c.collected_wall_s
+        late = sa.false() if collected_since is None else collected > collected_since
+        query = sa.select(RELEASES.c.version).where(collected.is_(None) | late).order_by(RELEASES.c.version)
         return self._connection.scalars(query).all()
+
+    def collect_release(self, version: int, wall_s: float) -> None:
+        """Its weights are kept no longer."""
+        self._connection.execute(RELEASES.update().where(RELEASES.c.version == version).values(collected_wall_s=wall_s))
 
     def newest_version(self) -> int:
         return int(self._connection.scalar(sa.select(sa.func.max(RELEASES.c.version))) or 0)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Column, Float, Integer, Table, Text
 
-LAYOUT = "0003"
+LAYOUT = "0004"
 """By which these tables go: the newest migration."""
 
 METADATA = sa.MetaData()
@@ -56,6 +56,7 @@ RELEASES = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("key", Text, nullable=False, unique=True),
     Column("manifest", sa.JSON, nullable=False),
+    Column("collected_wall_s", Float, index=True),
 )
 CHANNELS = Table(
     "channels", METADATA, Column("name", Text, primary_key=True), Column("version", Integer, nullable=False)

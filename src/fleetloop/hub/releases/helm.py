@@ -35,13 +35,13 @@ class Helm:
     # ------------------------------------------------------------------ what a person says
 
     def promote(self, version: int, verdict: str = "promoted by hand") -> Steering:
-        """Move `stable` to a release, and end a hold. Raises HubRefused (404) for one that there is not."""
+        """Move `stable` to a release, and end a hold. Raises HubRefused: 404 if there is none, 410 if collected."""
         return self._move(version, held=False, verdicts={version: verdict})
 
     def roll_back(self, version: int = 0) -> Steering:
         """Move `stable` back and hold it; without a version to where it was before.
 
-        Raises HubRefused (404) if there is no such release, 409 if that is none to go back to.
+        Raises HubRefused: 404 if there is no such release, 409 if that is none to go back to, 410 if it is collected.
         """
         stable, back_to = self._channel(STABLE), version or self._before()
         if not 0 < back_to <= stable:
@@ -62,11 +62,11 @@ class Helm:
         return self._move(stable, held=False) if stable else self._steering
 
     def pin(self, robot: str, version: int) -> Steering:
-        """Have a robot run a release whatever `stable` is; 0: no longer. Raises HubRefused (404)."""
+        """Have a robot run a release whatever `stable` is; 0: no longer. Raises HubRefused (404, 410)."""
 
         def pinned(records: Records, now: Steering) -> Steering:
             if version:
-                existing(records, version)
+                obtainable(records, version)
             others = {name: other for name, other in now.pins.items() if name != robot}
             return replace(now, pins={**others, robot: version} if version else others)
 
@@ -90,7 +90,7 @@ class Helm:
 
     def _move(self, version: int, *, held: bool, verdicts: Mapping[int, str] | None = None) -> Steering:
         def moved(records: Records, now: Steering) -> Steering:
-            existing(records, version)
+            obtainable(records, version)
             stable = records.channel(STABLE)
             said = {"version": version, "newest": records.newest_version(), "held": held}
             self._objects.put(f"channels/{STABLE}", json.dumps(said).encode())
@@ -132,6 +132,15 @@ def existing(records: Records, version: int) -> Release:
     if manifest is None:
         raise HubRefused("release", f"there is no release {version}", "`fleetloop releases ls` lists them", status=404)
     return Release.from_json(manifest)
+
+
+def obtainable(records: Records, version: int) -> Release:
+    """Raises HubRefused: 404, or 410 for a release that robots could not fetch any more."""
+    release = existing(records, version)
+    if release.collected_wall_s:
+        remedy = "choose a newer one; hub.releases.keep says how many stay"
+        raise HubRefused("release", f"{version} was collected: its weights are gone", remedy, status=410)
+    return release
 
 
 def _decided(steering: Steering, said: Mapping[int, str]) -> Steering:

@@ -4,6 +4,7 @@ import json
 import string
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 from blake3 import blake3
 
@@ -19,7 +20,9 @@ from fleetloop.hub.experience import check_limit
 from fleetloop.hub.releases.helm import Helm, existing
 from fleetloop.hub.storage.objects import Incoming, Link, ObjectStore
 from fleetloop.weights.codec import result_hash
+from fleetloop.weights.route import NOTHING, route
 
+BLOBS = "blobs"
 CHANNELS = (EDGE, STABLE)
 LEARNER = "learner"
 
@@ -30,6 +33,7 @@ class Releases:
     Attributes:
         news: rung when a channel moved.
         helm: where `stable` and the robots are steered.
+        turn: held while a manifest is taken in; whoever removes blobs holds it too, so that none goes in between.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Releases:
         stable_follows_edge: bool,
         max_bytes: int,
     ) -> None:
-        self.news = Bell()
+        self.news, self.turn = Bell(), Lock()
         self._catalog, self._objects, self._clock = catalog, objects, clock
         self._lease_s, self._max_bytes = lease_s, max_bytes
         self._follows = stable_follows_edge
@@ -94,21 +98,21 @@ class Releases:
             self.accept_blob(hash, incoming)
 
     def accept_blob(self, hash: str, incoming: Incoming) -> None:
-        """Keep what has arrived if it has the hash. The same blob again changes nothing."""
+        """Keep what has arrived if it has the hash. The same blob again is as young as if it were new."""
         arrived = incoming.finish()
         if arrived.hash != hash:
             problem = f"the bytes that came hash to {arrived.hash}, not to {hash}"
             raise ReleaseInvalid("hash", problem, "send the blob again")
-        self._objects.keep(arrived, _object(hash))
+        self._objects.replace(arrived, blob_object(hash))
 
     def read_blob(self, hash: str) -> bytes:
         self.locate_blob(hash)
-        return b"".join(self._objects.read(_object(hash)))
+        return b"".join(self._objects.read(blob_object(hash)))
 
     def locate_blob(self, hash: str) -> Path | Link:
-        if not _is_hash(hash) or self._objects.size(_object(hash)) is None:
+        if not _is_hash(hash) or self._objects.size(blob_object(hash)) is None:
             raise HubRefused("blob", f"{hash!r} is not here", "put the blob before the manifest", status=404)
-        return self._objects.locate(_object(hash))
+        return self._objects.locate(blob_object(hash))
 
     # ------------------------------------------------------------------ releases
 
@@ -120,8 +124,15 @@ class Releases:
             ReleaseInvalid: naming the field of the manifest, or the missing blob.
         """
         check_manifest(release)
-        for entry in release.blobs:
-            self._check_blob(entry.hash, entry.size)
+        with self.turn:
+            for entry in release.blobs:
+                self._check_blob(entry.hash, entry.size)
+            numbered = self._number(release, lease)
+        self._spec = numbered.policy_spec()
+        self.news.ring()
+        return numbered
+
+    def _number(self, release: Release, lease: LearnerLease) -> Release:
         key = manifest_key(release)
         with self._catalog.writing() as records:
             _check_fence(records, lease)
@@ -136,8 +147,6 @@ class Releases:
             records.move_channel(EDGE, numbered.version)
             if self._follows and not records.standings.steering().held:
                 records.move_channel(STABLE, numbered.version)
-        self._spec = numbered.policy_spec()
-        self.news.ring()
         return numbered
 
     def release(self, version: int) -> Release:
@@ -167,7 +176,7 @@ class Releases:
         return self._spec
 
     def _check_blob(self, hash: str, size: int) -> None:
-        found = self._objects.size(_object(hash))
+        found = self._objects.size(blob_object(hash))
         if found is None:
             raise ReleaseInvalid("blobs", f"{hash} is not here", "put the blobs before the manifest")
         if found != size:
@@ -215,6 +224,9 @@ def _check_lineage(records: Records, release: Release) -> None:
     for name, version in (("parent", release.parent), *(("base", item.base) for item in release.encodings)):
         if not 0 <= version <= newest_version:
             raise ReleaseInvalid(name, f"there is no release {version}")
+    following = release.numbered(newest_version + 1)
+    if route(following, lambda version: existing(records, version), NOTHING, {}) is None:
+        raise ReleaseInvalid("base", "leads to no release that can be fetched", "publish one that stands alone")
     newest = records.release(newest_version)
     if newest and newest["run"] != release.run:
         raise ReleaseInvalid(
@@ -233,5 +245,5 @@ def _is_hash(text: str) -> bool:
     return len(text) == 64 and set(text) <= set(string.hexdigits.lower())
 
 
-def _object(hash: str) -> str:
-    return f"blobs/{hash}"
+def blob_object(hash: str) -> str:
+    return f"{BLOBS}/{hash}"

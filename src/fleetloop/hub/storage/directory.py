@@ -191,6 +191,12 @@ class DirectoryStore:
     def size(self, name: str) -> int | None:
         return _size(self._root / name)
 
+    def modified(self, name: str) -> float | None:
+        try:
+            return (self._root / name).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
     def names(self, prefix: str) -> Sequence[str]:
         files = (path for path in (self._root / prefix).iterdir() if not path.name.startswith("."))
         return sorted(str(path.relative_to(self._root)) for path in files)

@@ -190,6 +190,10 @@ class ObjectStore(Protocol):
         """In bytes; None if there is no such object."""
         ...
 
+    def modified(self, name: str) -> float | None:
+        """When it was put last (Unix time, s); None if there is no such object."""
+        ...
+
     def names(self, prefix: str) -> Sequence[str]:
         """Of all objects below `prefix`, sorted."""
         ...

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import obstore
@@ -15,6 +15,9 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
 from fleetloop.hub.storage.directory import INCOMING, Staging
 from fleetloop.hub.storage.objects import Arrived, Incoming, Link, Part, Place, check_size, gone, hash_of, not_uploaded
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 LINK_S = timedelta(hours=1)
 # S3 makes only what comes as one PUT conditional. What is larger is a blob, whose name is its content's anyway.
@@ -143,9 +146,17 @@ class S3Store:
                 yield bytes(chunk)
 
     def size(self, name: str) -> int | None:
+        found = self._head(name)
+        return found and found["size"]
+
+    def modified(self, name: str) -> float | None:
+        found = self._head(name)
+        return found and found["last_modified"].timestamp()
+
+    def _head(self, name: str) -> "ObjectMeta | None":
         try:
             with self._reached():
-                return obstore.head(self._bucket, name)["size"]
+                return obstore.head(self._bucket, name)
         except FileNotFoundError:
             return None
 

@@ -1,0 +1,455 @@
+"""Weights that nobody needs go; whoever lives reaches what it is to run, bit for bit, whatever happens in between."""
+
+import copy
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hub_world import POLICY, TASKS, HubProcess, manifest, publish, put_blobs, registration, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from fleetloop.cli.main import app
+from fleetloop.core.clock import Virtual
+from fleetloop.core.disk import RealDisk, disk_trouble
+from fleetloop.core.errors import HubRefused, HubUnavailable, ReleaseInvalid
+from fleetloop.core.hub import STABLE, RobotStatus
+from fleetloop.core.release import BlobEntry, Encoding, Release
+from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.options import HubOptions, ReleasesOptions
+from fleetloop.hub.rebuild import rebuild
+from fleetloop.hub.service import HubService
+from fleetloop.weights.ladder import SPANS, Ladder
+from fleetloop.weights.route import Source, obtain
+from fleetloop.weights.verified import Known
+from manifests import manifest_of
+
+KEEP = SPANS[-1]
+
+
+class FailingDisk(RealDisk):
+    """Refuses every change after so many."""
+
+    left = 1 << 40
+
+    def write(self, path: Path, data: bytes) -> None:
+        self._spend(path)
+        super().write(path, data)
+
+    def remove(self, path: Path) -> None:
+        self._spend(path)
+        super().remove(path)
+
+    def _spend(self, path: Path) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise disk_trouble(path, OSError(errno.EIO, "Input/output error"))
+
+
+@dataclass
+class Robot:
+    """A robot and the release on its disk; 0 for none."""
+
+    name: str
+    runs: int = 0
+
+
+class Seen:
+    """A hub that is asked for each thing once."""
+
+    def __init__(self, hub: HubService) -> None:
+        self.release, self.get_blob = cache(hub.release), cache(hub.get_blob)
+
+
+class Fleet:
+    """A hub, a learner and robots, as plain calls."""
+
+    def __init__(self, root: Path, store: str = "", grace_wall_s: float = 1e-9) -> None:
+        releases = ReleasesOptions(keep=KEEP, every_s=1, grace_wall_s=grace_wall_s)
+        self.options = HubOptions(directory=root / "hub", store=store, releases=releases)
+        self.clock, self.disk = Virtual(time.time() + 10), FailingDisk()
+        self.ladder, self.published = Ladder(), dict[int, Known]()
+        self.rng = np.random.default_rng(0)
+        self.masters = self.rng.normal(0, 1, 2048).astype(np.float32)
+        self.robots = [Robot(f"robot-{number}") for number in range(3)]
+        self.open()
+
+    def open(self) -> None:
+        self.disk.left = 1 << 40
+        self.hub = HubService.open(self.options, self.clock, self.disk, TASKS)
+        for robot in self.robots:
+            self.hub.register(registration(robot.name))
+
+    def moved_to(self, root: Path, releases: ReleasesOptions | None = None) -> "Fleet":
+        """A copy, to be changed without the original."""
+        other = copy.copy(self)
+        changes = {"directory": root / "hub", "releases": releases or self.options.releases}
+        other.options = self.options.model_copy(update=changes)
+        shutil.copytree(self.options.directory, other.options.directory)
+        other.disk, other.ladder = FailingDisk(), copy.deepcopy(self.ladder)
+        other.published, other.robots = dict(self.published), copy.deepcopy(self.robots)
+        other.rng, other.masters = copy.deepcopy(self.rng), self.masters.copy()
+        other.open()
+        return other
+
+    # ------------------------------------------------------------------ what may happen
+
+    def publish(self) -> None:
+        self.masters += self.rng.normal(0, 1e-4, self.masters.shape).astype(np.float32)
+        weights = Known.of({"w": self.masters.astype(ml_dtypes.bfloat16)})
+        newest = max(self.published, default=0)
+        ways = self.ladder.encode(weights, newest + 1)
+        for _, way in ways:
+            put_blobs(self.hub, way)
+        encodings = tuple(way.encoding(base) for base, way in ways)
+        release = manifest_of(ways[0][1], POLICY, run="run-1", parent=newest, encodings=encodings)
+        version = self.hub.publish(release, self.hub.claim_lease("learner")).version
+        self.published[version] = weights
+        self.ladder.keep(version, weights)
+
+    def new_learner(self) -> None:
+        self.ladder = Ladder()
+
+    def fetch(self, robot: Robot) -> None:
+        """What its orders say, or else stable's."""
+        (orders,) = self.hub.beat([RobotStatus(robot.name, "running", release=robot.runs)])
+        release = self.hub.release(orders.release) if orders.release else self.hub.channel(STABLE)
+        assert release is not None
+        self.reach(release, robot.runs)
+        robot.runs = release.version
+        self.hub.beat([RobotStatus(robot.name, "running", release=robot.runs)])
+
+    def lose_disk(self, robot: Robot) -> None:
+        robot.runs = 0
+
+    def pin(self, robot: Robot, version: int) -> None:
+        self.unless_collected(lambda: self.hub.pin(robot.name, version))
+
+    def roll_back(self, version: int) -> None:
+        self.unless_collected(lambda: self.hub.roll_back(version))
+
+    def unless_collected(self, steer: Callable[[], object]) -> None:
+        """The hub never sends robots to where they can't go."""
+        try:
+            steer()
+        except HubRefused as error:
+            if error.status not in (409, 410):
+                raise
+
+    def collect(self) -> None:
+        self.clock.advance(5)
+        assert self.options.releases.keep is not None
+        while self.hub.collector.collect(self.options.releases.keep) + self.hub.collector.free():
+            pass
+
+    def collect_and_die(self, after: int) -> None:
+        self.disk.left = after
+        try:
+            self.collect()
+        except HubUnavailable:
+            self.hub.close()
+            self.open()
+        self.disk.left = 1 << 40
+
+    def restart(self) -> None:
+        self.hub.close()
+        self.open()
+
+    def rebuild(self) -> None:
+        self.hub.close()
+        assert rebuild(self.options, self.clock, RealDisk()).damaged == ()
+        self.open()
+
+    # ------------------------------------------------------------------ what must hold
+
+    def reach(self, release: Release, have: int, source: Source | None = None) -> None:
+        got = obtain(release, source or self.hub, self.published.get(have), have)
+        assert got.weights["w"].tobytes() == self.published[release.version].weights["w"].tobytes()
+
+    def check(self) -> None:
+        wanted = {self.hub.steering().release_for(robot.name) for robot in self.robots}
+        wanted |= {self.hub.fleet().edge, self.hub.fleet().stable}
+        source = Seen(self.hub)
+        for version in wanted - {0}:
+            for have in {0, *(robot.runs for robot in self.robots)}:
+                self.reach(source.release(version), have, source)
+
+    def collected(self) -> list[int]:
+        return [release.version for release in reversed(self.hub.releases()) if release.collected_wall_s]
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A fleet of forty releases; nothing has gone yet."""
+    fleet = Fleet(tmp_path_factory.mktemp("old"))
+    for _ in range(40):
+        fleet.publish()
+    fleet.hub.close()
+    return fleet
+
+
+@pytest.fixture
+def fleet(old: Fleet, tmp_path: Path) -> Iterator[Fleet]:
+    fleet = old.moved_to(tmp_path)
+    yield fleet
+    fleet.hub.close()
+
+
+def blobs(fleet: Fleet) -> set[str]:
+    return {path.name for path in (fleet.options.directory / "blobs").iterdir()}
+
+
+# ---------------------------------------------------------------------- what goes, what stays
+
+
+def test_by_default_nothing_goes(old: Fleet, tmp_path: Path) -> None:
+    fleet = old.moved_to(tmp_path, ReleasesOptions())
+    before = blobs(fleet)
+    fleet.clock.advance(1e6)
+    fleet.hub.keep_house(fleet.clock.now())
+    assert fleet.collected() == []
+    assert blobs(fleet) == before
+    fleet.hub.close()
+
+
+def test_the_newest_stay_and_those_that_they_stand_on(fleet: Fleet) -> None:
+    fleet.collect()
+    assert fleet.collected() == [*range(1, 16), *range(17, 25)], "16 is the anchor under 25 to 31"
+    named = {blob.hash for release in fleet.hub.releases() if not release.collected_wall_s for blob in release.blobs}
+    assert blobs(fleet) == named
+    for version in range(25, 41):
+        fleet.reach(fleet.hub.release(version), 0)
+
+
+def test_what_robots_run_stays_and_a_short_way_on_from_there(fleet: Fleet) -> None:
+    robot = fleet.robots[0]
+    robot.runs = 22
+    fleet.hub.beat([RobotStatus(robot.name, "running", release=22)])
+    fleet.collect()
+    assert 22 not in fleet.collected()
+    before = obtain(fleet.hub.release(40), fleet.hub, fleet.published[22], 22).bytes
+    assert before < obtain(fleet.hub.release(40), fleet.hub).bytes
+
+
+@pytest.mark.parametrize("steer", ["pin", "hold", "before"])
+def test_what_people_name_stays(fleet: Fleet, steer: str) -> None:
+    if steer == "pin":
+        fleet.hub.pin("robot-1", 7)
+    else:
+        fleet.hub.roll_back(7)
+    if steer == "before":
+        fleet.hub.resume()
+        fleet.hub.roll_back(7)
+    fleet.collect()
+    assert 7 not in fleet.collected()
+    fleet.check()
+    fleet.hub.pin("robot-1", 0)
+    fleet.hub.resume()
+    for _ in range(2):
+        fleet.publish()
+    fleet.hub.promote(42)
+    fleet.collect()
+    assert (7 in fleet.collected()) is (steer == "pin"), "a rollback without a version may still go there"
+
+
+def test_a_collected_release_is_known_and_nobody_is_sent_there(fleet: Fleet) -> None:
+    statement = fleet.hub.release(5).statement()
+    fleet.collect()
+    known = fleet.hub.release(5)
+    assert known.statement() == statement
+    assert known.collected_wall_s == pytest.approx(fleet.clock.wall(), abs=5)
+    for steer in (lambda: fleet.hub.promote(5), lambda: fleet.hub.roll_back(5), lambda: fleet.hub.pin("robot-1", 5)):
+        with pytest.raises(HubRefused, match="5 was collected") as refusal:
+            steer()
+        assert refusal.value.status == 410
+    with pytest.raises(ReleaseInvalid, match="release 5: was collected"):
+        obtain(known, fleet.hub, fleet.published[4], 4)
+
+
+def test_a_release_that_stands_on_what_is_gone_is_refused(fleet: Fleet) -> None:
+    fleet.collect()
+    release, encoded = manifest(9, parent=40)
+    put_blobs(fleet.hub, encoded)
+    lost = tuple(replace(encoding, base=5) for encoding in release.encodings)
+    with pytest.raises(ReleaseInvalid, match="base: leads to no release"):
+        fleet.hub.publish(replace(release, encodings=lost), fleet.hub.claim_lease("learner"))
+
+
+# ---------------------------------------------------------------------- safe against what is under way
+
+
+def test_a_download_under_way_has_the_grace_period(old: Fleet, tmp_path: Path) -> None:
+    fleet = old.moved_to(tmp_path, ReleasesOptions(keep=KEEP, grace_wall_s=3600))
+    fleet.clock.sleep_until(time.time() + 4000)
+    begun = fleet.hub.release(24)
+    assert begun.encodings[0].base == 23
+    fleet.collect()
+    assert 24 in fleet.collected()
+    fleet.reach(begun, 23)
+    fleet.clock.advance(3700)
+    fleet.collect()
+    with pytest.raises(HubRefused, match="is not here"):
+        fleet.reach(begun, 23)
+    fleet.hub.close()
+
+
+def test_a_publication_under_way_keeps_its_blobs(old: Fleet, tmp_path: Path) -> None:
+    """Also when the bytes lay there before, for an older release."""
+    fleet = old.moved_to(tmp_path, ReleasesOptions(keep=KEEP, grace_wall_s=3600))
+    (encoding,) = (way for way in fleet.hub.release(5).encodings if way.base == 4)
+    data = {blob.hash: fleet.hub.get_blob(blob.hash) for blob in encoding.blobs}
+    for path in (fleet.options.directory / "blobs").iterdir():
+        os.utime(path, (1e9, 1e9))
+    fleet.collect()
+    for hash, blob in data.items():
+        fleet.hub.put_blob(hash, blob)
+    fleet.clock.sleep_until(time.time() + 3000)
+    fleet.collect()
+    assert set(data) <= blobs(fleet)
+    fleet.clock.advance(5000)
+    fleet.collect()
+    assert not set(data) & blobs(fleet)
+    fleet.hub.close()
+
+
+def test_what_a_dead_hub_had_marked_and_not_committed_is_taken_back(fleet: Fleet) -> None:
+    fleet.collect_and_die(after=5)
+    assert fleet.collected() == []
+    fleet.hub.pin("robot-1", 3)
+    fleet.collect()
+    assert 3 not in fleet.collected()
+    fleet.rebuild()
+    fleet.check()
+    assert fleet.hub.release(3).collected_wall_s == 0
+
+
+# ---------------------------------------------------------------------- any order
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.data())
+def test_whatever_happens_a_living_robot_reaches_what_it_is_to_run(
+    old: Fleet, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    _play(old.moved_to(tmp_path_factory.mktemp("fleet")), data)
+
+
+@pytest.mark.long
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_happens_long(old: Fleet, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    _play(old.moved_to(tmp_path_factory.mktemp("fleet")), data)
+
+
+def _play(fleet: Fleet, data: st.DataObject) -> None:
+    acts: dict[str, Callable[[], None]] = {
+        "publish": fleet.publish,
+        "publish many": lambda: [fleet.publish() for _ in range(9)] and None,  # type: ignore[func-returns-value]
+        "new learner": fleet.new_learner,
+        "fetch": lambda: fleet.fetch(robot),
+        "lose disk": lambda: fleet.lose_disk(robot),
+        "pin": lambda: fleet.pin(robot, version),
+        "unpin": lambda: fleet.pin(robot, 0),
+        "roll back": lambda: fleet.roll_back(version),
+        "resume": lambda: fleet.unless_collected(fleet.hub.resume),
+        "collect": fleet.collect,
+        "collect and die": lambda: fleet.collect_and_die(data.draw(st.integers(0, 40), "changes")),
+        "restart": fleet.restart,
+        "rebuild": fleet.rebuild,
+    }
+    for _ in range(data.draw(st.integers(3, 10), "acts")):
+        robot = data.draw(st.sampled_from(fleet.robots), "robot")
+        version = data.draw(st.integers(1, max(fleet.published)), "version")
+        acts[data.draw(st.sampled_from(sorted(acts)), "act")]()
+        fleet.check()
+    fleet.hub.close()
+
+
+# ---------------------------------------------------------------------- stores, processes, commands
+
+
+def test_weights_in_either_store_go(tmp_path: Path, store: str) -> None:
+    fleet = Fleet(tmp_path, store)
+    for _ in range(20):
+        fleet.publish()
+    fleet.robots = fleet.robots[:1]
+    fleet.collect()
+    assert fleet.collected() == [2, 3, 4], "the first is the anchor under 5"
+    named = {blob.hash for release in fleet.hub.releases() if not release.collected_wall_s for blob in release.blobs}
+    found = {name.split("/")[-1] for name in fleet.hub.publishing._objects.names("blobs")}
+    assert found == named
+    before = fleet.hub.releases()
+    fleet.rebuild()
+    assert fleet.hub.releases() == before
+    fleet.check()
+    fleet.hub.close()
+
+
+def test_a_hub_in_its_own_process_sees_to_it_by_itself(tmp_path: Path) -> None:
+    hub = HubProcess.start(tmp_path / "hub", releases={"keep": KEEP, "every_s": 0.05, "grace_wall_s": 2.0})
+    client = HttpHub(hub.url)
+    for seed in range(1, KEEP + 3):
+        publish(client, seed, parent=seed - 1)
+    until(lambda: [release.version for release in client.releases() if release.collected_wall_s] == [2, 1])
+    gone = client.release(1).blobs[0].hash
+    until(lambda: not (tmp_path / "hub" / "blobs" / gone).exists())
+    with pytest.raises(HubRefused) as refusal:
+        client.get_blob(gone)
+    assert refusal.value.status == 404
+    told = {command: CliRunner().invoke(app, [*command.split(), "--hub", hub.url]).output for command in SHOWN}
+    assert "collected" in next(line for line in told["releases ls"].splitlines() if line.split()[:1] == ["1"])
+    assert "nobody can fetch them" in told["releases show 1"]
+    assert "kept" in told["releases show 18"]
+    assert "was collected" in told["releases verify 1 --set run=run-1"]
+    client.close()
+    assert hub.stop() == 0
+
+
+SHOWN = (
+    "releases ls",
+    "releases show 1",
+    "releases show 18",
+    "releases diff 1 18",
+    "releases verify 1 --set run=run-1",
+)
+
+
+def test_a_dry_run_says_what_would_go(fleet: Fleet) -> None:
+    fleet.hub.close()
+    words = ["hub", "retention", "--dry-run", "--directory", str(fleet.options.directory)]
+    said = CliRunner().invoke(app, [*words, "--set", f"hub.releases.keep={KEEP}"]).output
+    assert "23 of 40 releases are to be collected, 1 to 24" in said
+    assert "all weights of 40 releases are kept" in CliRunner().invoke(app, words).output
+    fleet.open()
+    assert fleet.collected() == []
+
+
+def test_as_many_stay_at_least_as_a_learner_may_encode_the_next_release_against() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 16"):
+        ReleasesOptions(keep=KEEP - 1)
+    assert ReleasesOptions(keep=KEEP).keep == max(SPANS)
+
+
+def test_blobs_of_two_releases_stay_with_the_younger(fleet: Fleet) -> None:
+    """Content has one name, whoever names it."""
+    shared = fleet.hub.release(5).encodings[0]
+    ways = (
+        *fleet.hub.release(40).encodings,
+        Encoding("blocks/1", 39, (BlobEntry(shared.blobs[0].hash, shared.blobs[0].size),)),
+    )
+    release = replace(fleet.hub.release(40).numbered(0), step=99, parent=40, encodings=ways)
+    fleet.hub.publish(release, fleet.hub.claim_lease("learner"))
+    fleet.collect()
+    assert 5 in fleet.collected()
+    assert shared.blobs[0].hash in blobs(fleet)
+    assert json.loads((fleet.options.directory / "releases" / "00000005.json").read_bytes())["collected_wall_s"] > 0
