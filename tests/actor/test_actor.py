@@ -210,6 +210,12 @@ def test_an_unsigned_release_on_the_disk_is_not_driven_where_a_key_is_pinned(tmp
     assert stage.status.alarm == ""
 
 
+def refused(stage):
+    """What the hub is told."""
+    (status,) = stage.host.statuses()
+    return status.refused
+
+
 def test_weights_that_are_not_what_the_manifest_says_are_never_driven(tmp_path):
     stage = Stage(tmp_path)
     stage.install(1, mark=1.0)
@@ -219,10 +225,11 @@ def test_weights_that_are_not_what_the_manifest_says_are_never_driven(tmp_path):
     assert (episode.column("release") == 1).all()
     assert (episode.action[:, 1] == 1.0).all()
     assert "release 2 is unusable, keeps 1" in stage.status.alarm
+    assert refused(stage) == 2
     stage.install(3, mark=3.0)
     episode = stage.play(1)[-1]
     assert (episode.column("release") == 3).all()
-    assert stage.status.alarm == ""
+    assert (stage.status.alarm, refused(stage)) == ("", 0)
 
 
 def test_a_release_for_another_robot_is_refused_with_both_sides_shown(tmp_path):

@@ -61,6 +61,7 @@ class FakeHub:
         self.directory, self.away, self.refuse = directory, False, {}
         self.received, self.blobs, self.releases, self.stable = [], {}, {}, None
         self.registered, self.beaten, self.misfit, self.beat_s = {}, [], None, 0.0
+        self.cut_after, self.fetched = None, 0
         self._lock = threading.Lock()
 
     def _here(self):
@@ -95,9 +96,14 @@ class FakeHub:
         assert name == "stable"
         return self.stable if self.stable and self.stable.version != after else None
 
-    def get_blob(self, hash):
+    def fetch_blob(self, hash, file):
+        """After `cut_after` bytes, if that is set, the line breaks for good."""
         self._here()
-        return self.blobs[hash]
+        rest = self.blobs[hash][file.tell() :]
+        file.write(rest if self.cut_after is None else rest[: self.cut_after])
+        self.fetched += len(rest)
+        if self.cut_after is not None:
+            raise HubUnavailable("http://hub", "hung up")
 
     def register(self, registration):
         self._here()

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.hub.service import HubService
@@ -35,7 +35,7 @@ class HubProcess:
     def __init__(self, service: HubService, later: Callable[[float, Callable[[], Any]], None]) -> None:
         """`later(pause, call)` does something of its own accord, if it still lives by then."""
         self.service, self.later = service, later
-        self.threads = (lambda now: max(service.retention.step(now) - now, 0.1),)
+        self.threads = (lambda now: max(service.keep_house(now) - now, 0.1),)
 
     def serve(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {**kwargs, "wait_s": 0.0} if "wait_s" in kwargs else kwargs
@@ -67,8 +67,8 @@ class Line:
             raise HubUnavailable("hub", "the answer was lost")
         if name == "put_episode":
             world.acknowledged.add(answer.id)
-        if name == "get_blob" and rng.random() < odds.bytes_flipped:
-            return _flipped(answer, rng)
+        if name == "fetch_blob" and rng.random() < odds.bytes_flipped:
+            _flip(args[1], rng)
         return answer
 
     def _repeat(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -86,6 +86,10 @@ class Line:
         return copy
 
 
-def _flipped(data: bytes, rng: random.Random) -> bytes:
-    place = rng.randrange(len(data))
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+def _flip(file: BinaryIO, rng: random.Random) -> None:
+    """The last byte that came; what is appended to goes on behind it."""
+    file.seek(-1, 2)
+    last = file.tell()
+    file.truncate()
+    file.write(bytes([rng.randrange(256)]))
+    assert file.tell() == last + 1

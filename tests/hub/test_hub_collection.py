@@ -308,18 +308,31 @@ def test_a_publication_under_way_keeps_its_blobs(old: Fleet, tmp_path: Path) -> 
     fleet = old.moved_to(tmp_path, ReleasesOptions(keep=KEEP, grace_wall_s=3600))
     (encoding,) = (way for way in fleet.hub.release(5).encodings if way.base == 4)
     data = {blob.hash: fleet.hub.get_blob(blob.hash) for blob in encoding.blobs}
-    for path in (fleet.options.directory / "blobs").iterdir():
-        os.utime(path, (1e9, 1e9))
     fleet.collect()
+    fleet.clock.advance(4000)
+    fleet.collect()
+    assert not set(data) & blobs(fleet)
     for hash, blob in data.items():
         fleet.hub.put_blob(hash, blob)
-    fleet.clock.sleep_until(time.time() + 3000)
+        os.utime(fleet.options.directory / "blobs" / hash, (fleet.clock.wall(),) * 2)
+    fleet.clock.advance(3000)
     fleet.collect()
     assert set(data) <= blobs(fleet)
-    fleet.clock.advance(5000)
+    fleet.clock.advance(1000)
     fleet.collect()
     assert not set(data) & blobs(fleet)
     fleet.hub.close()
+
+
+def test_what_is_named_while_the_hub_looks_stays(fleet: Fleet) -> None:
+    def pins_meanwhile() -> set[int]:
+        fleet.hub.pin("robot-1", 3)
+        return set()
+
+    fleet.hub.collector._running = pins_meanwhile
+    assert fleet.hub.collector.collect(KEEP) == 0
+    assert fleet.hub.collector.collect(KEEP) > 0
+    assert 3 not in fleet.collected()
 
 
 def test_what_a_dead_hub_had_marked_and_not_committed_is_taken_back(fleet: Fleet) -> None:

@@ -238,6 +238,18 @@ def test_a_candidate_that_does_worse_is_refused_and_its_robot_goes_back(fleet, h
 
 
 @promoting(canary=CANARY)
+def test_a_robot_that_can_not_run_the_candidate_ends_its_trial_at_once(fleet):
+    on_canary(fleet)
+    fleet.hub.beat([RobotStatus("robot-2", "running", refused=2), RobotStatus("robot-1", "running", refused=1)])
+    fleet.step()
+    assert fleet.runs("robot-1") == 2, "neither another robot's word counts, nor a word about another release"
+    fleet.hub.beat([RobotStatus("robot-1", "running", refused=2, alarm="release 2 is unusable: two arms missing")])
+    fleet.step()
+    assert fleet.runs("robot-1") == 1
+    assert "robot-1 can't run it: release 2 is unusable: two arms missing" in fleet.verdicts[2]
+
+
+@promoting(canary=CANARY)
 def test_a_canary_goes_on_where_it_was_when_the_hub_is_opened_again(fleet):
     on_canary(fleet)
     fleet.drive(2, sources="phhp")

@@ -1,5 +1,7 @@
 """What an actor must do with the host's directory, off the control loop: releases to load, mail to read and write."""
 
+from dataclasses import replace
+
 from fleetloop.actor.actor import Actor
 from fleetloop.actor.loader import Loader
 from fleetloop.core.alarm import Alarms
@@ -47,7 +49,7 @@ class Clerk:
             if not self._registered:
                 self._host.post_registration(self._registration)
                 self._registered = True
-            status = self._actor.status()
+            status = replace(self._actor.status(), refused=self._loader.refused)
             self._host.post_status(status)
             self._wanted = status.wants_attention
         except DiskTrouble as error:

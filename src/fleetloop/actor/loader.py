@@ -34,6 +34,9 @@ class Loader:
         robot: its name; a release on which its actor dies is refused when it starts again.
         condition: what the policy is to be conditioned on; empty for nothing, None for what the release says.
         trust: which releases it takes.
+
+    Attributes:
+        refused: the version that it was to load last and will not; 0 for none.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Loader:
         self._condition, self._trust = condition, trust
         self._trial = Trial(host, robot)
         self._loaded: Loaded | None = None
+        self.refused = 0
 
     def newest(self, pinned: int = 0) -> Loaded | None:
         """The release to run, `pinned` or else the current one, if it is sound; else what was loaded before.
@@ -61,19 +65,24 @@ class Loader:
         """
         wanted = pinned or self._host.current_version()
         if wanted == self._version:
-            self._alarms.clear(PART)
+            self._accepted()
             return self._loaded
         try:
             if wanted:
                 self._loaded = self._load(wanted)
-            self._alarms.clear(PART)
+            self._accepted()
         except FileNotFoundError:
             return self._loaded  # the courier has moved on between two reads, or is still fetching what is pinned
         except (FleetLoopError, ValueError) as error:
             self._loaded = self._loaded or self._fallback(wanted)
             if self._version != wanted:
+                self.refused = wanted
                 self._alarms.set(PART, f"release {wanted} is unusable, keeps {self._version or 'none'}: {error}")
         return self._loaded
+
+    def _accepted(self) -> None:
+        self.refused = 0
+        self._alarms.clear(PART)
 
     def prove(self, version: int) -> None:
         """The policy of this release has made a chunk: what is on trial, if it is that one, has stood it."""

@@ -4,6 +4,7 @@
     releases/VERSION.json, .safetensors verified weights; releases/current names the version to run,
                                         releases/installed says when each was verified
     releases/ROBOT.trial                what the robot's actor is loading, and what it died of;  written by the actor
+    downloads/HASH                      blobs that have come, whole or in part, of releases that are not yet here
     mail/ROBOT.registration.json        who the robot is;   written by the actor
     mail/ROBOT.status.json              how it is;          written by the actor
     mail/ROBOT.orders.json              the hub's answer;   written by the courier
@@ -32,7 +33,8 @@ class HostDirectory:
     def __init__(self, root: Path, disk: Disk) -> None:
         self.root, self._disk = root, disk
         self.spool, self.releases, self.mail = root / "spool", root / "releases", root / "mail"
-        for directory in (self.spool, self.releases, self.mail):
+        self.downloads = root / "downloads"
+        for directory in (self.spool, self.releases, self.mail, self.downloads):
             disk.make(directory)
 
     # ------------------------------------------------------------------ releases

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
@@ -33,6 +33,7 @@ class RobotStatus:
         release: the version that it runs.
         wants_attention: its operator asks for the attention lease.
         operator: the pool that its operator belongs to.
+        refused: the version that it is to run and can't: it is not verified, not loaded, or does not fit; 0 for none.
         alarm: what is wrong, in a line; empty if nothing is.
     """
 
@@ -51,6 +52,7 @@ class RobotStatus:
     wants_attention: bool = False
     operator: str = ""
     alarm: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,10 @@ class Hub(Protocol):
     def put_blob(self, hash: str, data: bytes) -> None: ...
 
     def get_blob(self, hash: str) -> bytes: ...
+
+    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
+        """Append what a file that is at its end lacks of the blob; what has come stays in it, whatever is raised."""
+        ...
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         """Number a release and move the channels. Its blobs must be there. Raises LeaseLost for a stale fence."""

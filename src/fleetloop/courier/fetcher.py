@@ -1,6 +1,7 @@
 """Releases down: fetched, decoded, verified, and only then put where actors look."""
 
 import logging
+from threading import Lock
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
@@ -9,9 +10,10 @@ from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import STABLE, Hub
 from fleetloop.core.release import Release
 from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.downloads import Downloads
 from fleetloop.courier.options import CourierOptions
 from fleetloop.weights.codec import from_safetensors, to_safetensors
-from fleetloop.weights.route import Obtained, obtain
+from fleetloop.weights.route import Obtained, obtain, tensor_bytes
 from fleetloop.weights.signature import ANYBODYS, Trust
 from fleetloop.weights.verified import Known, verify
 
@@ -35,6 +37,7 @@ class Fetcher:
         trust: Trust = ANYBODYS,
     ) -> None:
         self._host, self._hub, self._options, self._trust = host, hub, options, trust
+        self._downloads, self._turn = Downloads(hub, host.downloads), Lock()
         self._backoff, self._alarms, self._clock = backoff, alarms, clock
 
     def step(self) -> float:
@@ -58,7 +61,7 @@ class Fetcher:
         return self._options.scan_wall_s
 
     def bring(self, release: Release) -> None:
-        """Keep a release on the host, unless it is there already.
+        """Keep a release on the host, unless it is there already. One at a time; what broke off goes on next time.
 
         Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says and the
         manifest is one that this host trusts.
@@ -66,11 +69,16 @@ class Fetcher:
         if release.version < 1:
             raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
         self._trust.check(release)
-        if self._is_kept(release):
-            return
+        with self._turn:
+            if not self._is_kept(release):
+                self._install(release)
+
+    def _install(self, release: Release) -> None:
+        self._downloads.trim(tensor_bytes(release) + sum(blob.size for blob in release.blobs))  # no way takes more
         obtained = self._obtain(release)
         self._host.keep(release, to_safetensors(obtained.weights))
         self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
+        self._downloads.clear()
 
     def _obtain(self, release: Release) -> Obtained:
         """By the cheapest way from what this host has."""
@@ -82,7 +90,7 @@ class Fetcher:
                 have = Known(from_safetensors(safetensors), manifest.tensors, manifest.result_hash)
         except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
             log.warning("what this host has is damaged, and no base: %s", error)
-        return obtain(release, self._hub, have, version)
+        return obtain(release, self._downloads, have, version)
 
     def _is_kept(self, release: Release) -> bool:
         """Whether it is on the disk, whole: a rollback then costs no download."""

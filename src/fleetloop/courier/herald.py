@@ -1,5 +1,6 @@
 """Speaks for the host's robots: joins them to the fleet, says how they are, brings the hub's orders back."""
 
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from fleetloop.core.alarm import Alarms
@@ -21,8 +22,17 @@ class Herald:
     """
 
     def __init__(
-        self, host: HostDirectory, hub: Hub, options: CourierOptions, backoff: Backoff, alarms: Alarms
+        self,
+        host: HostDirectory,
+        hub: Hub,
+        options: CourierOptions,
+        backoff: Backoff,
+        alarms: Alarms,
+        *,
+        refused: Callable[[], Collection[int]] = tuple,
     ) -> None:
+        """`refused` says which releases this host will not take."""
+        self._refused = refused
         self._host, self._hub, self._options = host, hub, options
         self._backoff, self._alarms = backoff, alarms
         self._registered: dict[str, Registration] = {}
@@ -80,7 +90,7 @@ class Herald:
             self._registered[robot] = registration
 
     def _beat(self) -> None:
-        statuses = [self._with_alarms(status) for status in self._host.statuses() if self._is_heard(status.robot)]
+        statuses = [self._with_ours(status) for status in self._host.statuses() if self._is_heard(status.robot)]
         self._pause_s = self._options.beat_wall_s
         if not statuses:
             return
@@ -99,7 +109,9 @@ class Herald:
         self._stamps[robot] = stamp
         return robot in self._registered and self._silent_s[robot] <= self._options.silent_wall_s
 
-    def _with_alarms(self, status: RobotStatus) -> RobotStatus:
-        """The robot's own alarm and this courier's, which nobody else could tell the hub."""
+    def _with_ours(self, status: RobotStatus) -> RobotStatus:
+        """With this courier's alarm, and what it refuses in the robot's place: nobody else could tell the hub."""
         both = [text for text in (status.alarm, self._alarms.text) if text]
-        return replace(status, alarm="; ".join(both))
+        ordered = self._host.orders(status.robot).release
+        refused = ordered if ordered in self._refused() else status.refused
+        return replace(status, alarm="; ".join(both), refused=refused)

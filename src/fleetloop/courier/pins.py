@@ -1,7 +1,7 @@
 """Releases that robots of this host are pinned to: a person has said so, or they try a candidate out."""
 
 from fleetloop.core.alarm import Alarms
-from fleetloop.core.errors import FleetLoopError
+from fleetloop.core.errors import FleetLoopError, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Hub
 from fleetloop.courier.backoff import Backoff
@@ -12,7 +12,11 @@ PART = "pinned release"
 
 
 class PinFetcher:
-    """Brings what the robots' orders name, beside the stable channel's release."""
+    """Brings what the robots' orders name, beside the stable channel's release.
+
+    Attributes:
+        refused: those of them that can't be verified, or that this host does not trust.
+    """
 
     def __init__(
         self,
@@ -26,15 +30,25 @@ class PinFetcher:
     ) -> None:
         self._fetcher, self._host, self._hub, self._options = fetcher, host, hub, options
         self._backoff, self._alarms = backoff, alarms
+        self.refused: frozenset[int] = frozenset()
 
     def step(self) -> float:
         """Fetch what is missing. Returns the real seconds until the next call."""
+        wanted = self._host.pinned() - set(self._host.versions())
+        self.refused &= wanted
         try:
-            for version in sorted(self._host.pinned() - set(self._host.versions())):
-                self._fetcher.bring(self._hub.release(version))
+            for version in sorted(wanted):
+                self._bring(version)
         except FleetLoopError as error:
             self._alarms.set(PART, str(error))
             return self._backoff.failed()
         self._alarms.clear(PART)
         self._backoff.succeeded()
         return self._options.beat_wall_s
+
+    def _bring(self, version: int) -> None:
+        try:
+            self._fetcher.bring(self._hub.release(version))
+        except ReleaseInvalid:
+            self.refused |= {version}
+            raise

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk
@@ -149,6 +149,9 @@ class HubService:
 
     def get_blob(self, hash: str) -> bytes:
         return self.publishing.read_blob(hash)
+
+    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
+        file.write(self.publishing.read_blob(hash)[file.tell() :])
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         return self.publishing.publish(release, lease)

@@ -99,7 +99,7 @@ def route(
     without: dict[tuple[int, str, int], ReleaseInvalid | HubRefused],
 ) -> list[Hop] | None:
     """The cheapest hops from release `have`, or from nothing; None if there are none."""
-    hop_cost = _bytes(target) // HOP_SHARE
+    hop_cost = tensor_bytes(target) // HOP_SHARE
     # (cost, tie-breaker, version, hops from there to the target)
     frontier: list[tuple[int, int, int, list[Hop]]] = [(0, 0, target.version, [])]
     seen: set[int] = set()
@@ -129,7 +129,8 @@ def _known_release(manifest: Callable[[int], Release], version: int) -> Release 
         return None
 
 
-def _bytes(release: Release) -> int:
+def tensor_bytes(release: Release) -> int:
+    """Of all its tensors, decoded."""
     return sum(
         int(np.prod(entry.shape, dtype=np.int64)) * np.dtype(DTYPES.get(entry.dtype, np.uint8)).itemsize
         for entry in release.tensors

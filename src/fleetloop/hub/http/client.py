@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
 
 from fleetloop.core.clock import Wall
-from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid, HubUnavailable
+from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid, HubRefused, HubUnavailable
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -34,7 +35,7 @@ from fleetloop.hub.storage.objects import copy_verified
 
 IN_ONE_GO = 1 << 20
 """Bytes up to which an episode goes up in one request: so few are sent again sooner than asked about."""
-ASKS_FOR_BYTES = 202
+ASKS_FOR_BYTES, NO_REST = 202, 416
 LOOPBACK = ("all://127.0.0.1", "all://localhost")  # no proxy has a way there
 
 
@@ -164,9 +165,14 @@ class HttpHub:
         self._call("PUT", f"/v1/blobs/{hash}", content=data)
 
     def get_blob(self, hash: str) -> bytes:
+        file = BytesIO()
+        self.fetch_blob(hash, file)
+        return file.getvalue()
+
+    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
         """What a broken line has let through is kept; the rest alone is fetched again."""
         try:
-            return download(lambda headers: self._asked(f"/v1/blobs/{hash}", headers))
+            download(lambda headers: self._asked(f"/v1/blobs/{hash}", headers), file)
         except httpx.TransportError as error:
             raise self._away(error) from error
 
@@ -276,6 +282,8 @@ class HttpHub:
 
 
 def _check_store(said: httpx.Response) -> None:
+    if said.status_code == NO_REST:
+        raise HubRefused("Range", "begins past the object's end", status=NO_REST)
     if said.is_error:
         raise HubUnavailable(f"{said.url.host}", f"answered HTTP {said.status_code}", "look at the hub's store")
 

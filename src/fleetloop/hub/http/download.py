@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import BinaryIO
 
 import httpx
 
@@ -11,21 +12,22 @@ PARTIAL = 206
 Ask = Callable[[Mapping[str, str]], AbstractContextManager[httpx.Response]]
 
 
-def download(ask: Ask) -> bytes:
-    """All bytes that `ask`, given headers, answers with. It goes on for as long as each try brings some.
+def download(ask: Ask, file: BinaryIO) -> None:
+    """Append the rest of what `ask`, given headers, answers with to a file that is at its end.
 
-    Raises what `ask` raises, and httpx.TransportError if a try brings nothing.
+    It goes on for as long as each try brings some. Raises what `ask` raises, and httpx.TransportError if a try brings
+    nothing.
     """
-    got = bytearray()
     while True:
-        before = len(got)
+        before = file.tell()
         try:
             with ask({**PLAIN, "Range": f"bytes={before}-"} if before else PLAIN) as said:
                 if said.status_code != PARTIAL:
-                    got.clear()
+                    file.truncate(0)
+                    file.seek(0)
                 for chunk in said.iter_bytes():
-                    got += chunk
-            return bytes(got)
+                    file.write(chunk)
+            return
         except httpx.TransportError:
-            if len(got) <= before:
+            if file.tell() <= before:
                 raise

@@ -6,16 +6,17 @@ unaided successes on a few robots.
 """
 
 import logging
+from collections.abc import Iterator
 
 from fleetloop.core.clock import Clock
-from fleetloop.core.hub import EDGE, STABLE
+from fleetloop.core.hub import EDGE, STABLE, RobotStatus
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.fleet import FleetBook
 from fleetloop.hub.options import CanaryOptions, PromotionOptions
 from fleetloop.hub.releases.releases import Releases
 from fleetloop.hub.releases.sequential import SequentialTest
-from fleetloop.hub.releases.trial_run import TrialRun
+from fleetloop.hub.releases.trial_run import LAST_WORDS, TrialRun
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,9 @@ class Promoter:
         return tuple(member.registration.robot for member in there if member.registration.robot not in pins)
 
     def _watch(self, now: float, steering: Steering) -> None:
+        for status in self._those_that_refuse(steering):
+            self._refuse(f"{status.robot} can't run it: {status.alarm}"[:LAST_WORDS])
+            return
         tally, canary = self._tally(steering.candidate, steering.stage_event), self._canary
         test = SequentialTest(steering.expected, canary.worse_by, canary.false_alarm, canary.miss, most=canary.episodes)
         verdict = test.verdict(tally.unaided, tally.episodes)
@@ -141,6 +145,11 @@ class Promoter:
             self._accept(steering.candidate, f"passed its canary: {found}")
         else:
             self._refuse(f"its canary: {found}")
+
+    def _those_that_refuse(self, steering: Steering) -> Iterator[RobotStatus]:
+        statuses = (member.status for member in self._book.view().members)
+        trying = (status for status in statuses if status and status.robot in steering.robots)
+        return (status for status in trying if status.refused == steering.candidate)
 
     def _tally(self, version: int, after: int) -> Tally:
         found = (tally for tally in self._publishing.tallies(after) if tally.release == version)

@@ -1,0 +1,84 @@
+"""The hub's blobs by way of this host's disk: what has come stays when the line breaks off, or the courier ends."""
+
+import re
+from pathlib import Path
+
+from blake3 import blake3
+
+from fleetloop.core.disk import disk_trouble
+from fleetloop.core.errors import HubRefused
+from fleetloop.core.hub import Hub
+from fleetloop.core.release import Release
+from fleetloop.weights.errors import BlobDamaged
+
+_HASH = re.compile("[0-9a-f]{64}")
+
+
+class Downloads:
+    """A `weights.route.Source`. Each blob is a file that is named by its hash, whole or begun."""
+
+    def __init__(self, hub: Hub, directory: Path) -> None:
+        self._hub, self._directory = hub, directory
+
+    def release(self, version: int) -> Release:
+        return self._hub.release(version)
+
+    def get_blob(self, hash: str) -> bytes:
+        """The bytes that have this hash; only those that are not here yet are fetched.
+
+        Raises:
+            BlobDamaged: `hash` is none, or the hub sends other bytes.
+            HubRefused, HubUnavailable; DiskTrouble.
+        """
+        if not _HASH.fullmatch(hash):
+            raise BlobDamaged(f"blob {hash[:12]!r}", "is named by no hash")
+        path = self._directory / hash
+        try:
+            return self._whole(path) or self._rest(path)
+        except OSError as error:
+            raise disk_trouble(path, error) from error
+
+    def trim(self, most_bytes: int) -> None:
+        """Forget the oldest of what is here, beyond so many bytes. Raises DiskTrouble."""
+        files = sorted(self._directory.iterdir(), key=lambda path: path.stat().st_mtime)
+        total = sum(path.stat().st_size for path in files)
+        for path in files:
+            if total <= most_bytes:
+                return
+            total -= path.stat().st_size
+            self._forget(path)
+
+    def clear(self) -> None:
+        """Forget everything. Raises DiskTrouble."""
+        self.trim(-1)
+
+    def _rest(self, path: Path) -> bytes:
+        if path.exists():
+            try:
+                self._fetch(path)
+            except HubRefused:  # there is no rest: what was begun is longer than the blob
+                self._forget(path)
+            if data := self._whole(path):
+                return data
+            self._forget(path)  # a power cut may have torn what had come
+        self._fetch(path)
+        if data := self._whole(path):
+            return data
+        self._forget(path)
+        raise BlobDamaged(f"blob {path.name[:12]}", "came with other bytes than its hash says", "fetch it again")
+
+    def _fetch(self, path: Path) -> None:
+        with path.open("ab") as file:
+            self._hub.fetch_blob(path.name, file)
+
+    def _whole(self, path: Path) -> bytes | None:
+        if not path.exists():
+            return None
+        data = path.read_bytes()
+        return data if blake3(data).hexdigest() == path.name else None
+
+    def _forget(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_trouble(path, error) from error
