@@ -102,6 +102,23 @@ def test_the_expert_succeeds_and_candidates_meet_the_same_scenes(room):
     assert not any(item.success for item in policy), "three steps of training do not make a policy"
 
 
+def test_success_below_what_is_asked_for_is_an_exit_status(room, tmp_path):
+    """Of a gate: the report is written all the same."""
+    report = tmp_path / "report.json"
+    words = ["eval", "--tasks", "restock/shelf", "--episodes", "4", "--sites", "0,1", "--calm", "-j", "1", "--report"]
+
+    def gate(*more):
+        return CliRunner().invoke(app, [*words, str(report), *map(str, more)])
+
+    base = ("--base", room / "base")
+    assert gate(*base, "--at-least", 0).exit_code == 0
+    refused = gate(*base, "--at-least", 0.5)
+    assert (refused.exit_code, "less than 0.5" in refused.stderr) == (1, True)
+    assert json.loads(report.read_text())["tasks"]["restock/shelf"]["rate"] < 0.5
+    assert gate("--expert", "--at-least", 0.75).exit_code == 0
+    assert "--retention about two" in gate(*base, "--retention", "--at-least", 0.5).stderr
+
+
 def test_the_result_does_not_depend_on_the_number_of_processes(room):
     candidate = from_base(room / "base")
     one, two = (evaluate(candidate, [SHELF], [0, 1], 4, robot=CALM, processes=count, options=None) for count in (1, 2))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from fleetloop.lab.candidate import Candidate
@@ -18,6 +19,7 @@ EXAMPLES = flags.examples(
     "fleetloop eval --base base --tasks restock/shelf --episodes 50 --sites 1,2,3,4",
     "fleetloop eval --release 12 --shuffle-instructions --report shuffled.json",
     "fleetloop eval --release 12 --condition positive --guidance 2.0",
+    "fleetloop eval --release 12 --episodes 50 --at-least 0.8          a gate: exit status 1 below it",
     "fleetloop eval --expert",
     "fleetloop eval --retention --base base --release 12 --episodes 200 --report retention.json",
 )
@@ -57,6 +59,15 @@ def evaluate(
         typer.Option(help="What it acts on, e.g. positive; by default what robots act on.", show_default=False),
     ] = None,
     guidance: Annotated[float, typer.Option(min=0, help="How much of the condition: beta of RECAP.")] = 1.0,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Exit with status 1 if success, as the mean of the tasks, is lower: for hub.promote.command.",
+            show_default=False,
+        ),
+    ] = None,
     seed: flags.Seed = 0,
     processes: flags.Processes = None,
     report: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.", show_default=False)] = None,
@@ -100,6 +111,8 @@ def evaluate(
         "robot": {"name": robot.name, "options": robot.options and robot.options.model_dump(mode="json")},
     }
     if retention:
+        if at_least is not None:
+            raise ConfigInvalid("--at-least", "is about one policy, --retention about two", "leave one of them away")
         from fleetloop.cli.retention import compare
 
         facts = compare(chosen, attempt, named, release=release, base=base, checkpoint=checkpoint)
@@ -115,6 +128,9 @@ def evaluate(
         facts = {"policy": label, **evaluation.report(by_task)}
     if report:
         flags.write_text(report, json.dumps({**circumstances, **facts}, indent=1) + "\n")
+    if at_least is not None and (success := _average(by_task)) < at_least:
+        typer.secho(f"success is {success:.3f}, less than {at_least:g}", fg="red", err=True)
+        raise typer.Exit(1)
 
 
 def _print(label: str, by_task: "dict[str, Score]") -> None:
@@ -130,6 +146,10 @@ def _print(label: str, by_task: "dict[str, Score]") -> None:
             f"{score.ticks_mean:.0f}",
         )
     if len(by_task) > 1:
-        average = sum(score.rate for score in by_task.values()) / len(by_task)
-        rows.add_row("average", f"{average:.2f}")
+        rows.add_row("average", f"{_average(by_task):.2f}")
     tables.show(rows)
+
+
+def _average(by_task: "dict[str, Score]") -> float:
+    """Success, as the mean of the tasks."""
+    return sum(score.rate for score in by_task.values()) / len(by_task)
