@@ -8,9 +8,8 @@ fsync. `bare call`: the same client and server for a call that does nothing, in 
 import multiprocessing
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -29,9 +28,8 @@ from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.options import CourierOptions
 from fleetloop.hub.http.client import HttpHub
-from fleetloop.hub.options import HubOptions
-from fleetloop.hub.run import serve
 from fleetloop.weights.codec import encode
+from shared.hub import running
 from shared.report import arguments, show, write
 
 SPEC = PolicySpec((FeatureSpec("hands", (4,)),), FeatureSpec("hands", (2,)), 8, 4, 20.0)
@@ -41,7 +39,7 @@ WALL = Wall()
 
 def main() -> None:
     given = arguments(__doc__, releases=50, couriers=8).parse_args()
-    with tempfile.TemporaryDirectory() as name, _running(Path(name) / "hub") as url:
+    with tempfile.TemporaryDirectory() as name, running(Path(name) / "hub") as url:
         rows = [
             _row("bare call", _timed(HttpHub(url).fleet, given.releases)),
             *_followed(url, Path(name) / "host", given.releases, given.couriers),
@@ -126,22 +124,6 @@ def _timed(call: Callable[[], object], count: int) -> list[float]:
 def _row(what: str, figures: Sequence[float]) -> dict[str, Any]:
     median, high = np.percentile(figures, [50, 99])
     return {"": what, "median": float(median), "99 %": float(high), "most": max(figures)}
-
-
-@contextmanager
-def _running(directory: Path) -> Iterator[str]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=_hub, args=(theirs, directory), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _hub(said: Connection, directory: Path) -> None:
-    serve(HubOptions(directory=directory, port=0, learner_lease_s=3600), WALL, ready=said.send)
 
 
 if __name__ == "__main__":

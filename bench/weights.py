@@ -4,7 +4,8 @@ Ratios are to all values as bf16. `floor` is the conditional entropy of the dist
 whole pair: blocks that adapt to their tensors can go below it. The layouts of TRL and PULSE are ours, after their
 descriptions: int32 index and bf16 value; gaps between indices as variable-length integers and values as planes, both
 under zstd. Speed is of bf16 per second of CPU on one thread, without hashing, the best of the repetitions; `2 threads`
-is wall time beside one thread. Snapshots are trained once, which takes minutes, and kept.
+is wall time beside one thread. `grid j`: `small`, of values that
+`learner.publish_grid: j` has rounded. Snapshots are trained once, which takes minutes, and kept.
 """
 
 import time
@@ -18,6 +19,8 @@ import numpy.typing as npt
 import torch
 import zstandard
 
+from fleetloop.learner.export import release_weights, tensors
+from fleetloop.learner.grid import Grid
 from fleetloop.weights import blocks
 from fleetloop.weights.block import FAST, SMALL, Profile
 from fleetloop.weights.codec import from_safetensors, to_safetensors
@@ -27,6 +30,7 @@ from shared.report import arguments, show, write
 
 U16 = npt.NDArray[np.uint16]
 SPEED_STEPS = 25
+GRIDS = (0, 1)
 
 
 def main() -> None:
@@ -43,7 +47,7 @@ def main() -> None:
         base = _known(paths[0])
         for step in given.steps:
             weights = _known(paths[step])
-            sizes.append({"rate": f"{rate:.0e}", "steps": step, **_sizes(base, weights)})
+            sizes.append({"rate": f"{rate:.0e}", "steps": step, **_sizes(base, weights), **_on_grids(base, weights)})
             if step == SPEED_STEPS:
                 speeds += [
                     {"rate": f"{rate:.0e}", "profile": profile.name, **_speed(base, weights, profile, given.repeats)}
@@ -77,6 +81,26 @@ def _sizes(base: Known, weights: Known) -> dict[str, float]:
         "floor": full / floor,
         "small/floor": floor / small,
     }
+
+
+def _on_grids(base: Known, weights: Known) -> dict[str, float]:
+    """Of what a learner with `publish_grid` would have published; here both are rounded once more, from bf16."""
+    full, found = _values(weights).nbytes, {}
+    for exponent in GRIDS:
+        grid = Grid(_Parameters(base), exponent)
+        old, new = (Known.of(release_weights(tensors(known.weights), grid)) for known in (base, weights))
+        found[f"grid {exponent}"] = full / _size(blocks.encode(new.tensors, new.weights, old))
+    return found
+
+
+class _Parameters:
+    """Snapshots as a policy whose every tensor trains."""
+
+    def __init__(self, known: Known) -> None:
+        self._tensors = tensors(known.weights)
+
+    def named_parameters(self) -> Iterable[tuple[str, torch.nn.Parameter]]:
+        return ((name, torch.nn.Parameter(tensor)) for name, tensor in self._tensors.items())
 
 
 def _speed(base: Known, weights: Known, profile: Profile, repeats: int) -> dict[str, float]:

@@ -100,6 +100,8 @@ class FakeHub:
         """After `cut_after` bytes, if that is set, the line breaks for good."""
         self._here()
         rest = self.blobs[hash][file.tell() :]
+        if not rest:
+            raise HubRefused("Range", "begins past the object's end", status=416)
         file.write(rest if self.cut_after is None else rest[: self.cut_after])
         self.fetched += len(rest)
         if self.cut_after is not None:

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ from blake3 import blake3
 from hub_world import behind_http
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 
@@ -69,6 +70,19 @@ def test_after_a_break_only_the_rest_is_asked_for(options: HubOptions) -> None:
     assert offsets == [False, True, True]
     first = int(made.asked[1].lower().split(b"range: bytes=")[1].split(b"-")[0])
     assert 900_000 < first <= 1_000_000
+
+
+def test_a_file_that_was_begun_gets_the_rest(options: HubOptions) -> None:
+    with line(options, [10**9]) as (made, hub):
+        file = BytesIO()
+        file.write(BLOB[:2_000_000])
+        hub.fetch_blob(HASH, file)
+        assert file.getvalue() == BLOB
+        assert b"range: bytes=2000000-" in made.asked[0].lower()
+        with pytest.raises(HubRefused) as refusal:
+            hub.fetch_blob(HASH, file)
+        assert refusal.value.status == 416
+        assert file.getvalue() == BLOB
 
 
 def test_a_line_that_lets_nothing_through_is_a_hub_that_is_away(options: HubOptions) -> None:

@@ -19,6 +19,7 @@ from fleetloop.learner.buffer.pictures import PictureCache
 from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
 from fleetloop.learner.export import config_hash, statistics_hash
 from fleetloop.learner.feeder import Feeder
+from fleetloop.learner.grid import grid_of
 from fleetloop.learner.loader import OnTime
 from fleetloop.learner.loop import Learner
 from fleetloop.learner.metrics import Metrics
@@ -28,6 +29,7 @@ from fleetloop.learner.publisher import Identity, Publisher
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
+from fleetloop.weights.blocks import THREADS
 from fleetloop.weights.signature import Signer, open_key
 
 
@@ -109,8 +111,15 @@ def assemble(
         feeder=feeder,
         relabelling=Relabelling(algorithm, buffer, archive),
         publisher=Publisher(
-            around.hub, around.clock, identity(run, base, algorithm), options.holder, parent, signer=_signer(options)
+            around.hub,
+            around.clock,
+            identity(run, base, algorithm),
+            options.holder,
+            parent,
+            signer=_signer(options),
+            threads=max(1, THREADS - options.threads),
         ),
+        grid=grid_of(policy, options.publish_grid),
         checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),
         metrics=Metrics(
             directory / "metrics.jsonl", around.disk, directory / "tensorboard" if options.tensorboard else None

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from blake3 import blake3
 
+from fleetloop.learner.grid import Grid
+
 STATISTICS = "stats"
 
 
@@ -18,9 +20,10 @@ def is_statistic(name: str) -> bool:
     return STATISTICS in name.split(".")
 
 
-def release_weights(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
+def release_weights(state: Mapping[str, torch.Tensor], grid: Grid | None = None) -> dict[str, npt.NDArray[Any]]:
     """Copies of a state dict's tensors as a release carries them: floats as bf16, statistics as float32."""
-    return {name: _released(name, tensor.detach()) for name, tensor in state.items()}
+    on_grid = grid.rounded if grid else lambda _, tensor: tensor
+    return {name: _released(name, on_grid(name, tensor.detach())) for name, tensor in state.items()}
 
 
 def exact_weights(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:

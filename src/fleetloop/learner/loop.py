@@ -200,7 +200,7 @@ class Learner:
 
     def publish(self, now: float) -> None:
         """Offer the averaged weights as they are now to the publisher."""
-        weights = release_weights(self.parts.trainer.average.state_dict())
+        weights = release_weights(self.parts.trainer.average.state_dict(), self.parts.grid)
         covered, held_out = self.parts.buffer.coverage.covered(), dict(self._held_out)
         self.parts.publisher.offer(Snapshot(self.steps, self.cursor, covered, weights, held_out))
         self._published_step, self._last_release = self.steps, now

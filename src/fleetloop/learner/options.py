@@ -201,6 +201,13 @@ class LearnerOptions(BaseModel):
     publish_every_s: float | None = Field(
         default=None, gt=0, description="clock seconds between releases, if that is sooner"
     )
+    publish_grid: int | None = Field(
+        default=None,
+        ge=0,
+        le=8,
+        description="round what is published to a grid, for fewer bytes: to multiples of 2 to this power times bf16's "
+        "step at a tensor's RMS; null: every bf16 value",
+    )
     checkpoint_every_s: float = Field(default=30.0, gt=0, description="clock seconds between checkpoints")
     keep_checkpoints: int = Field(default=3, ge=1, description="checkpoints kept on disk")
     metrics_every_steps: int = Field(default=25, ge=1, description="steps between rows of metrics.jsonl")

@@ -7,6 +7,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.checkpoint import CheckpointWriter
 from fleetloop.learner.feeder import Feeder
+from fleetloop.learner.grid import Grid
 from fleetloop.learner.loader import Loader
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.publisher import Publisher
@@ -28,5 +29,6 @@ class Parts:
     feeder: Feeder
     relabelling: Relabelling
     publisher: Publisher
+    grid: Grid | None
     checkpoints: CheckpointWriter
     metrics: Metrics

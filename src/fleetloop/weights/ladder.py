@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fleetloop.weights.block import SMALL, Profile
-from fleetloop.weights.codec import BLOCKS, Encoded, encode
+from fleetloop.weights.codec import BLOCKS, Codec, Encoded, encode
 from fleetloop.weights.errors import TensorMismatch
 from fleetloop.weights.verified import Known
 
@@ -29,6 +29,7 @@ class Ladder:
     """
 
     profile: Profile = SMALL
+    codec: Codec = BLOCKS
     _rungs: dict[int, Rung] = field(default_factory=dict)
     _anchor_bytes: int = 0
 
@@ -37,13 +38,13 @@ class Ladder:
         deltas = []
         for rung in sorted(set(self._rungs.values()), key=lambda rung: -rung.version):
             try:
-                deltas.append((rung.version, encode(weights, BLOCKS, rung.weights, self.profile)))
+                deltas.append((rung.version, encode(weights, self.codec, rung.weights, self.profile)))
             except TensorMismatch:
                 continue  # of another architecture: nobody can come from there
         worth = [(base, delta) for base, delta in deltas if delta.size < WORTH * self._anchor_bytes]
         if worth and version % ANCHOR_EVERY:
             return worth
-        anchor = encode(weights, BLOCKS)
+        anchor = encode(weights, self.codec)
         self._anchor_bytes = anchor.size
         return [*((base, delta) for base, delta in deltas if delta.size < WORTH * anchor.size), (0, anchor)]
 
