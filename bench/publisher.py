@@ -10,6 +10,7 @@ do; the experience is a few demonstrations.
 """
 
 import multiprocessing
+import sys
 import tempfile
 import threading
 import time
@@ -34,6 +35,7 @@ from fleetloop.learner.export import release_weights
 from fleetloop.learner.options import LearnerOptions, SamplerOptions
 from fleetloop.learner.pretrain import statistics_batch
 from fleetloop.learner.publisher import Publisher, Snapshot
+from fleetloop.learner.run import SWITCH_S
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
 from fleetloop.policies.flow import FlowPolicy
@@ -151,6 +153,7 @@ def main() -> None:
     given.add_argument("--policies", nargs="+", choices=list(POLICIES), default=list(POLICIES))
     said = given.parse_args()
     torch.set_num_threads(1)
+    sys.setswitchinterval(SWITCH_S)
     rows = [_row(name, said.releases, said.batch) for name in said.policies]
     show(f"publishing every {EVERY_STEPS} steps, batch {said.batch}", rows)
     write(said.report, {"batch": said.batch, "publisher": rows})

@@ -14,6 +14,7 @@ SMALL = {
     "ingest": "--episodes 2",
     "learning": "--steps 5",
     "loader": "--episodes 2000 --samples 10 --frames 1000 --batch 16 --seconds 0.05",
+    "publisher": "--releases 2 --batch 16 --policies demo",
     "recorder": "--frames 20 --seconds 0.5 --rounds 1",
     "releases": "--releases 2 --couriers 2",
     "simulation": "--cpu-seconds 0.05",

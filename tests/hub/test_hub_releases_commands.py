@@ -74,6 +74,14 @@ def test_success_is_shown_by_release_with_its_interval(world: World, told: Told,
     assert "0.67 [0.21, 0.94]" in told("releases show 2")
 
 
+def test_the_held_out_loss_is_shown_by_release(world: World, told: Told) -> None:
+    publish(world.hub, 4, parent=3, held_out={"box/walls": 0.25, "restock/shelf": 0.75})
+    assert "0.5" in row(told("releases ls"), 4).split(), "the mean over the tasks"
+    assert "0.5" not in row(told("releases ls"), 3).split()
+    shown = told("releases show 4")
+    assert all(word in shown for word in ("held-out loss, box/walls", "0.25", "held-out loss, restock/shelf", "0.75"))
+
+
 def test_two_releases_are_compared(told: Told) -> None:
     shown = told("releases diff 1 3")
     assert "1 of 1 tensors differ: head.weight" in shown

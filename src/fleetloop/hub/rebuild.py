@@ -23,6 +23,7 @@ from fleetloop.hub.catalog.migrations import bring_up_to_date
 from fleetloop.hub.catalog.rows import catalog_row
 from fleetloop.hub.experience import episode_object, holding
 from fleetloop.hub.options import LOCK, HubOptions
+from fleetloop.hub.releases.collector import collecting
 from fleetloop.hub.releases.helm import OBJECT as STEERING
 from fleetloop.hub.releases.releases import LEARNER, channel_object, manifest_key
 from fleetloop.hub.storage.objects import ObjectStore, hash_of
@@ -157,11 +158,13 @@ def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Cloc
 
 
 def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *, follows_edge: bool) -> int:
-    newest = count = 0
+    newest, count, undecided = 0, 0, set(collecting(objects))
     for name in objects.names("releases"):
         if (manifest := _read(objects, name, damaged)) is None:
             continue
         release = Release.from_json(manifest)
+        if release.version in undecided:  # the hub died over it: its weights are there yet
+            release = replace(release, collected_wall_s=0.0)
         records.add_release(release.version, manifest_key(release), release.to_json())
         newest, count = max(newest, release.version), count + 1
     stable, promoted = newest if follows_edge else 0, channel_object(STABLE)

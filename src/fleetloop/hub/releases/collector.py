@@ -5,7 +5,7 @@ over the release, and nobody can be told to run it; who has begun to fetch it ha
 """
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from fleetloop.hub.releases.needed import surplus
 from fleetloop.hub.releases.releases import BLOBS, Releases, blob_object, release_object
 from fleetloop.hub.storage.objects import ObjectStore
 
+COLLECTING = "channels/collecting"
 AT_ONCE = 64  # releases or blobs in one transaction or turn, which publications wait for
 PART = "releases"
 
@@ -83,22 +84,23 @@ class Collector:
             if _state(records) != seen:  # something was published or steered meanwhile: other releases are needed
                 return 0
             self._settled, now = False, self._clock.wall()
+            self._objects.put(COLLECTING, json.dumps(found).encode())
             for version in found:
                 self._mark(existing(records, version), now)
                 records.collect_release(version, now)
-        self._settled = True
+        self._settle()
         return len(found)
 
     def _settle(self) -> None:
-        """Take back marks that a hub wrote and could not commit: perhaps it has died, and what is needed is another."""
+        """Take back the marks of a transaction that was not committed: what they are on may be needed by now."""
         if self._settled:
             return
         with self._catalog.reading() as records:
-            kept = [existing(records, version) for version in records.versions()]
-        for release in kept:
-            said = json.loads(b"".join(self._objects.read(release_object(release.version))))
-            if Release.from_json(said).collected_wall_s:
+            found = [records.release(version) for version in collecting(self._objects)]
+        for release in (Release.from_json(manifest) for manifest in found if manifest):
+            if not release.collected_wall_s:
                 self._mark(release, 0.0)
+        self._objects.remove(COLLECTING)
         self._settled = True
 
     def _mark(self, release: Release, wall_s: float) -> None:
@@ -134,6 +136,14 @@ class Collector:
         """Whether it has lain there since `before`; a younger one may be on its way into a release."""
         modified = self._objects.modified(blob_object(hash))
         return modified is not None and modified < before
+
+
+def collecting(objects: ObjectStore) -> Sequence[int]:
+    """The releases whose mark was perhaps never committed."""
+    if objects.size(COLLECTING) is None:
+        return ()
+    versions: Sequence[int] = json.loads(b"".join(objects.read(COLLECTING)))
+    return versions
 
 
 def _state(records: Records) -> tuple[int, int, int, Steering]:
