@@ -1,18 +1,21 @@
 """What taking an episode in costs: MB/s of a real hub over loopback, beside what it can't be faster than.
 
-In the same run, the same files, one after the other, three rounds of so many episodes: a copy with fsync of file and
+In the same run, the same files, so many at once, three rounds of so many episodes: a copy with fsync of file and
 directory, which is the least that a durable acknowledgement needs; a PUT to the same server stack (uvicorn, starlette,
-httpx) that throws the bytes away; and the hub, which hashes, writes, forces onto the disk, reads every value, and
-commits; plain and over TLS.
+httpx) that throws the bytes away; one that keeps them as durably as the copy; and the hub, which hashes, writes, forces
+onto the disk, reads every value, and commits; plain and over TLS. A file's hash is its sender's since it was sealed,
+and is worked out before.
 """
 
 import datetime
 import ipaddress
 import multiprocessing
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,11 +31,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from fleetloop.core.clock import Wall
+from fleetloop.core.disk import PIECE
 from fleetloop.core.episode import Ending, EpisodeMeta, schema_of
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Judge, Outcome
@@ -44,65 +49,82 @@ from fleetloop.hub.run import serve
 from shared.report import arguments, show, write
 
 ROUNDS = 3
+AT_ONCE = (1, 8)
 KINDS = (("state, 0.2 MB", 1200, 0), ("camera, 5 MB", 200, 25_000))  # name, frames, bytes of an image
+Send = Callable[[Path, str], Any]
 
 
 def main() -> None:
-    given = arguments(__doc__, episodes=30).parse_args()
+    given = arguments(__doc__, episodes=32).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         certificate, key = _certificate(place)
         for kind, frames, image in KINDS:
+            copies = place / f"copies {kind}"
+            copies.mkdir()
             with (
                 _running(_bare) as bare,
+                _running(_bare, copies) as durable,
                 _running(_hub, place / f"hub {kind}") as hub,
                 _running(_hub, place / f"tls {kind}", certificate, key) as tls,
+                httpx.Client(trust_env=False) as client,
             ):
-                rows.append(
-                    _measured(place, kind, frames, image, count=given.episodes, urls=(bare, hub, tls), ca=certificate)
-                )
-    show("ingest", rows)
+                plain, safe = HttpHub(hub), HttpHub(tls, ca=certificate)
+                ways = _ways(client, copies, bare=bare, durable=durable, plain=plain, safe=safe)
+                for at_once in AT_ONCE:
+                    files = _files(place, frames, image, given.episodes)
+                    rows.append({"episode": kind, "at_once": at_once, **_measured(files, ways, at_once)})
+                plain.close()
+                safe.close()
+    show("ingest: MB/s", rows)
     write(given.report, {"ingest": rows})
 
 
-def _measured(
-    place: Path, kind: str, frames: int, image: int, *, count: int, urls: Sequence[str], ca: Path
-) -> dict[str, Any]:
-    found: dict[str, list[float]] = {"copy": [], "put": [], "hub": [], "tls": []}
-    size = 0
-    with httpx.Client(trust_env=False) as client:
-        plain, safe = HttpHub(urls[1]), HttpHub(urls[2], ca=ca)
-        for number in range(ROUNDS + 1):
-            files = [_episode(place, frames, image, seed) for seed in range(number * count, (number + 1) * count)]
-            size = files[0].stat().st_size
-            ways: dict[str, Callable[[Path], Any]] = {
-                "copy": lambda path: _copy(path, place / "copies"),
-                "put": lambda path: client.put(f"{urls[0]}/x", content=path.open("rb")),
-                "hub": lambda path: plain.put_episode(path.stem, path, _hash(path)),
-                "tls": lambda path: safe.put_episode(path.stem, path, _hash(path)),
-            }
-            for way, send in ways.items():
-                began = time.perf_counter()
-                for path in files:
-                    send(path)
-                if number:  # the first round warms up
-                    found[way].append(sum(path.stat().st_size for path in files) / (time.perf_counter() - began) / 1e6)
-            for path in files:
-                path.unlink()
-    rates = {way: median(values) for way, values in found.items()}
+def _ways(
+    client: httpx.Client, copies: Path, *, bare: str, durable: str, plain: HttpHub, safe: HttpHub
+) -> Mapping[str, Send]:
     return {
-        "episode": f"{kind} ({size / 1e6:.2f})",
-        **{f"{way}_MB_s": rate for way, rate in rates.items()},
+        "copy": lambda path, hash: _copy(path, copies),
+        "put": lambda path, hash: _put(client, bare, path),
+        "durable": lambda path, hash: _put(client, durable, path),
+        "hub": lambda path, hash: plain.put_episode(path.stem, path, hash),
+        "tls": lambda path, hash: safe.put_episode(path.stem, path, hash),
+    }
+
+
+def _measured(rounds: Iterator[Sequence[Path]], ways: Mapping[str, Send], at_once: int) -> dict[str, float]:
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    for files in rounds:
+        hashes = [blake3(path.read_bytes()).hexdigest() for path in files]
+        for way, send in ways.items():
+            with ThreadPoolExecutor(at_once) as pool:
+                began = time.perf_counter()
+                list(pool.map(send, files, hashes))
+                took = time.perf_counter() - began
+            found[way].append(sum(path.stat().st_size for path in files) / took / 1e6)
+    rates = {way: median(values[1:]) for way, values in found.items()}  # the first round warms up
+    return {
+        **rates,
         "hub_of_put": rates["hub"] / rates["put"],
+        "hub_of_durable": rates["hub"] / rates["durable"],
         "hub_of_copy": rates["hub"] / rates["copy"],
         "tls_of_hub": rates["tls"] / rates["hub"],
     }
 
 
-def _episode(place: Path, frames: int, image: int, seed: int) -> Path:
-    """A sealed file with its hash not yet worked out."""
-    rng = np.random.default_rng(seed)
+def _files(place: Path, frames: int, image: int, count: int) -> Iterator[Sequence[Path]]:
+    """For each round others, which are gone after it."""
+    rng = np.random.default_rng()
+    for _ in range(ROUNDS + 1):
+        files = [_episode(place, frames, image, rng) for _ in range(count)]
+        yield files
+        for path in files:
+            path.unlink()
+
+
+def _episode(place: Path, frames: int, image: int, rng: np.random.Generator) -> Path:
+    """A sealed file."""
     cameras = (CameraSpec("top", 224, 224),) if image else ()
     spec = RobotSpec("bench", (FeatureSpec("joints", (14,)),), FeatureSpec("joints", (14,)), 20.0, cameras)
     id = new_id(time.time(), rng)
@@ -123,16 +145,20 @@ def _episode(place: Path, frames: int, image: int, seed: int) -> Path:
     return path
 
 
-def _hash(path: Path) -> str:
-    return blake3(path.read_bytes()).hexdigest()
+def _put(client: httpx.Client, url: str, path: Path) -> None:
+    with path.open("rb") as file:
+        client.put(f"{url}/{path.name}", content=file).raise_for_status()
 
 
 def _copy(path: Path, directory: Path) -> None:
-    directory.mkdir(exist_ok=True)
-    with (directory / path.name).open("wb") as file:
-        file.write(path.read_bytes())
+    with path.open("rb") as source, (directory / path.name).open("wb") as file:
+        shutil.copyfileobj(source, file, PIECE)
         file.flush()
         os.fsync(file.fileno())
+    _force_names(directory)
+
+
+def _force_names(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
@@ -141,17 +167,29 @@ def _copy(path: Path, directory: Path) -> None:
 # ---------------------------------------------------------------------- the servers, each a process
 
 
-def _bare(tell: Connection) -> None:
+def _bare(tell: Connection, keep: Path | None = None) -> None:
     async def take(request: Request) -> JSONResponse:
-        return JSONResponse({"bytes": sum([len(chunk) async for chunk in request.stream()])})
+        chunks = [chunk async for chunk in request.stream()]
+        if keep is not None:
+            await run_in_threadpool(_keep, keep / request.path_params["name"], chunks)
+        return JSONResponse({"bytes": sum(map(len, chunks))})
 
     class Told(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             tell.send(f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}")
 
-    app = Starlette(routes=[Route("/x", take, methods=["PUT"])])
+    app = Starlette(routes=[Route("/{name}", take, methods=["PUT"])])
     Told(uvicorn.Config(app, port=0, log_level="error", access_log=False)).run()
+
+
+def _keep(path: Path, chunks: Sequence[bytes]) -> None:
+    with path.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    _force_names(path.parent)
 
 
 def _hub(tell: Connection, directory: Path, certificate: Path | None = None, key: Path | None = None) -> None:

@@ -113,14 +113,25 @@ class FaultyDisk(RealDisk):
 
     def rename(self, source: Path, target: Path) -> None:
         self._hazard()
+        self._move(source, target)
+        self.sync_directory(target.parent)
+        entry = self._platters.entries.get(target)
+        if entry and entry.safe_name and entry.safe_bytes == target.stat().st_size:
+            del self._platters.entries[target]
+        self._hazard()
+
+    def move(self, source: Path, target: Path) -> None:
+        self._hazard()
+        self._move(source, target)
+        self._hazard()
+
+    def _move(self, source: Path, target: Path) -> None:
         with _trouble(target):
             source.replace(target)
         entry = self._platters.entries.pop(source, None)
         self._platters.entries.pop(target, None)
-        if entry is not None:
-            self._platters.entries[target] = entry
-        self.sync_directory(target.parent)
-        self._hazard()
+        if target.is_file():
+            self._platters.entries[target] = Entry(entry.safe_bytes if entry else target.stat().st_size)
 
     def sync_directory(self, directory: Path) -> None:
         """Names in it are safe from here on."""
@@ -136,6 +147,13 @@ class FaultyDisk(RealDisk):
             self._platters.removed[path] = data if entry is None else data[: entry.safe_bytes]
         path.unlink()
         self._hazard()
+
+
+class NeverForced(FaultyDisk):
+    """Bug: `sync` returns without having forced anything onto the disk."""
+
+    def sync(self, file: BinaryIO) -> None:
+        file.flush()
 
 
 class _trouble:  # noqa: N801  reads as the context that it is

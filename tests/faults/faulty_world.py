@@ -7,7 +7,6 @@ a while all faults end, and what holds then must be what was promised.
 """
 
 import random
-import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,19 +25,17 @@ from faulty_parts import (
     RobotProcess,
     weights_hash,
 )
+from faulty_promises import check
 
-from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Ending, Episode
-from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable
+from fleetloop.core.episode import Ending
+from fleetloop.core.errors import DiskTrouble, HubRefused, HubUnavailable
 from fleetloop.hub.options import HubOptions, RetentionOptions
-from fleetloop.hub.rebuild import rebuild
 from fleetloop.hub.retention import excess
 from fleetloop.hub.service import HubService
 from fleetloop.lab.agenda import Agenda
 from fleetloop.lab.fleet import repeatable
 from fleetloop.lab.host import VirtualHost
 from fleetloop.learner.assemble import Surroundings
-from fleetloop.learner.buffer.buffer import Part as Drawn
 from fleetloop.learner.errors import CheckpointInvalid
 
 FAULTY_S, PATIENCE_S, RESTART_S = 12.0, 60.0, 1.5
@@ -96,7 +93,7 @@ class World:
         while not self._quiet():
             assert self.agenda.clock.now() < until, f"never came to rest: {self._unrest()}"
             self.agenda.run(self.agenda.clock.now() + 1.0)
-        self._check()
+        check(self)
 
     def _quiet(self) -> bool:
         return not self._unrest()
@@ -111,56 +108,10 @@ class World:
         with hub.service._catalog.reading() as records:
             if too_many := excess(records, RETENTION, self.agenda.clock.now(), 1):
                 return f"beyond the cap: {too_many}"
-        newest = max((event.seq for event in self._events()), default=0)
+        newest = max((event.seq for event in self.events()), default=0)
         if learner.learner.cursor < newest:
             return f"the learner is at {learner.learner.cursor} of {newest}"
         return ""
-
-    # ------------------------------------------------------------------ what must hold
-
-    def _check(self) -> None:
-        """The promises."""
-        events = self._events()
-        ids = [event.ref for event in events if event.kind == "episode"]
-        buried = {event.ref for event in events if event.kind == "tombstone"}
-        assert len(ids) == len(set(ids)), f"stored twice: {sorted({id for id in ids if ids.count(id) > 1})}"
-        lost = set(self.finished) - set(ids)
-        assert not lost, f"finished and not stored: {sorted(lost)}"
-        missing = self.acknowledged - set(ids)
-        assert not missing, f"acknowledged and not there: {sorted(missing)}"
-        listed = [row["id"] for row in self.hub.process.service.episodes()]
-        assert set(listed) == set(ids) - buried, "the list and the tombstones don't agree"
-        for id in ids:
-            fetched = self.directory / "fetched.arrow"
-            try:
-                self.hub.process.service.get_episode(id, fetched)
-            except FleetLoopError as error:
-                if id in buried:
-                    continue  # no loss, but what was asked for
-                raise AssertionError(f"stored, and not to be had again: {error}") from error
-            if id in self.finished:
-                episode = Episode.open(fetched)
-                frames, ending = self.finished[id]
-                assert len(episode) == frames, f"{id} has {len(episode)} frames of {frames}"
-                assert episode.meta.ending.outcome is ending.outcome, f"{id} ended as {episode.meta.ending.outcome}"
-        self._check_rebuilt()
-        buffer = self.learner.process.learner.parts.buffer
-        held = [held.id for held in buffer.episodes if held.id not in buried]
-        assert sorted(held) == sorted(listed), f"the learner holds {len(held)} episodes of {len(listed)}"
-        drawn = {id for task in range(len(buffer.tasks)) for id in buffer.episode_ids(buffer.part(task, Drawn.ONLINE))}
-        assert not drawn & buried, f"drawn from in spite of their tombstones: {sorted(drawn & buried)}"
-
-    def _check_rebuilt(self) -> None:
-        """From the hub's objects alone all that it knew can be known again.
-
-        More may be: what it died of before it could say so, as if its answer had been lost.
-        """
-        copy = self.directory / "copy"
-        shutil.copytree(self.hub.host.directory, copy)
-        found = rebuild(HubOptions(directory=copy), self.agenda.clock, RealDisk())
-        assert not found.damaged, f"damaged objects: {found.damaged}"
-        lost = [line for line in found.different if ": had " in line and not line.startswith("channels")]
-        assert not lost, f"a catalog made anew lacks: {lost}"
 
     def acting(self, release: Any, weights: Any) -> Acting:
         """What a robot loads; only ever what the learner made."""
@@ -172,7 +123,7 @@ class World:
     def finished_one(self, id: str, frames: int, ending: Ending) -> None:
         self.finished[id] = (frames, ending)
 
-    def _events(self) -> list[Any]:
+    def events(self) -> list[Any]:
         return list(self.hub.process.service.events(0, limit=10_000))
 
     # ------------------------------------------------------------------ processes

@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from faulty_disk import FaultyDisk
+from faulty_disk import FaultyDisk, NeverForced
 from faulty_line import HubProcess
 from faulty_world import World
 
 from fleetloop.core.errors import HubUnavailable, ReleaseInvalid
 from fleetloop.core.hub import Acknowledgement
-from fleetloop.hub import experience
+from fleetloop.hub import admission, experience
 from fleetloop.hub.catalog import catalog
 from fleetloop.hub.catalog.rows import kind_of
 from fleetloop.hub.fleet import FleetBook
@@ -68,13 +68,6 @@ def test_a_seed_decides_everything():
 # ---------------------------------------------------------------------- planted bugs are found
 
 
-class NeverForced(FaultyDisk):
-    """Bug: `sync` returns without having forced anything onto the disk."""
-
-    def sync(self, file) -> None:
-        file.flush()
-
-
 class Nameless(FaultyDisk):
     """Bug: directories are never synced."""
 
@@ -127,7 +120,8 @@ def test_a_hub_that_takes_the_same_episode_again_is_found(monkeypatch):
         self._connection.execute(catalog.EPISODES.insert().prefix_with("OR REPLACE").values(seq=seq, **kept))
         return seq
 
-    monkeypatch.setattr(experience, "_known", lambda records, id, hash: None)
+    for room in (admission, experience):
+        monkeypatch.setattr(room, "known", lambda records, id, hash: None)
     monkeypatch.setattr(catalog.Records, "add_episode", add_episode)
     with pytest.raises(AssertionError, match="stored twice"):
         play_until_found()

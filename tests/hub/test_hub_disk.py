@@ -28,9 +28,13 @@ class FullDisk(RealDisk):
         self._maybe("sync", Path(file.name))
         super().sync(file)
 
-    def rename(self, source: Path, target: Path) -> None:
-        self._maybe("rename", target)
-        super().rename(source, target)
+    def move(self, source: Path, target: Path) -> None:
+        self._maybe("move", target)
+        super().move(source, target)
+
+    def sync_name(self, path: Path) -> None:
+        self._maybe("sync_name", path)
+        super().sync_name(path)
 
     def create(self, path: Path):  # type: ignore[no-untyped-def]
         self._maybe("create", path)
@@ -42,7 +46,7 @@ def store() -> str:
     return ""
 
 
-@pytest.mark.parametrize("call", ["create", "sync", "rename"])
+@pytest.mark.parametrize("call", ["create", "sync", "move", "sync_name"])
 def test_a_full_disk(options: HubOptions, outbox: Path, call: str) -> None:
     disk = FullDisk()
     service = HubService.open(options, Virtual(), disk, TASKS)
@@ -54,8 +58,8 @@ def test_a_full_disk(options: HubOptions, outbox: Path, call: str) -> None:
     for attempt in attempts:
         with pytest.raises(HubUnavailable, match="full"):
             attempt()
-    for directory in ("incoming", "episodes", "blobs"):
-        assert list((options.directory / directory).iterdir()) == []
+    for directory in ("incoming", "episodes", "blobs"):  # what lies there whole, and nobody was told of, is replaced
+        assert call == "sync_name" or list((options.directory / directory).iterdir()) == []
     assert service.episodes() == []
     disk.failing = ""
     for attempt in attempts:

@@ -9,12 +9,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from blake3 import blake3
 
 from fleetloop.core.errors import EpisodeInvalid
@@ -29,6 +31,7 @@ META_KEY = b"fleetloop.meta"
 CONTENT_KEY = b"fleetloop.content"
 PURPOSES = ("online", "demonstration", "evaluation")
 MAX_FRAMES = 200_000
+SMALL = 1 << 20  # bytes up to which a file is sooner read than mapped
 COUNTERS = {
     "tick": pa.int32(),
     "clock_s": pa.float64(),
@@ -124,13 +127,18 @@ class EpisodeMeta:
 
 def schema_of(meta: EpisodeMeta) -> pa.Schema:
     """The Arrow schema of an episode of this robot, with the metadata attached."""
+    return pa.schema(_fields(meta.spec), metadata={META_KEY: json.dumps(meta.to_json()).encode()})
+
+
+@lru_cache(maxsize=64)
+def _fields(spec: RobotSpec) -> Sequence[pa.Field]:
+    """A fleet has few kinds of robots, and each episode that is read is checked against one."""
     columns: list[tuple[str, pa.DataType]] = list(COUNTERS.items())
-    columns += [(f"state.{item.name}", _list_type(item.dtype, item.shape)) for item in meta.spec.state]
-    columns += [(name, _list_type("float32", meta.spec.action.shape)) for name in ("action", "action_requested")]
-    for camera in meta.spec.cameras:
+    columns += [(f"state.{item.name}", _list_type(item.dtype, item.shape)) for item in spec.state]
+    columns += [(name, _list_type("float32", spec.action.shape)) for name in ("action", "action_requested")]
+    for camera in spec.cameras:
         columns += [(f"image.{camera.name}", pa.binary()), (f"image_taken.{camera.name}", pa.float64())]
-    fields = [pa.field(name, kind, nullable=False) for name, kind in columns]
-    return pa.schema(fields, metadata={META_KEY: json.dumps(meta.to_json()).encode()})
+    return tuple(pa.field(name, kind, nullable=False) for name, kind in columns)
 
 
 def _list_type(dtype: str, shape: tuple[int, ...]) -> pa.DataType:
@@ -151,8 +159,10 @@ class Episode:
 
     @classmethod
     def open(cls, path: Path) -> "Episode":
-        """Map the file. Only its structure is checked here; `validate` reads every value."""
+        """Map the file, or read it if it is small. Only its structure is checked here; `validate` reads every value."""
         try:
+            if path.stat().st_size <= SMALL:
+                return cls._read(pa.BufferReader(path.read_bytes()))
             with pa.memory_map(str(path)) as source:
                 return cls._read(source)
         except (pa.ArrowException, ValueError, OSError) as error:
@@ -171,14 +181,11 @@ class Episode:
         meta = read_meta(reader.schema)
         if reader.num_record_batches != 1:
             raise EpisodeInvalid("file", f"has {reader.num_record_batches} record batches, not 1")
-        expected = schema_of(meta)
-        for name in expected.names:
-            if (found := reader.schema.names.count(name)) != 1:
-                raise EpisodeInvalid(name, "is missing" if not found else "is there more than once")
-            if reader.schema.field(name).type != expected.field(name).type:
-                raise EpisodeInvalid(
-                    name, f"has the type {reader.schema.field(name).type}, not {expected.field(name).type}"
-                )
+        for field in _fields(meta.spec):
+            if (found := reader.schema.names.count(field.name)) != 1:
+                raise EpisodeInvalid(field.name, "is missing" if not found else "is there more than once")
+            if (kind := reader.schema.field(field.name).type) != field.type:
+                raise EpisodeInvalid(field.name, f"has the type {kind}, not {field.type}")
         return cls(reader.get_batch(0), meta)
 
     def __len__(self) -> int:
@@ -283,7 +290,7 @@ def validate(episode: Episode) -> None:
             raise EpisodeInvalid(name, "holds missing values")
         if pa.types.is_floating(inner.type) and not np.isfinite(inner.to_numpy(zero_copy_only=False)).all():
             raise EpisodeInvalid(name, "holds numbers that are not finite")
-        if name.startswith("image.") and not all(value.as_py()[:2] == b"\xff\xd8" for value in column):
+        if name.startswith("image.") and not pc.all(pc.starts_with(column, b"\xff\xd8"), min_count=0).as_py():
             raise EpisodeInvalid(name, "holds something that is no JPEG")
     if (np.diff(episode.column("tick")) <= 0).any():
         raise EpisodeInvalid("tick", "does not rise from frame to frame")

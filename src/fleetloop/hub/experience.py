@@ -1,6 +1,5 @@
 """Experience in: episodes, what was said about them later, and the one cursor that delivers both."""
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Episode, validate
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, UnknownName
-from fleetloop.core.hub import EDGE, Acknowledgement, Event
+from fleetloop.core.hub import Acknowledgement, Event
 from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
+from fleetloop.hub.admission import Admission, episode_object, event_json, event_object, known
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog.catalog import Catalog, Records
-from fleetloop.hub.catalog.rows import catalog_row
 from fleetloop.hub.storage.objects import CHUNK, Arrived, Link, ObjectStore, gone, hash_of
 from fleetloop.hub.turns import Turns
 
@@ -38,8 +37,9 @@ class Experience:
         self, catalog: Catalog, objects: ObjectStore, clock: Clock, *, tasks: Collection[str], max_bytes: int
     ) -> None:
         self.news = Bell()
-        self._catalog, self._objects, self._clock = catalog, objects, clock
+        self._catalog, self._objects = catalog, objects
         self._tasks, self._max_bytes = tuple(tasks), max_bytes
+        self._admission = Admission(catalog, objects, clock, self.news)
         self._turns, self._run = Turns(), ""
         self._damaged = {Path(name).stem for name in objects.names(QUARANTINE)}
 
@@ -64,7 +64,7 @@ class Experience:
     def known(self, id: str, hash: str) -> Acknowledgement | None:
         """What was acknowledged already. Raises HubRefused (409) if the id is known with other bytes."""
         with self._catalog.reading() as records:
-            return _known(records, id, hash)
+            return known(records, id, hash)
 
     def accept(
         self, id: str, arrived: Arrived, hash: str, *, check_robot: Callable[[str], None] = lambda robot: None
@@ -81,36 +81,12 @@ class Experience:
             raise EpisodeInvalid("hash", f"the bytes that came hash to {arrived.hash}, not to {hash}", "send it again")
         with self._turns[id]:
             with self._catalog.reading() as records:
-                if known := _known(records, id, hash):
-                    return known
+                if acknowledged := known(records, id, hash):
+                    return acknowledged
                 self._learn_run(records)
             episode = self._checked(id, arrived.path)
             check_robot(episode.meta.robot)
-            return self._keep(episode, arrived)
-
-    def _keep(self, episode: Episode, arrived: Arrived) -> Acknowledgement:
-        """Durably; nobody else may keep another under its id meanwhile."""
-        id, hash = episode.meta.id, arrived.hash
-        kept = self._objects.keep(arrived, episode_object(id))
-        with self._catalog.writing() as records:
-            if known := _known(records, id, hash):  # by another hub meanwhile
-                return known
-            if not kept:
-                log.warning("%s lay there with other bytes, which nobody was told of; they are replaced", id)
-                self._objects.replace(arrived, episode_object(id))
-            row = catalog_row(
-                episode,
-                hash=hash,
-                size=arrived.size,
-                received_clock_s=self._clock.now(),
-                received_wall_s=self._clock.wall(),
-                edge=records.channel(EDGE),
-            )
-            seq = records.add_episode(row)
-            # After a power cut the episode itself can tell all of it but its place.
-            self._objects.note(event_object(seq), event_json("episode", id, row))
-        self.news.ring()
-        return Acknowledgement(id, seq, known=False)
+            return self._admission.admit(episode, arrived)
 
     def locate(self, id: str) -> tuple[Path | Link, str]:
         """Where the sealed file is, and its hash. Raises HubRefused: 410 if it is damaged or gone."""
@@ -237,31 +213,9 @@ def check_limit(limit: int) -> None:
         raise HubRefused("limit", f"is {limit}", f"use 1 to {MOST_ROWS}")
 
 
-def episode_object(id: str) -> str:
-    return f"episodes/{id}.arrow"
-
-
 def quarantine_object(id: str) -> str:
     """Where an episode lies whose bytes are no longer those that were acknowledged."""
     return f"{QUARANTINE}/{id}.arrow"
-
-
-def event_object(seq: int) -> str:
-    """Events are objects too, written before the commit: what the catalog says can be worked out again without it."""
-    return f"events/{seq:012d}.json"
-
-
-def event_json(kind: str, ref: str, data: Mapping[str, Any]) -> bytes:
-    return json.dumps({"kind": kind, "ref": ref, "data": data}).encode()
-
-
-def _known(records: Records, id: str, hash: str) -> Acknowledgement | None:
-    row = records.episode(id)
-    if row is None:
-        return None
-    if row["hash"] != hash:
-        raise HubRefused("id", f"{id} is known with the hash {row['hash']}, not {hash}", status=409)
-    return Acknowledgement(id, row["seq"], known=True)
 
 
 def _damaged(id: str) -> HubRefused:

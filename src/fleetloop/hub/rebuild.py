@@ -18,10 +18,11 @@ from fleetloop.core.episode import Episode, validate
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
+from fleetloop.hub.admission import episode_object
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
 from fleetloop.hub.catalog.migrations import bring_up_to_date
 from fleetloop.hub.catalog.rows import catalog_row
-from fleetloop.hub.experience import episode_object, holding
+from fleetloop.hub.experience import holding
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases.collector import collecting
 from fleetloop.hub.releases.helm import OBJECT as STEERING

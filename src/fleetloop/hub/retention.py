@@ -11,10 +11,10 @@ from typing import Any
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubUnavailable
+from fleetloop.hub.admission import episode_object, event_json, event_object
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog.catalog import Catalog, Records
 from fleetloop.hub.catalog.holdings import Limits
-from fleetloop.hub.experience import episode_object, event_json, event_object
 from fleetloop.hub.options import Caps, RetentionOptions
 from fleetloop.hub.storage.objects import ObjectStore
 

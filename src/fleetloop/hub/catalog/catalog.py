@@ -35,6 +35,12 @@ CATALOG = "catalog.sqlite"
 COLLECTED = RELEASES.c.collected_wall_s.name
 Row = Mapping[str, Any]
 
+# What every episode asks, put together once: that costs more than asking it.
+_ADD_EVENT, _ADD_EPISODE = EVENTS.insert(), EPISODES.insert()
+_PLACE = sa.select(EPISODES.c.seq, EPISODES.c.hash).where(EPISODES.c.id == sa.bindparam("id"))
+_CHANNEL = sa.select(CHANNELS.c.version).where(CHANNELS.c.name == sa.bindparam("name"))
+_NEWEST_RELEASES = sa.select(RELEASES).order_by(RELEASES.c.version.desc()).limit(sa.bindparam("limit"))
+
 
 class Catalog:
     """Transactions on the catalog. Writers come one at a time, so that the order of `seq` is the order of commits."""
@@ -83,8 +89,8 @@ class Records:
 
     def add_event(self, kind: str, ref: str, data: Row, seq: int | None = None) -> int:
         """Returns its number: `seq` if one is given, else the next."""
-        values = {"kind": kind, "ref": ref, "data": dict(data)} | ({} if seq is None else {"seq": seq})
-        result = self._connection.execute(EVENTS.insert().values(values))
+        values = {"kind": kind, "ref": ref, "data": data} | ({} if seq is None else {"seq": seq})
+        result = self._connection.execute(_ADD_EVENT, values)
         return int(result.inserted_primary_key.seq)  # type: ignore[union-attr]
 
     def events(self, after: int, limit: int) -> Sequence[Event]:
@@ -94,7 +100,7 @@ class Records:
         query = joined.where(EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
         return [
             Event(row.seq, row.kind, row.ref, row.data | ({"tombstone": row.tombstone} if row.tombstone else {}))
-            for row in self._connection.execute(query)
+            for row in self._connection.execute(query, values)
         ]
 
     def newest_event(self) -> int:
@@ -104,11 +110,16 @@ class Records:
         seq = self.add_event("episode", data["id"], data, seq)
         kept = {name: data[name] for name in ("id", "hash", "task", "outcome", "judge", "bytes")}
         kept |= {"kind": kind_of(data), "received_wall_s": data.get("received_wall_s")}
-        self._connection.execute(EPISODES.insert().values(seq=seq, **kept))
+        self._connection.execute(_ADD_EPISODE, {"seq": seq, **kept})
         return seq
 
     def episode(self, id: str) -> Row | None:
         return next(iter(self._episode_rows(EPISODES.c.id == id, limit=1)), None)
+
+    def place(self, id: str) -> tuple[int, str] | None:
+        """The event and the hash of an episode."""
+        row = self._connection.execute(_PLACE, {"id": id}).first()
+        return (row.seq, row.hash) if row else None
 
     def episodes(self, task: str, outcome: str, limit: int) -> Sequence[Row]:
         """Newest first, without those that have a tombstone."""
@@ -183,12 +194,12 @@ class Records:
         return next(iter(self._manifests(sa.select(RELEASES).where(RELEASES.c.key == key))), None)
 
     def releases(self, limit: int) -> Sequence[Row]:
-        return self._manifests(sa.select(RELEASES).order_by(RELEASES.c.version.desc()).limit(limit))
+        return self._manifests(_NEWEST_RELEASES, limit=limit)
 
-    def _manifests(self, query: sa.Select[Any]) -> Sequence[Row]:
+    def _manifests(self, query: sa.Select[Any], **values: Any) -> Sequence[Row]:
         return [
             row.manifest | ({COLLECTED: row.collected_wall_s} if row.collected_wall_s else {})
-            for row in self._connection.execute(query)
+            for row in self._connection.execute(query, values)
         ]
 
     def versions(self, *, collected_since: float | None = None) -> Sequence[int]:
@@ -207,7 +218,7 @@ class Records:
 
     def channel(self, name: str) -> int:
         """The version that the channel points to; 0 before the first."""
-        return int(self._connection.scalar(sa.select(CHANNELS.c.version).where(CHANNELS.c.name == name)) or 0)
+        return int(self._connection.scalar(_CHANNEL, {"name": name}) or 0)
 
     def move_channel(self, name: str, version: int) -> None:
         self._connection.execute(CHANNELS.delete().where(CHANNELS.c.name == name))

@@ -1,6 +1,6 @@
 """Where episodes and blobs enter and leave over HTTP: streamed to the disk, or sent on to the hub's store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,17 +116,24 @@ def whole(name: str, text: str) -> int:
 
 async def _pour(request: Request, sink: Incoming | Part, limit: int) -> None:
     """Write the body as it comes; of one that breaks off, all that came."""
-    waiting = bytearray()
+    waiting: list[bytes] = []
+    size = 0
     try:
         async for chunk in chunks(request, limit):
-            waiting += chunk
-            if len(waiting) >= CHUNK:
-                await run_in_threadpool(sink.write, bytes(waiting))
-                waiting.clear()
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= CHUNK:
+                pouring, waiting, size = waiting, [], 0
+                await run_in_threadpool(_write, sink, pouring)
     except ClientDisconnect:
-        await run_in_threadpool(sink.write, bytes(waiting))
+        await run_in_threadpool(_write, sink, waiting)
         raise
-    await run_in_threadpool(sink.write, bytes(waiting))
+    await run_in_threadpool(_write, sink, waiting)
+
+
+def _write(sink: Incoming | Part, chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        sink.write(chunk)
 
 
 def _upload(request: Request) -> tuple[str, str]:

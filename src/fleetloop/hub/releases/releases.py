@@ -104,6 +104,7 @@ class Releases:
             problem = f"the bytes that came hash to {arrived.hash}, not to {hash}"
             raise ReleaseInvalid("hash", problem, "send the blob again")
         self._objects.replace(arrived, blob_object(hash))
+        self._objects.settle(blob_object(hash))
 
     def read_blob(self, hash: str) -> bytes:
         self.locate_blob(hash)

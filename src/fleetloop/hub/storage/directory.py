@@ -155,7 +155,11 @@ class DirectoryStore:
 
     def replace(self, arrived: Arrived, name: str) -> None:
         with available():
-            self._disk.rename(arrived.path, self._root / name)
+            self._disk.move(arrived.path, self._root / name)
+
+    def settle(self, name: str) -> None:
+        with available():
+            self._disk.sync_name(self._root / name)
 
     def put(self, name: str, data: bytes) -> None:
         path = self._root / name

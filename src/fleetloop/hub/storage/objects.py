@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, Self
 
 from blake3 import blake3
 
-from fleetloop.core.disk import Disk, disk_trouble
+from fleetloop.core.disk import Disk, disk_trouble, write_all
 from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, HubRefused, HubUnavailable
 
 CHUNK = 1 << 20
@@ -70,7 +70,7 @@ class Incoming:
         check_size(self._size, self._limit)
         self._hasher.update(chunk)
         with available(self._path):
-            self._file.write(chunk)
+            write_all(self._file, chunk)
 
     def finish(self) -> Arrived:
         """Force everything onto the disk."""
@@ -108,7 +108,7 @@ class Part:
             self._size += len(chunk)
             check_size(self._size, self._limit)
             with available():
-                self._file.write(chunk)
+                write_all(self._file, chunk)
 
     def cut_off(self) -> None:
         """End a sender's request; its connection may have died unnoticed."""
@@ -161,11 +161,16 @@ class ObjectStore(Protocol):
 
     # objects
     def keep(self, arrived: Arrived, name: str) -> bool:
-        """Give what has arrived its name, durably and at once. False, and nothing done, if other bytes have it."""
+        """Give what has arrived its name, at once; durably, `settle` makes it. False, and nothing done, if other bytes
+        have it."""
         ...
 
     def replace(self, arrived: Arrived, name: str) -> None:
         """As `keep`, whoever has the name."""
+        ...
+
+    def settle(self, name: str) -> None:
+        """Make durable what `keep` and `replace` have put beside `name` so far, all at once."""
         ...
 
     def put(self, name: str, data: bytes) -> None: ...

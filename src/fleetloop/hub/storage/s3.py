@@ -103,6 +103,9 @@ class S3Store:
     def replace(self, arrived: Arrived, name: str) -> None:
         self._place(arrived, name, replace=True)
 
+    def settle(self, name: str) -> None:
+        """What a bucket has acknowledged is durable."""
+
     def _place(self, arrived: Arrived, name: str, *, replace: bool) -> None:
         if arrived.object:
             self._copy(arrived.object, name, replace=replace)
