@@ -136,14 +136,22 @@ def moment() -> Moment:
         Member(Registration(status.robot, "host", "site-1", ("box/walls",), spec), status, 0.0, Orders(status.robot))
         for status in statuses
     )
-    fleet = Fleet(130.0, members, None, 0.0, 3, 5, 5)
+    fleet = Fleet(130.0, members, None, 0.0, 3, 5, 5, alarm="2 episodes are damaged")
     rows = [row("a", last=20.0), row("b", last=30.0, frames_human=50, interventions=1)]
     return Moment(("box/walls", "laundry/fold"), 120.0, 600.0, 7.5, fleet, rows)
 
 
 def test_a_status_line_says_how_far_it_is_and_what_is_wrong() -> None:
     line = status_line(moment())
-    for part in ("2.0 of 10 min", "box/walls 0.50", "laundry/fold –", "1 interventions", "7.5x", "ALARM r2: the disk"):
+    for part in (
+        "2.0 of 10 min",
+        "box/walls 0.50",
+        "laundry/fold –",
+        "1 interventions",
+        "7.5x",
+        "ALARM hub: 2 epi",
+        "ALARM r2: the disk",
+    ):
         assert part in line
 
 

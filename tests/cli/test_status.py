@@ -1,17 +1,26 @@
-"""What `fleetloop status` says of the learner."""
+"""What `fleetloop status` says of the learner, and of what is wrong."""
+
+from dataclasses import replace
 
 from rich.console import Console
 
 from fleetloop.cli.status import fleet_view
-from fleetloop.core.hub import Fleet, LearnerStatus
+from fleetloop.core.hub import Fleet, LearnerStatus, Member, Orders, Registration, RobotStatus
+from fleetloop.core.spec import FeatureSpec, RobotSpec
+
+LEARNER = LearnerStatus("run", 3, 1, 5, parked=False, lag_s=0.0)
+
+
+def shown(fleet: Fleet) -> str:
+    console = Console(width=300)
+    with console.capture() as capture:
+        console.print(fleet_view(fleet))
+    return capture.get()
 
 
 def said(figures) -> str:
-    learner = LearnerStatus("run", 3, 1, 5, parked=False, lag_s=0.0, figures=figures)
-    console = Console(width=300)
-    with console.capture() as capture:
-        console.print(fleet_view(Fleet(1.0, (), learner, 0.0, episodes=5, edge=1, stable=1)))
-    return capture.get()
+    learner = replace(LEARNER, figures=figures)
+    return shown(Fleet(1.0, (), learner, 0.0, episodes=5, edge=1, stable=1))
 
 
 def test_it_says_how_many_episodes_the_filters_leave_out_and_why():
@@ -24,3 +33,30 @@ def test_it_says_how_many_episodes_the_filters_leave_out_and_why():
 def test_it_says_nothing_of_filters_that_leave_nothing_out_or_of_a_learner_that_knows_none():
     assert "left out" not in said({"left_out": {"online": {}, "offline": {}}})
     assert "left out" not in said({})
+
+
+def test_an_alarm_is_a_line_that_names_whose_it_is():
+    spec = RobotSpec("point", (), FeatureSpec("target", (1,)), 20.0)
+    robot = Registration("robot-7", "host", "site", ("far",), spec)
+    status = RobotStatus("robot-7", "running", alarm="disk [spool] is full")
+    fleet = Fleet(
+        1.0,
+        (Member(robot, status, 0.0, Orders("robot-7", 0.0, "")),),
+        replace(LEARNER, alarm="no [new] experience"),
+        0.0,
+        episodes=5,
+        edge=1,
+        stable=1,
+        alarm="3 episodes are [really] damaged",
+    )
+    lines = shown(fleet).splitlines()
+    for line in (
+        "hub: 3 episodes are [really] damaged",
+        "robot-7: disk [spool] is full",
+        "learner: no [new] experience",
+    ):
+        assert line in map(str.strip, lines)
+
+
+def test_where_nothing_is_wrong_no_line_says_so():
+    assert "hub:" not in said({})

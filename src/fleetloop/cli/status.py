@@ -52,6 +52,7 @@ def status(
 def fleet_view(fleet: "Fleet") -> "RenderableType":
     """The fleet as a table, with a line about the learner beneath."""
     from rich.console import Group
+    from rich.markup import escape
 
     from fleetloop.cli import tables
 
@@ -71,14 +72,15 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
         "heard",
         title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · {_channels(fleet)}",
     )
-    alarms = [f"[red]hub: {fleet.alarm}"] if fleet.alarm else []
+    alarms = [("hub", fleet.alarm)]
     for member in fleet.members:
         rows.add_row(*_row(member, fleet))
-        if member.status and member.status.alarm:
-            alarms.append(f"[red]{member.registration.robot}: {member.status.alarm}")
-    if fleet.learner and fleet.learner.alarm:
-        alarms.append(f"[red]learner: {fleet.learner.alarm}")
-    return Group(rows, _learner_line(fleet), *alarms)
+        if member.status:
+            alarms.append((member.registration.robot, member.status.alarm))
+    if fleet.learner:
+        alarms.append(("learner", fleet.learner.alarm))
+    lines = [f"[red]{escape(f'{who}: {alarm}')}" for who, alarm in alarms if alarm]
+    return Group(rows, _learner_line(fleet), *lines)
 
 
 def _channels(fleet: "Fleet") -> str:

@@ -25,6 +25,8 @@ class Moment:
 
     def alarms(self) -> Iterator[str]:
         """What is wrong anywhere, a line each."""
+        if self.fleet.alarm:
+            yield f"hub: {self.fleet.alarm}"
         for member in self.fleet.members:
             if member.status is None:
                 yield f"{member.registration.robot}: has not been heard of"
