@@ -4,7 +4,8 @@
 
 `warm`: batches of random frames, decoded, drawn and gathered by the learner's own path; beside `np.take` of the same
 rows into memory that is used again, which is the least that a batch of them costs, and TorchRL's memory-mapped buffer
-(where it is installed) that holds the same columns. One thread each; the median batch counts.
+(where it is installed) that holds the same columns. One thread each, by its CPU time, so that nothing else on the
+machine counts; the median batch.
 
 `cold`: an episode that is not at hand: every frame of it is decoded and made a row of, each time anew; beside Pillow
 alone on the same pictures. Frames, of all cameras, a second.
@@ -40,6 +41,7 @@ from shared.pictures import EPISODE, HORIZON, Batches, decoded, everything, poli
 from shared.report import arguments, show, write
 
 SETTINGS = ((1, 96), (3, 96), (1, 224), (3, 224))  # cameras, px
+STATE_ALONE = (0, 0)
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         index = _index(Path(name), given.episodes, given.samples, given.batch)
     show(f"index: {given.episodes:,} episodes of {given.samples} samples", [index])
-    warm = [_warm(cameras, px, given) for cameras, px in SETTINGS]
+    warm = [_warm(cameras, px, given) for cameras, px in (STATE_ALONE, *SETTINGS)]
     show(f"warm: samples/s, {given.frames:,} frames, batches of {given.batch}", warm)
     cold = [_cold(cameras, px, given.seconds) for cameras, px in SETTINGS]
     show("cold: frames/s", cold)
@@ -127,9 +129,9 @@ def _warm(cameras: int, px: int, given: Any) -> dict[str, Any]:
             "fleetloop": lambda: loader.batch(sampler.draw(buffer, next(step), given.batch)),
             "np_take": _taking(columns, given.batch),
         }
-        rates = samples_per_s(ways, given.batch, given.seconds)
+        rates = samples_per_s(ways, given.batch, given.seconds, time.thread_time)
     with tempfile.TemporaryDirectory() as name, _torchrl(Path(name), given, cameras, px) as sample:
-        rates |= samples_per_s({"torchrl": sample}, given.batch, given.seconds) if sample else {}
+        rates |= samples_per_s({"torchrl": sample}, given.batch, given.seconds, time.thread_time) if sample else {}
     row: dict[str, Any] = {"cameras": cameras, "px": px, **rates}
     row["of_np_take"] = rates["fleetloop"] / rates["np_take"]
     row["of_torchrl"] = rates["fleetloop"] / rates["torchrl"] if "torchrl" in rates else "pip install -e '.[bench]'"

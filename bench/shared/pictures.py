@@ -82,17 +82,19 @@ def decoded(frames: int, cameras: int, px: int) -> Iterator[Prepared]:
         yield Prepared(Episode(template._batch, meta), labels, seen)
 
 
-def samples_per_s(ways: Mapping[str, Batches], batch: int, seconds: float) -> dict[str, float]:
-    """Samples a second by the median batch; the ways take turns, batch by batch, for so long."""
+def samples_per_s(
+    ways: Mapping[str, Batches], batch: int, seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Samples a second of `clock` by the median batch; the ways take turns, batch by batch, for so long."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(spent[next(iter(ways))]) < WARM_UP + 5:
         for name, sample in ways.items():
-            spent[name].append(timed(sample))
+            spent[name].append(timed(sample, clock))
     return {name: batch / median(times[WARM_UP:]) for name, times in spent.items()}
 
 
-def timed(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
+def timed(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    started = clock()
     work()
-    return time.perf_counter() - started
+    return clock() - started

@@ -20,7 +20,7 @@ from fleetloop.learner.buffer.coverage import Coverage
 from fleetloop.learner.buffer.entry import Entry, entry_of, rows_of, targets_of
 from fleetloop.learner.buffer.payload import ACTIONS, SEEN, STATE, Memory, Payload, Rows
 from fleetloop.learner.buffer.pool import Pool
-from fleetloop.learner.buffer.samples import Ids, Samples
+from fleetloop.learner.buffer.samples import Ids, Samples, distinct
 from fleetloop.learner.buffer.selection import Selection
 from fleetloop.learner.buffer.table import Part, Table
 from fleetloop.learner.errors import LabelsInvalid, PayloadLost
@@ -68,6 +68,7 @@ class ExperienceBuffer:
         self.episodes = Table()
         self._spec, self._max_replay, self._held_out = spec, max_replay, held_out
         self._fetch, self._features = fetch, features
+        self._masks = np.tri(spec.horizon + 1, spec.horizon, -1, np.float32)  # by the number of targets
         self._parts: list[tuple[Pool, Pool, Pool]] = []  # per task, by Part
         self._samples = Samples(scratch)
         self.payload = Payload(self._load, scratch=scratch, most_bytes=most_bytes)
@@ -227,16 +228,14 @@ class ExperienceBuffer:
         """
         rows = self.fetch(samples, memory or Memory(), which)
         facts = self._samples.facts.take(samples)
-        said = self.episodes.rows["instruction"].take(facts["episode"])
-        names = list(self.episodes.instructions)
-        used, instruction = np.unique(said, return_inverse=True)
+        used, instruction = distinct(self.episodes.rows["instruction"].take(facts["episode"]))
         return Batch(
             state={name.removesuffix(STATE): values for name, values in rows.items() if name.endswith(STATE)},
             seen={name.removesuffix(SEEN): values for name, values in rows.items() if name.endswith(SEEN)},
-            instructions=tuple(names[index] for index in used),
+            instructions=tuple(self.episodes.instructions.name(number) for number in used),
             instruction=instruction,
             actions=rows[ACTIONS],
-            mask=(np.arange(self._spec.horizon) < facts["targets"][:, None]).astype(np.float32),
+            mask=self._masks.take(facts["targets"], axis=0),
             indicator=facts["indicator"],
             task=task,
             online=online,

@@ -4,7 +4,6 @@ One row per sample, in columns that a sample is found in by its slot. Rows come 
 drawn from for the longest make room, and are loaded anew when they are drawn. A sample's payload never changes.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ Rows = Mapping[str, Array]
 """By column, (n, …) each: `NAME.state`, `NAME.seen` and `actions`."""
 STATE, SEEN, ACTIONS = ".state", ".seen", "actions"
 ABSENT = -1
+NEVER = np.iinfo(np.int64).max
 Load = Callable[[int], tuple[int, Rows]]
 """An episode's number -> its first sample, and the rows of all its samples."""
 
@@ -61,7 +61,9 @@ class Payload:
         self.columns: dict[str, Column] = {}
         self._size = self._used = 0  # slots that there are, and those of them that ever held something
         self._free: list[int] = []  # of the used ones
-        self._held: OrderedDict[int, slice] = OrderedDict()  # by episode number, the one drawn last at the end
+        self._held: dict[int, slice] = {}  # its samples, by episode number
+        self._used_at = Column((), np.int64)  # by episode number: the use of it that was last, NEVER if not at hand
+        self._uses = 0
         self._full = False  # the disk is
 
     @property
@@ -95,8 +97,8 @@ class Payload:
         slots = self._take_slots(count)
         for name, column in self.columns.items():
             column.rows[slots] = rows[name] if name in rows else unknown(column.rows)
-        self._held[number] = slice(first, first + count)
         self._slots.rows[first : first + count] = slots
+        self._hold(number, slice(first, first + count))
 
     def drop(self, number: int) -> None:
         """Have this episode no longer at hand."""
@@ -105,6 +107,7 @@ class Payload:
             slots = self._slots.rows[span]
             self._free += slots[::-1].tolist()
             slots[:] = ABSENT
+            self._used_at.rows[number] = NEVER
 
     def move(self, before: int, number: int, first: int) -> None:
         """The same samples are held under another number now, and begin at `first`."""
@@ -113,7 +116,23 @@ class Payload:
             moved = slice(first, first + span.stop - span.start)
             self._slots.rows[moved] = self._slots.rows[span]
             self._slots.rows[span] = ABSENT
-            self._held[number] = moved
+            self._used_at.rows[before] = NEVER
+            self._hold(number, moved)
+
+    def _hold(self, number: int, span: slice) -> None:
+        if (known := len(self._used_at)) <= number:
+            self._used_at.lengthen(number + 1)
+            self._used_at.rows[known:] = NEVER
+        self._held[number] = span
+        self._use(number)
+
+    def _use(self, numbers: int | npt.NDArray[np.int32]) -> None:
+        self._uses += 1
+        self._used_at.rows[numbers] = self._uses
+
+    def _drop_oldest(self) -> None:
+        """Of what was used at once, the first."""
+        self.drop(int(self._used_at.rows.argmin()))
 
     def _make_room(self, count: int) -> bool:
         """Have `count` free slots, by growing or by dropping what was not drawn for the longest."""
@@ -122,7 +141,7 @@ class Payload:
             if self._size < most:
                 self._grow(min(self._size + lacking, most))
             elif self._held and count <= most:
-                self.drop(next(iter(self._held)))
+                self._drop_oldest()
             else:
                 return False
         return True
@@ -157,7 +176,7 @@ class Payload:
                 column.lengthen(self._size)
                 column.rows[:] = unknown(column.rows)
         while self._most_bytes is not None and self.held_bytes > self._most_bytes:
-            self.drop(next(iter(self._held)))
+            self._drop_oldest()
 
     def _column(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Column:
         return Column(shape, dtype, self._scratch / name if self._scratch else None)
@@ -173,21 +192,21 @@ class Payload:
         Raises what `load` raises; it may then be called again.
         """
         names = list(self.columns)
-        if which is None or not memory.knows(names):
-            which = np.arange(len(samples))
+        if which is not None and not memory.knows(names):
+            which = None
+        picked, of = (samples, numbers) if which is None else (samples[which], numbers[which])
         out = {name: memory.rows(name, len(samples), column.rows) for name, column in self.columns.items()}
-        if not len(which):
-            return out
-        slots = self._slots.rows.take(samples[which])
+        slots = self._slots.rows.take(picked)
         for name, column in self.columns.items():
             _copy(column.rows, slots, out[name], which)
-        absent = which[slots == ABSENT]
-        drawn = np.unique(numbers[which])
-        for number in drawn.tolist():
-            if number in self._held:
-                self._held.move_to_end(number)
-        for number in np.unique(numbers[absent]).tolist():
-            self._load_into(out, number, samples, absent[numbers[absent] == number])
+        absent = np.flatnonzero(slots == ABSENT)
+        if not len(absent):
+            self._use(of)
+            return out
+        self._use(of[slots != ABSENT])
+        for number in np.unique(of[absent]).tolist():
+            there = absent[of[absent] == number]
+            self._load_into(out, number, samples, there if which is None else which[there])
         return out if names == list(self.columns) else self.take(samples, numbers, memory)
 
     def _load_into(self, out: Rows, number: int, samples: Ids, where: npt.NDArray[np.intp]) -> None:
@@ -203,11 +222,11 @@ def unknown(like: Array) -> Array:
     return np.array({"f": np.nan, "i": -1}.get(like.dtype.kind, 0), like.dtype)
 
 
-def _copy(rows: Array, slots: Ids, out: Array, which: npt.NDArray[np.intp]) -> None:
-    """`out[which] = rows[slots]`, at once where that is all of it; what is absent is left undefined."""
+def _copy(rows: Array, slots: Ids, out: Array, which: npt.NDArray[np.intp] | None) -> None:
+    """`out[which] = rows[slots]`, all of it for None; what is absent is left undefined."""
     if not len(rows):
         return
-    if len(which) == len(out):
+    if which is None:
         rows.take(slots, axis=0, out=out, mode="clip")  # any other mode would copy it twice
     else:
         out[which] = rows.take(slots, axis=0, mode="clip")

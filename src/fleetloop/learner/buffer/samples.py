@@ -56,3 +56,11 @@ class Samples:
         self._facts.extend(facts)
         self._weight.extend(weight)
         self._draws.extend(draws)
+
+
+def distinct(numbers: npt.NDArray[np.int32]) -> tuple[list[int], npt.NDArray[np.intp]]:
+    """The (n,) numbers, each once and in order, and the place of each one among these. They are few and small."""
+    found = np.flatnonzero(np.bincount(numbers))
+    places = np.empty(int(found[-1]) + 1 if len(found) else 0, np.intp)
+    places[found] = np.arange(len(found))
+    return found.tolist(), places[numbers]

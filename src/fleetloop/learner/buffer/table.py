@@ -64,17 +64,24 @@ class Names:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
 
     def number(self, name: str) -> int:
         """A new one if it was not seen before."""
-        return self._numbers.setdefault(name, len(self._numbers))
+        if name not in self._numbers:
+            self._numbers[name] = len(self._names)
+            self._names.append(name)
+        return self._numbers[name]
+
+    def name(self, number: int) -> str:
+        return self._names[number]
 
     def numbers(self, names: Iterable[str]) -> list[int]:
         """Of those that were seen."""
         return [self._numbers[name] for name in names if name in self._numbers]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
+        return iter(self._names)
 
 
 class Table(Sequence[Held]):
