@@ -10,7 +10,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, EpisodeMeta
 from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.core.frame import Frame, Observation, Source
-from fleetloop.core.hub import Acknowledgement, Orders
+from fleetloop.core.hub import Acknowledgement, Orders, never
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import Recording
 from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
@@ -68,7 +68,7 @@ class FakeHub:
         if self.away:
             raise HubUnavailable("http://hub", "can't be reached", "is the hub running?")
 
-    def put_episode(self, id, path, hash):
+    def put_episode(self, id, path, hash, *, gives_way=never):
         self._here()
         if id in self.refuse:
             raise self.refuse[id]

@@ -1,16 +1,22 @@
 """Fixtures of the hub's tests."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from bucket import Kept, S3Server
-from hub_world import World, behind_http, fresh_id, in_process
+from hub_world import TASKS, World, behind_http, fresh_id, in_process
+from promoting import Fleet
 
 from fleetloop.core.clock import Virtual
-from fleetloop.hub.options import AttentionOptions, HubOptions
+from fleetloop.core.disk import RealDisk
+from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.options import AttentionOptions, HubOptions, RetentionOptions
+from fleetloop.hub.service import HubService
 
 
 @pytest.fixture(params=[in_process, behind_http], ids=["in-process", "http"])
@@ -71,3 +77,47 @@ def outbox(tmp_path: Path) -> Path:
     directory = tmp_path / "outbox"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def served(options: HubOptions) -> Iterator[World]:
+    """Behind HTTP, by this machine's clock."""
+    with behind_http(options, Virtual(time.time())) as world:
+        yield world
+
+
+@pytest.fixture
+def http(served: World) -> Iterator[httpx.Client]:
+    assert isinstance(served.hub, HttpHub)
+    with httpx.Client(base_url=served.hub.url, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def clock() -> Virtual:
+    return Virtual(1e6)
+
+
+@pytest.fixture
+def retaining(tmp_path: Path, clock: Virtual) -> Iterator[Callable[..., HubService]]:
+    """Opens the hub, anew if it runs, with these options of retention."""
+    running: list[HubService] = []
+
+    def opened(disk: RealDisk | None = None, **options: Any) -> HubService:
+        while running:
+            running.pop().close()
+        chosen = HubOptions(
+            directory=tmp_path / "hub", retention=RetentionOptions.model_validate({"grace_wall_s": 0, **options})
+        )
+        running.append(HubService.open(chosen, clock, disk or RealDisk(), TASKS))
+        return running[-1]
+
+    yield opened
+    running.pop().close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path, **getattr(request, "param", {}))
+    yield fleet
+    fleet.close()

@@ -5,12 +5,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from hub_world import POLICY, World, put, sealed
+from hub_world import POLICY, World, in_process, put, sealed
+from typer.testing import CliRunner
 
 from fleetloop.algorithms.bc import BehaviourCloning, BehaviourCloningOptions
+from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubRefused
+from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.learner.buffer.cache import EpisodeCache
 from fleetloop.learner.feeder import Feeder
@@ -69,3 +72,37 @@ def test_the_learner_goes_on_without_it(world: World, outbox: Path, tmp_path: Pa
     assert [arrival.prepared is not None for arrival in feeder.take()] == [True, False, True]
     assert feeder.refused == 1
     assert damaged.meta.id in feeder.alarm
+
+
+@pytest.mark.parametrize("store", [""])
+def test_the_commands_say_so(served: World, options: HubOptions, outbox: Path, tmp_path: Path) -> None:
+    sound, damaged = sealed(outbox), sealed(outbox)
+    for episode in (sound, damaged):
+        put(served.hub, episode)
+    served.kept.damage(f"episodes/{damaged.meta.id}.arrow")
+    refusal(served, damaged.meta.id, tmp_path / "copy")
+    assert isinstance(served.hub, HttpHub)
+    listed = said("episodes", "ls", "--hub", served.hub.url)
+    for episode in (sound, damaged):
+        (line,) = (line for line in listed if episode.meta.id in line)
+        assert ("damaged" in line) == (episode is damaged)
+    (alarm,) = (line for line in said("status", "--once", "--hub", served.hub.url) if line.startswith("hub:"))
+    assert f"1 episodes are damaged or gone, the newest is {damaged.meta.id}" in alarm
+
+
+@pytest.mark.parametrize("store", [""])
+def test_a_rebuild_names_what_it_left_out(options: HubOptions, outbox: Path) -> None:
+    episode = sealed(outbox)
+    with in_process(options, Virtual(1000)) as world:
+        put(world.hub, episode)
+        world.kept.damage(f"episodes/{episode.meta.id}.arrow")
+    lines = said("hub", "rebuild", "--directory", options.directory)
+    assert lines[0].startswith("0 episodes")
+    (line,) = (line for line in lines if line.startswith("left out: "))
+    assert f"episodes/{episode.meta.id}.arrow: hashes to" in line
+    assert any(line.startswith("episodes: had ") and episode.meta.id in line for line in lines)
+
+
+def said(*words: object) -> list[str]:
+    """What a command prints, in lines of any length."""
+    return CliRunner(env={"COLUMNS": "500"}).invoke(app, [str(word) for word in words]).output.splitlines()

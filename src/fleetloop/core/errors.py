@@ -67,6 +67,10 @@ class HubUnavailable(FleetLoopError):
     """The hub can't be reached or can't serve now. Try again later."""
 
 
+class GaveWay(FleetLoopError):
+    """An upload has stopped for something more urgent. Sent again, it goes on where it stopped."""
+
+
 class LeaseLost(HubRefused):
     """Somebody else holds the lease (a stale fencing number)."""
 

@@ -1,6 +1,6 @@
 """The seam to the hub: experience in, releases out. The service itself offers it, and so does its HTTP client."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -161,12 +161,23 @@ class LearnerLease:
     until: float
 
 
+def never() -> bool:
+    """What gives way to nothing."""
+    return False
+
+
 class Hub(Protocol):
     """Every call may raise HubRefused (don't repeat it) or HubUnavailable (try again later)."""
 
     # experience
-    def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
-        """Hand over a sealed episode. The same id and bytes again is the same entry; other bytes are refused."""
+    def put_episode(self, id: str, path: Path, hash: str, *, gives_way: Callable[[], bool] = never) -> Acknowledgement:
+        """Hand over a sealed episode. The same id and bytes again is the same entry; other bytes are refused.
+
+        `gives_way` is asked now and then while a large one is under way, where it can go on later.
+
+        Raises:
+            GaveWay: if that was answered with yes.
+        """
         ...
 
     def get_episode(self, id: str, path: Path) -> None:

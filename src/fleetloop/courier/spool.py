@@ -22,6 +22,7 @@ class Spool:
         self._directory, self._disk, self._alarms = directory, disk, alarms
         self._urgent_bytes = urgent_bytes
         self._urgent: dict[Path, bool] = {}  # of the episodes that wait, as far as they were looked into
+        self._chosen: Path | None = None
         self._in_a_row = 0
         self._refused = directory / REFUSED
         disk.make(self._refused)
@@ -65,9 +66,17 @@ class Spool:
         urgent = [path for path in waiting if self._urgent[path]]
         if urgent and self._in_a_row < URGENT_IN_A_ROW:
             self._in_a_row += 1
-            return urgent[0]
-        self._in_a_row = 0
-        return waiting[0] if waiting else None
+            self._chosen = urgent[0]
+        else:
+            self._in_a_row = 0
+            self._chosen = waiting[0] if waiting else None
+        return self._chosen
+
+    def overtaken(self) -> bool:
+        """Whether an urgent episode has come since `next` or this was asked, and what `next` said is none."""
+        came = {path: self._is_urgent(path) for path in self.sealed() if path not in self._urgent}
+        self._urgent |= came
+        return any(came.values()) and not (self._chosen and self._urgent[self._chosen])
 
     def _is_urgent(self, path: Path) -> bool:
         if path in self._urgent:

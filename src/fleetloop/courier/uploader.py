@@ -1,10 +1,13 @@
-"""Episodes up: urgent ones first, then by age; one at a time, deleted here only after the hub has them durably."""
+"""Episodes up: urgent ones first, then by age; one at a time, deleted here only after the hub has them durably.
+
+A large one that is under way stops for an urgent one, and goes on where it stopped.
+"""
 
 import logging
 from pathlib import Path
 
 from fleetloop.core.alarm import Alarms
-from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, GaveWay, HubRefused, HubUnavailable
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import open_sealed
 from fleetloop.courier.backoff import Backoff
@@ -35,6 +38,8 @@ class Uploader:
                 self._upload(chosen)
             elif self._unsealed is not None:
                 raise self._unsealed
+        except GaveWay as stopped:
+            log.info("%s %s", chosen, stopped.problem)
         except (HubUnavailable, DiskTrouble) as error:
             self._alarms.set(PART, str(error))
             return self._backoff.failed()
@@ -58,11 +63,16 @@ class Uploader:
         """Whether nothing waits for the hub, and all that has ended was sealed."""
         return self._unsealed is None and not self._spool.sealed()
 
+    def _overtaken(self) -> bool:
+        """Whether an urgent episode waits since the upload under way was begun; one that has just ended is sealed."""
+        self._seal()
+        return self._spool.overtaken()
+
     def _upload(self, path: Path) -> None:
         try:
             sealed = open_sealed(path)
-            acknowledged = self._hub.put_episode(sealed.meta.id, path, sealed.hash)
-        except (HubUnavailable, DiskTrouble):
+            acknowledged = self._hub.put_episode(sealed.meta.id, path, sealed.hash, gives_way=self._overtaken)
+        except (HubUnavailable, DiskTrouble, GaveWay):
             raise
         except FleetLoopError as error:
             if isinstance(error, HubRefused) and error.status in NOT_ABOUT_THE_EPISODE:

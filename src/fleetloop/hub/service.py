@@ -1,6 +1,6 @@
 """The hub itself: every call of core's Hub, as plain synchronous logic over a catalog, an object store and a clock."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from fleetloop.core.hub import (
     Orders,
     Registration,
     RobotStatus,
+    never,
 )
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
@@ -113,7 +114,7 @@ class HubService:
 
     # ------------------------------------------------------------------ experience
 
-    def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
+    def put_episode(self, id: str, path: Path, hash: str, *, gives_way: Callable[[], bool] = never) -> Acknowledgement:
         return self.experience.put(id, path, hash)
 
     def get_episode(self, id: str, path: Path) -> None:

@@ -100,7 +100,7 @@ class Records:
         query = joined.where(EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
         return [
             Event(row.seq, row.kind, row.ref, row.data | ({"tombstone": row.tombstone} if row.tombstone else {}))
-            for row in self._connection.execute(query, values)
+            for row in self._connection.execute(query)
         ]
 
     def newest_event(self) -> int:

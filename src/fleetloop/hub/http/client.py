@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -23,13 +23,14 @@ from fleetloop.core.hub import (
     Orders,
     Registration,
     RobotStatus,
+    never,
 )
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.download import download
-from fleetloop.hub.http.uplink import Uplink
+from fleetloop.hub.http.uplink import Uplink, giving_way
 from fleetloop.hub.options import is_loopback
 from fleetloop.hub.storage.objects import copy_verified
 
@@ -86,32 +87,36 @@ class HttpHub:
 
     # ------------------------------------------------------------------ experience
 
-    def put_episode(self, id: str, path: Path, hash: str) -> Acknowledgement:
+    def put_episode(self, id: str, path: Path, hash: str, *, gives_way: Callable[[], bool] = never) -> Acknowledgement:
         with path.open("rb") as file:
             if path.stat().st_size > IN_ONE_GO:
-                return self._put_in_parts(id, file, hash)
+                return self._put_in_parts(id, file, hash, gives_way)
             said = self._call("PUT", f"/v1/episodes/{id}", **self._rest(file, 0, {wire.HASH_HEADER: hash}))
         return Acknowledgement(**said.json())
 
-    def _put_in_parts(self, id: str, file: BinaryIO, hash: str) -> Acknowledgement:
+    def _put_in_parts(self, id: str, file: BinaryIO, hash: str, gives_way: Callable[[], bool]) -> Acknowledgement:
         """Ask where the bytes go and which are there already, send the rest, have it taken."""
         upload, size = f"/v1/uploads/{id}/{hash}", os.fstat(file.fileno()).st_size
         said = self._call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
         if said.status_code == ASKS_FOR_BYTES:
             place = said.json()
             if (offset := place["offset"]) < size:
-                headers = {wire.OFFSET_HEADER: str(offset)} if place["method"] == "PATCH" else {}
-                send = self._call if place["url"].startswith("/") else self._call_store
-                send(place["method"], place["url"], **self._rest(file, offset, headers))
+                if place["method"] == "PATCH":
+                    rest = self._rest(file, offset, {wire.OFFSET_HEADER: str(offset)}, gives_way)
+                    self._call("PATCH", place["url"], **rest)
+                else:  # into a bucket, where what stops has to begin again: it gives way to nothing
+                    self._call_store(place["method"], place["url"], **self._rest(file, offset, {}))
             said = self._call("POST", upload)
         return Acknowledgement(**said.json())
 
-    def _rest(self, file: BinaryIO, offset: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _rest(
+        self, file: BinaryIO, offset: int, headers: Mapping[str, str], gives_way: Callable[[], bool] = never
+    ) -> dict[str, Any]:
         """Of a request: the file from `offset` on."""
         file.seek(offset)
         length = os.fstat(file.fileno()).st_size - offset
         content = self._uplink.paced(file) if self._uplink else file
-        return {"content": content, "headers": {**headers, "Content-Length": str(length)}}
+        return {"content": giving_way(content, gives_way), "headers": {**headers, "Content-Length": str(length)}}
 
     def get_episode(self, id: str, path: Path) -> None:
         with self._streaming(f"/v1/episodes/{id}") as (chunks, hash):

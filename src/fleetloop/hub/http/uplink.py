@@ -1,11 +1,31 @@
-"""A cap on what uploads take of a robot's uplink."""
+"""What uploads take of a robot's uplink: a cap on all of them, and the way that a large one gives to an urgent one."""
 
 import threading
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Protocol
 
 from fleetloop.core.clock import Clock
+from fleetloop.core.errors import GaveWay
 
 SIP = 16 << 10  # bytes let through at once
+PART = 64 << 10  # bytes sent at once
+STRETCH = 256 << 10  # bytes after which an upload asks whether to give way
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def giving_way(file: Readable, gives_way: Callable[[], bool]) -> Iterator[bytes]:
+    """The file's bytes. Raises GaveWay if `gives_way` says so, which is asked after every stretch of them."""
+    sent = 0
+    while part := file.read(PART):
+        yield part
+        sent += len(part)
+        if sent >= STRETCH:
+            sent = 0
+            if gives_way():
+                raise GaveWay("upload", "has stopped for something more urgent")
 
 
 class Uplink:
@@ -29,23 +49,12 @@ class Uplink:
 
 
 class PacedFile:
-    """What httpx asks of a body whose length it is to know."""
+    """A file that is read at the uplink's pace."""
 
     def __init__(self, file: BinaryIO, uplink: Uplink) -> None:
         self._file, self._uplink = file, uplink
 
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def read(self, size: int = -1) -> bytes:
-        part = self._file.read(SIP if size < 0 else min(size, SIP))
+    def read(self, size: int, /) -> bytes:
+        part = self._file.read(min(size, SIP))
         self._uplink.take(len(part))
         return part
-
-    def __iter__(self) -> "PacedFile":
-        return self
-
-    def __next__(self) -> bytes:
-        if part := self.read():
-            return part
-        raise StopIteration

@@ -1,0 +1,157 @@
+"""Releases down: verified, kept as long as they may be needed, followed back too."""
+
+import dataclasses
+import json
+
+import pytest
+
+from fleetloop.core import host
+from fleetloop.core.hub import Orders
+from fleetloop.weights.codec import from_safetensors, verify
+from fleetloop.weights.signature import Trust, make_key
+
+
+def test_releases_are_verified_installed_and_old_ones_forgotten(courier):
+    for version in range(1, 6):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+        installed, data = courier.host.current()
+        assert installed.version == version
+        verify(installed, from_safetensors(data))
+    assert sorted(path.name for path in courier.host.releases.glob("*.json")) == ["00000004.json", "00000005.json"]
+
+
+def test_what_a_crash_left_of_releases_is_removed_at_the_next_start(courier):
+    for version in (1, 2):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    (courier.host.releases / "00000001.json").unlink()  # killed while it forgot this one,
+    (courier.host.releases / ".00000003.safetensors.4711.tmp").write_bytes(b"half")  # and while it wrote that one
+    courier.host.forget_halves()
+    left = {path.name for path in courier.host.releases.iterdir()}
+    assert left == {"00000002.json", "00000002.safetensors", "current", "installed"}
+
+
+def test_the_log_of_installed_releases_stays_short(courier, monkeypatch):
+    monkeypatch.setattr(host, "LOG_BYTES", 500)
+    for version in range(100):
+        courier.host.log_installed(version, 0.0, 1)
+    lines = [json.loads(line)["version"] for line in (courier.host.releases / "installed").read_text().splitlines()]
+    assert lines == list(range(lines[0], 100))
+    assert sum(path.stat().st_size for path in courier.host.releases.glob("installed*")) < 1200
+
+
+def test_a_rollback_is_followed_and_its_release_kept(courier):
+    for version in (1, 2, 3, 4, 2):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    release, data = courier.host.current()
+    assert release.version == 2
+    assert len(data) > 0
+
+
+@pytest.mark.parametrize("wrong", ["blob", "tensor", "result", "codec"])
+def test_a_release_that_cannot_be_verified_changes_nothing(courier, wrong):
+    courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    good = courier.hub.publish(2, 2.0)
+    blobs = dict(courier.hub.blobs)
+    if wrong == "blob":
+        courier.hub.blobs[good.blobs[0].hash] = b"x" * good.blobs[0].size
+    if wrong == "tensor":
+        entry = dataclasses.replace(good.tensors[0], hash="0" * 64)
+        courier.hub.stable = dataclasses.replace(good, tensors=(entry,))
+    if wrong == "result":
+        courier.hub.stable = dataclasses.replace(good, result_hash="0" * 64)
+    if wrong == "codec":
+        courier.hub.stable = dataclasses.replace(
+            good, encodings=(dataclasses.replace(good.encodings[0], codec="newer/9"),)
+        )
+    before = {path: path.read_bytes() for path in courier.host.releases.iterdir()}
+    assert courier.fetcher.step() > 0
+    assert {path: path.read_bytes() for path in courier.host.releases.iterdir()} == before
+    assert "keeps release 1" in courier.alarms.text
+    courier.hub.stable, courier.hub.blobs = good, blobs
+    courier.fetcher.step()
+    assert courier.host.current_version() == 2
+    assert courier.alarms.text == ""
+
+
+def test_a_host_that_forgot_which_release_it_runs_fetches_it_again(courier):
+    courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    (courier.host.releases / "current").write_bytes(b"")  # as after a power cut, on a disk that lies
+    assert courier.host.current() is None
+    courier.fetcher.step()
+    assert courier.host.current_version() == 1
+
+
+def test_what_the_pinned_key_has_not_signed_never_comes_onto_the_host(courier, tmp_path):
+    signer, stranger = make_key(tmp_path / "release.key"), make_key(tmp_path / "stranger.key")
+    courier.fetcher._trust = Trust("run", (signer.public,))
+    unsigned = courier.hub.publish(1, 1.0)
+    for manifest in (unsigned, stranger.sign(unsigned)):
+        courier.hub.stable = manifest
+        courier.fetcher.step()
+        assert courier.host.current_version() == 0
+        assert courier.host.versions() == []
+        assert "signature" in courier.alarms.text
+    courier.hub.stable = signer.sign(unsigned)
+    courier.fetcher.step()
+    assert courier.host.current()[0].signature == courier.hub.stable.signature
+    assert courier.alarms.text == ""
+
+
+def test_a_rollback_to_what_is_still_there_costs_no_download(courier):
+    first = courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    courier.hub.publish(2, 2.0)
+    courier.fetcher.step()
+    courier.hub.stable, courier.hub.blobs = first, {}
+    courier.fetcher.step()
+    assert courier.host.current_version() == 1
+
+
+def test_what_is_damaged_on_the_disk_is_fetched_again(courier):
+    first = courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    courier.hub.publish(2, 2.0)
+    courier.fetcher.step()
+    path = courier.host.releases / "00000001.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    courier.hub.stable = first
+    courier.fetcher.step()
+    release, data = courier.host.current()
+    verify(release, from_safetensors(data))
+
+
+def test_releases_that_robots_are_pinned_to_are_fetched_and_kept(courier):
+    courier.hub.publish(1, 1.0)
+    for version in (2, 3, 4):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    courier.host.post_orders(Orders("robot-1", release=1))
+    courier.pins.step()
+    assert courier.host.versions() == [4, 3, 1]
+    for version in (5, 6):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    assert courier.host.versions() == [6, 5, 1]
+    assert courier.host.current_version() == 6
+    courier.host.post_orders(Orders("robot-1"))
+    courier.hub.publish(7, 7.0)
+    courier.fetcher.step()
+    assert courier.host.versions() == [7, 6]
+
+
+def test_a_pin_that_can_not_be_followed_is_said(courier):
+    courier.host.post_orders(Orders("robot-1", release=9))
+    assert courier.pins.step() > 0
+    assert "there is no release 9" in courier.alarms.text
+
+
+def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):
+    courier.hub.away = True
+    courier.fetcher.step()
+    assert courier.host.current() is None
+    assert "can't be reached" in courier.alarms.text
