@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from learner_world import MemoryHub, advance, beat, demonstrations, hg_dagger, judged_base, learner_at, write_episode
+from judged import judged_base
+from learner_world import MemoryHub, advance, beat, demonstrations, hg_dagger, learner_at, write_episode
 
 from fleetloop.algorithms.recap import Recap
 from fleetloop.algorithms.recap_options import RecapOptions

@@ -1,6 +1,5 @@
-"""The learner under a virtual clock: what it trains on, when it rests, and that a restart changes nothing."""
+"""The learner under a virtual clock: what it trains on, when it rests, what goes out."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 
@@ -16,23 +15,16 @@ from learner_world import (
     hg_dagger,
     learner_at,
     tiny_base,
-    weights_of,
     write_episode,
 )
+from metrics_read import rows
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.learner.buffer.buffer import Part
-from fleetloop.learner.checkpoint import latest
-from fleetloop.learner.errors import CheckpointInvalid, LossInvalid
+from fleetloop.learner.errors import LossInvalid
 from fleetloop.learner.options import SamplerOptions
-from fleetloop.learner.restart import catch_up, restore
-
-
-def rows(directory, kind="step"):
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
 
 def spy(learner):
@@ -47,91 +39,6 @@ def spy(learner):
 
     buffer.count = watched
     return seen
-
-
-# ---------------------------------------------------------------------- restart
-
-
-@pytest.mark.parametrize("across", ["uniform", "success"])
-def test_killed_and_resumed_it_goes_on_exactly_as_if_nothing_had_happened(tmp_path, across):
-    demos = demonstrations(tmp_path / "demos", 4, tasks=("push/left", "push/right"))
-    paths = [
-        write_episode(tmp_path / "robot", number, "pphhhhp", task=task, outcome=outcome)
-        for number, (task, outcome) in enumerate(
-            [("push/left", Outcome.SUCCESS), ("push/right", Outcome.TIMEOUT), ("push/new", Outcome.SUCCESS)] * 2
-        )
-    ]
-    settings = {
-        "demos": demos,
-        "held_out": 0.2,
-        "checkpoint_every_s": 1e9,
-        "sampler": SamplerOptions(max_replay=60, across_tasks=across, cold_start_records=3, window=8),
-    }
-
-    def act(learner, hub, start):
-        """Three times 10 steps, with an episode, an exclusion, and a new verdict coming in between."""
-        advance(learner, 10)
-        hub.add(paths[start])
-        hub.add(paths[start + 1])
-        advance(learner, 10)
-        hub.say(hub.log[-1].ref, exclude=True)
-        hub.add(paths[start + 2])
-        hub.say(hub.log[-1].ref, outcome=Outcome.FAILURE)
-        advance(learner, 10)
-
-    straight_hub, hub = MemoryHub(), MemoryHub()
-    straight = learner_at(tmp_path / "straight", straight_hub, **settings)
-    act(straight, straight_hub, 0)
-    act(straight, straight_hub, 3)
-
-    first = learner_at(tmp_path / "resumed", hub, **settings)
-    act(first, hub, 0)
-    first.parts.checkpoints.offer(first.checkpoint())
-    first.parts.checkpoints.work()
-    hub.add(paths[3])  # what comes in after the checkpoint must not be seen before its time
-    hub.log.pop()
-    advance(first, 7)  # lost with the crash
-
-    checkpoint = latest(tmp_path / "resumed" / "checkpoints")
-    fetched = len(hub.fetched)
-    clock = Virtual(straight.parts.clock.now() / 2)
-    second = learner_at(tmp_path / "resumed", hub, clock=clock, checkpoint=checkpoint, **settings)
-    catch_up(second, checkpoint)
-    restore(second, checkpoint)
-    assert second.steps == 30
-    act(second, hub, 3)
-
-    assert len(hub.fetched) == fetched + 3, "the cache was not used"
-    assert weights_of(second) == weights_of(straight)
-    assert second.epochs == straight.epochs
-    np.testing.assert_array_equal(second.parts.buffer.all_draws(), straight.parts.buffer.all_draws())
-    curve = [{task: (row["loss_online"], row["loss_offline"]) for task, row in item["tasks"].items()}
-             for item in rows(tmp_path / "resumed")]  # fmt: skip
-    expected = [{task: (row["loss_online"], row["loss_offline"]) for task, row in item["tasks"].items()}
-                for item in rows(tmp_path / "straight")]  # fmt: skip
-    assert curve == expected
-    assert [row["step"] for row in rows(tmp_path / "resumed")] == list(range(1, 61))
-    resumed_first = next(release for release in hub.published if release.step == 55)
-    assert resumed_first.parent == checkpoint.release
-
-
-def test_a_checkpoint_of_another_hub_run_or_policy_is_refused(tmp_path):
-    demos, hub = demonstrations(tmp_path / "demos", 2), MemoryHub()
-    hub.add(write_episode(tmp_path, 1, "hhh"))
-    learner = learner_at(tmp_path / "one", hub, demos=demos)
-    advance(learner, 3)
-    good = learner.checkpoint()
-    again = learner_at(tmp_path / "two", hub, demos=demos)
-    catch_up(again, good)
-    for field, wrong in {
-        "run": replace(good, run="other"),
-        "policy": replace(good, config_hash="0"),
-        "draws": replace(good, arrays={**good.arrays, "draws": np.zeros(3, np.int32)}),
-    }.items():
-        with pytest.raises(CheckpointInvalid, match=field):
-            restore(again, wrong)
-    with pytest.raises(CheckpointInvalid, match="cursor"):
-        catch_up(learner_at(tmp_path / "three", MemoryHub(), demos=demos), good)
 
 
 # ---------------------------------------------------------------------- what is trained on

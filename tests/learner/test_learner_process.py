@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from judged import judged_base
 from learner_world import (
     MemoryHub,
     TinyPolicy,
     advance,
     demonstrations,
     hg_dagger,
-    judged_base,
     learner_at,
     options,
     tiny_base,
