@@ -31,11 +31,11 @@ demo: $(INSTALLED) ## a simulated fleet that learns while it works: a few minute
 	@$(BIN)/fleetloop demo $(ARGS)
 
 test: lint ## lint, then all tests but the long ones: up to 6 minutes
-	@.ci/install-gl
+	@.ci/install-system
 	@$(PYTEST) -m "not long and not lerobot" -n 2
 
 test-long: $(INSTALLED) ## the long tests: up to 15 minutes
-	@.ci/install-gl
+	@.ci/install-system
 	@$(PYTEST) -m long
 
 test-lerobot: ## against the real LeRobot: an environment of its own, with Python 3.12 or newer; 6 GB

@@ -1,6 +1,7 @@
-"""Rules of the whole test suite: its options, and what becomes of tests that render where nothing can be rendered."""
+"""Rules of the whole test suite: its options, and what becomes of tests that need what this machine may lack."""
 
 import os
+import shutil
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -19,15 +20,17 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gl") and (reason := missing_gl()):
-        pytest.skip(f"{item.name}: {reason}")
+    for mark, missing in NEEDS.items():
+        if item.get_closest_marker(mark) and (reason := missing()):
+            pytest.skip(f"{item.name}: {reason}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With CI=true, a skipped test that renders is a failure: what CI has passed was seen."""
+    """With CI=true, a skipped test of these kinds is a failure: what CI has passed was seen."""
     report = yield
-    forbidden = os.environ.get("CI", "").lower() in ("1", "true") and item.get_closest_marker("gl") is not None
+    needs = any(item.get_closest_marker(mark) for mark in NEEDS)
+    forbidden = os.environ.get("CI", "").lower() in ("1", "true") and needs
     if forbidden and report.skipped and not hasattr(report, "wasxfail"):
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"{item.nodeid} may not be skipped where CI=true\n{why}"
@@ -47,3 +50,11 @@ def missing_gl() -> str:
     except NoGL as error:
         return str(error)
     return ""
+
+
+def missing_nginx() -> str:
+    return "" if shutil.which("nginx") else "there is no nginx (apt-get install nginx-light)"
+
+
+NEEDS = {"gl": missing_gl, "nginx": missing_nginx}
+"""Marker -> why a test that has it can't run here; empty where it can."""

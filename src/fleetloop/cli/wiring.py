@@ -55,7 +55,13 @@ def open_hub(chosen: FleetConfig) -> HttpHub:
             token = file.read_text().strip()
         except (OSError, ValueError) as error:
             raise ConfigInvalid("hub_token_file", f"can't be read ({error})", "name a file with a token") from error
-    return HttpHub(chosen.url, uplink_mbps=chosen.courier.uplink_mbps, token=token, ca=chosen.hub_ca)
+    return HttpHub(
+        chosen.url,
+        uplink_mbps=chosen.courier.uplink_mbps,
+        token=token,
+        ca=chosen.hub_ca,
+        release_cache=chosen.courier.release_cache,
+    )
 
 
 def trust_of(config: FleetConfig) -> Trust:

@@ -45,6 +45,12 @@ class CourierOptions(BaseModel):
     retry_longest_wall_s: float = Field(
         default=10.0, gt=0, description="real seconds that a pause between two tries never exceeds, doubling until then"
     )
+    release_cache: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="URL of the site's cache, which is asked for weights before the hub is (docs/how-to/site-cache.md); "
+        "null: none",
+    )
     keep_releases: int = Field(default=3, ge=1, description="releases kept on the host's disk besides the current one")
     drain_wall_s: float = Field(
         default=10.0,

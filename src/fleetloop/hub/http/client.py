@@ -30,6 +30,7 @@ from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.download import download
+from fleetloop.hub.http.site_cache import SiteCache
 from fleetloop.hub.http.uplink import Uplink, giving_way
 from fleetloop.hub.options import is_loopback
 from fleetloop.hub.storage.objects import copy_verified
@@ -55,12 +56,14 @@ class HttpHub:
         uplink_mbps: float | None = None,
         token: str = "",
         ca: Path | None = None,
+        release_cache: str | None = None,
     ) -> None:
         """`timeout_s`: real seconds without a byte from the hub after which a call gives up.
 
         `uplink_mbps`: megabits per second that the uploads of episodes share; None for no limit.
         `token`: the secret that the hub asks for; it goes to other machines under TLS alone.
         `ca`: PEM file with the certificate to trust, in place of the system's.
+        `release_cache`: URL of a cache that is asked for blobs before the hub is; it is never shown the token.
 
         Raises:
             ConfigInvalid: if the token would travel in the clear, or `ca` can't be used.
@@ -71,17 +74,21 @@ class HttpHub:
         host = httpx.URL(self.url).host
         if token and self.url.startswith("http://") and not is_loopback(host):
             raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
+        verify = _trusting(ca)
+        self._cache = SiteCache(release_cache, verify) if release_cache else None
         self._http = httpx.Client(
             base_url=self.url,
             timeout=timeout_s,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            verify=_trusting(ca),
+            verify=verify,
             limits=httpx.Limits(keepalive_expiry=30.0),  # shorter than the server's, so that it never hangs up first
             trust_env=not is_loopback(host),  # a proxy has no way to this machine's own loopback
         )
 
     def close(self) -> None:
         self._http.close()
+        if self._cache:
+            self._cache.close()
         if "_store" in vars(self):
             self._store.close()
 
@@ -176,6 +183,11 @@ class HttpHub:
 
     def fetch_blob(self, hash: str, file: BinaryIO) -> None:
         """What a broken line has let through is kept; the rest alone is fetched again."""
+        if self._cache and (cached := self._cache.blob(hash)) is not None:
+            file.truncate(0)
+            file.seek(0)
+            file.write(cached)
+            return
         try:
             download(lambda headers: self._asked(f"/v1/blobs/{hash}", headers), file)
         except httpx.TransportError as error:
