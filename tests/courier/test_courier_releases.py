@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+from spooled import release
 
 from fleetloop.core import host
 from fleetloop.core.hub import Orders
-from fleetloop.weights.codec import from_safetensors, verify
+from fleetloop.weights.codec import BLOCKS, encode, from_safetensors, to_safetensors, verify
 from fleetloop.weights.signature import Trust, make_key
+from fleetloop.weights.verified import Known
 
 
 def test_releases_are_verified_installed_and_old_ones_forgotten(courier):
@@ -123,6 +126,29 @@ def test_what_is_damaged_on_the_disk_is_fetched_again(courier):
     courier.fetcher.step()
     release, data = courier.host.current()
     verify(release, from_safetensors(data))
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "another tensor"])
+def test_a_base_that_is_damaged_on_the_disk_is_done_without(courier, harm):
+    first = courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    base = Known(from_safetensors(courier.host.weights(1)), first.tensors, first.result_hash)
+    second, blobs = release(2, 2.0)
+    delta = encode({"mark": np.array([2.0], np.float32)}, BLOCKS, base)
+    assert delta.size < second.encodings[0].size, "it is the cheaper way"
+    courier.hub.stable = dataclasses.replace(second, encodings=(*second.encodings, delta.encoding(1)))
+    courier.hub.blobs.update({**blobs, **delta.blobs})
+    path = courier.host.releases / "00000001.safetensors"
+    if harm == "gone":
+        path.unlink()
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    if harm == "another tensor":
+        path.write_bytes(to_safetensors({"else": np.array([1.0], np.float32)}))
+    courier.fetcher.step()
+    current, data = courier.host.current()
+    assert current.version == 2
+    verify(current, from_safetensors(data))
 
 
 def test_releases_that_robots_are_pinned_to_are_fetched_and_kept(courier):

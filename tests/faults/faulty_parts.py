@@ -50,7 +50,13 @@ ROBOT = RobotSpec("point", (PLACE,), ACTION, HZ)
 SPEC = PolicySpec((PLACE,), ACTION, 4, 2, HZ)
 TASK = Task("point/far", "go far", time_limit_s=4.0)
 COURIER = CourierOptions(
-    scan_wall_s=0.1, beat_wall_s=0.4, look_wall_s=0.2, retry_longest_wall_s=1.0, poll_wall_s=0.0, silent_wall_s=1e9
+    blobs_at_once=0,
+    scan_wall_s=0.1,
+    beat_wall_s=0.4,
+    look_wall_s=0.2,
+    retry_longest_wall_s=1.0,
+    poll_wall_s=0.0,
+    silent_wall_s=1e9,
 )
 LEARNER = LearnerOptions(
     batch=8,

@@ -1,6 +1,8 @@
 """Releases down: fetched, decoded, verified, and only then put where actors look."""
 
 import logging
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from threading import Lock
 
 from fleetloop.core.alarm import Alarms
@@ -13,8 +15,10 @@ from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.downloads import Downloads
 from fleetloop.courier.options import CourierOptions
 from fleetloop.weights.codec import from_safetensors, to_safetensors
+from fleetloop.weights.errors import BaseMissing
 from fleetloop.weights.route import Obtained, obtain, tensor_bytes
 from fleetloop.weights.signature import ANYBODYS, Trust
+from fleetloop.weights.streams import Array
 from fleetloop.weights.verified import Known, verify
 
 log = logging.getLogger(__name__)
@@ -82,15 +86,14 @@ class Fetcher:
 
     def _obtain(self, release: Release) -> Obtained:
         """By the cheapest way from what this host has."""
-        version, have = 0, None
+        version, have = self._host.current_version(), None
         try:
-            if current := self._host.current():
-                manifest, safetensors = current
-                version = manifest.version
-                have = Known(from_safetensors(safetensors), manifest.tensors, manifest.result_hash)
+            if version:
+                manifest = self._host.manifest(version)
+                have = Known(Kept(self._host, version), manifest.tensors, manifest.result_hash)
         except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
             log.warning("what this host has is damaged, and no base: %s", error)
-        return obtain(release, self._downloads, have, version)
+        return obtain(release, self._downloads, have, version, at_once=self._options.blobs_at_once)
 
     def _is_kept(self, release: Release) -> bool:
         """Whether it is on the disk, whole: a rollback then costs no download."""
@@ -102,3 +105,29 @@ class Fetcher:
         except (FileNotFoundError, FleetLoopError, ValueError):
             return False
         return True
+
+
+class Kept(Mapping[str, Array]):
+    """The tensors of a release that the host keeps. Read when one is asked for: blobs are on their way then."""
+
+    def __init__(self, host: HostDirectory, version: int) -> None:
+        self._host, self._version = host, version
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._tensors[name]
+        except KeyError as error:
+            raise BaseMissing("base", f"release {self._version} has lost its tensor {name} on this host") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    @cached_property
+    def _tensors(self) -> Mapping[str, Array]:
+        try:
+            return from_safetensors(self._host.weights(self._version))
+        except OSError as error:
+            raise BaseMissing("base", f"release {self._version} can't be read on this host ({error})") from error

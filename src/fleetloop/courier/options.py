@@ -48,8 +48,14 @@ class CourierOptions(BaseModel):
     release_cache: str | None = Field(
         default=None,
         pattern=r"^https?://",
-        description="URL of the site's cache, which is asked for weights before the hub is (docs/how-to/site-cache.md); "
+        description="URL of the site's cache, which is asked for weights before the hub (docs/how-to/site-cache.md); "
         "null: none",
+    )
+    blobs_at_once: int = Field(
+        default=3,
+        ge=0,
+        description="parts of a release that are fetched at the same time, while others are decoded; 0: one after the "
+        "other",
     )
     keep_releases: int = Field(default=3, ge=1, description="releases kept on the host's disk besides the current one")
     drain_wall_s: float = Field(

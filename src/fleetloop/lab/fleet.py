@@ -40,7 +40,7 @@ from fleetloop.learner.sampler import AdaptiveSampler
 
 NEVER_S = 1e9
 # One process: nobody falls silent, no request waits, and every call is a beat.
-COURIER = CourierOptions(beat_wall_s=1.0, look_wall_s=1.0, poll_wall_s=0.0, silent_wall_s=NEVER_S)
+COURIER = CourierOptions(beat_wall_s=1.0, look_wall_s=1.0, poll_wall_s=0.0, silent_wall_s=NEVER_S, blobs_at_once=0)
 EVENTS = 256
 
 Row = Mapping[str, Any]

@@ -15,7 +15,7 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import Hub, LearnerLease, LearnerStatus
 from fleetloop.core.release import Release
 from fleetloop.learner.latest import Latest
-from fleetloop.weights.codec import Blocks, Weights
+from fleetloop.weights.codec import Weights
 from fleetloop.weights.ladder import Ladder
 from fleetloop.weights.signature import Signer
 from fleetloop.weights.verified import Known
@@ -66,9 +66,9 @@ class Publisher:
         parent: int = 0,
         *,
         signer: Signer | None = None,
-        threads: int = 1,
+        ladder: Ladder | None = None,
     ) -> None:
-        """Without a `signer` releases are not signed. `threads` encode at once: leave the training loop its own."""
+        """Without a `signer` releases are not signed. `ladder`: how they are encoded, if not as `Ladder()` says."""
         self.alarm, self._signer = "", signer
         self._hub, self._clock, self._identity, self._holder, self._parent = hub, clock, identity, holder, parent
         self._pending: Latest[Snapshot] = Latest()
@@ -77,7 +77,7 @@ class Publisher:
         self._recent: deque[frozenset[str]] = deque(maxlen=REMEMBERED)
         self._lease: LearnerLease | None = None
         self._unsure: Release | None = None
-        self._ladder, self._offered = Ladder(codec=Blocks(threads)), Known({}, (), "")
+        self._ladder, self._offered = ladder or Ladder(), Known({}, (), "")
         self._renew_at = self._not_before = 0.0
         self._failures, self._unfit = 0, ""
         self._jitter = np.random.default_rng()
@@ -162,10 +162,7 @@ class Publisher:
     def _upload(self, snapshot: Snapshot) -> Release:
         """Put the blobs, and return the manifest that is still to be published."""
         self._offered = Known.of(snapshot.weights)
-        encoded = self._ladder.encode(self._offered, self._parent + 1)
-        for _, way in encoded:
-            for hash, data in way.blobs.items():
-                self._hub.put_blob(hash, data)
+        encoded = self._ladder.encode(self._offered, self._parent + 1, self._hub.put_blob)
         told = frozenset().union(*self._recent)
         return Release(
             **vars(self._identity),

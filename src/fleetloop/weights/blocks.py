@@ -6,8 +6,9 @@ Blocks are worked on by several threads: the inner loops leave Python's lock alo
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,9 +22,9 @@ from fleetloop.weights.verified import Known
 NAME = "blocks/1"
 BLOCK_BITS = 20
 MOST_BLOCK_BITS = 24
-BLOCKS_PER_BLOB = 64
-"""At most 128 MiB of bf16: what is lost when a transfer breaks off, and held while it is decoded."""
-THREADS = min(4, os.cpu_count() or 1)
+BLOCKS_PER_BLOB = 8
+"""At most 16 MiB of bf16: so little that a blob is sent while the next is made, and decoded while the next comes."""
+MOST_THREADS = 4
 
 _MAGIC, _VERSION = b"FLWB", 1
 _HEAD = struct.Struct("<4sBBHII32s")  # magic, version, bits of a block's size, 0, first block, blocks, base's hash
@@ -37,10 +38,10 @@ def encode(
     base: Known | None,
     profile: Profile = SMALL,
     *,
-    threads: int = THREADS,
+    threads: int | None = None,
     block_bits: int = BLOCK_BITS,
-) -> list[bytes]:
-    """Blobs. Raises TensorMismatch if the base has other tensors: no delta is possible then."""
+) -> Iterator[bytes]:
+    """Blobs, each as soon as it is made. Raises TensorMismatch if the base has other tensors: a delta can't be then."""
     if base is not None:
         _check_alike(tensors, base)
     new, old = streams.rows(tensors, weights), streams.rows(tensors, base.weights) if base else {}
@@ -50,19 +51,31 @@ def encode(
         return block.encode(part.dtype, before, new[part.dtype].cut(part), profile)
 
     identity = bytes.fromhex(base.result_hash) if base else _ALONE
-    blobs, first = [], 0
-    with ThreadPoolExecutor(threads, "encode") as pool:
+    return _blobs(encoded, tensors, identity, threads=threads, block_bits=block_bits)
+
+
+def _blobs(
+    encoded: Callable[[Block], tuple[int, bytes]],
+    tensors: Sequence[TensorEntry],
+    identity: bytes,
+    *,
+    threads: int | None,
+    block_bits: int,
+) -> Iterator[bytes]:
+    first = 0
+    with _workers(threads, "encode") as pool:
         pieces = pool.map(encoded, streams.blocks(tensors, 1 << block_bits))
         while chosen := list(islice(pieces, BLOCKS_PER_BLOB)):
             head = _HEAD.pack(_MAGIC, _VERSION, block_bits, 0, first, len(chosen), identity)
             table = [_ENTRY.pack(mode, len(payload)) for mode, payload in chosen]
-            blobs.append(b"".join([head, *table, *(payload for _, payload in chosen)]))
+            yield b"".join([head, *table, *(payload for _, payload in chosen)])
             first += len(chosen)
-    return blobs or [_HEAD.pack(_MAGIC, _VERSION, block_bits, 0, 0, 0, identity)]
+    if first == 0:
+        yield _HEAD.pack(_MAGIC, _VERSION, block_bits, 0, 0, 0, identity)
 
 
 def decode(
-    tensors: Sequence[TensorEntry], blobs: Iterable[bytes], base: Known | None, *, threads: int = THREADS
+    tensors: Sequence[TensorEntry], blobs: Iterable[bytes], base: Known | None, *, threads: int | None = None
 ) -> Weights:
     """The tensors; their hashes are still to be checked. One blob is held at a time.
 
@@ -84,7 +97,7 @@ def decode(
 
     expected: Iterator[Block] | None = None
     bits = done = 0
-    with ThreadPoolExecutor(threads, "decode") as pool:
+    with _workers(threads, "decode") as pool:
         for blob in blobs:
             head, payloads = _open(blob, base)
             if expected is None:
@@ -97,6 +110,22 @@ def decode(
     if expected is None or next(expected, None) is not None:
         raise BlobDamaged("blobs", f"end after {done} blocks of the release")
     return weights
+
+
+@contextmanager
+def _workers(threads: int | None, name: str) -> Iterator[ThreadPoolExecutor]:
+    """What has not begun when somebody has enough of it is left undone."""
+    pool = ThreadPoolExecutor(threads or _cores(), name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Those that this process may use, up to a few: the others are the robot's, or the training's."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_THREADS, allowed)
 
 
 @dataclass(frozen=True)

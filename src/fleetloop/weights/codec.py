@@ -3,7 +3,7 @@
 `full/1` is one safetensors blob that anything can read; `blocks/1` takes fewer bytes, most of all relative to a base.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,12 +14,15 @@ from blake3 import blake3
 
 from fleetloop.core.release import BlobEntry, Encoding, Release, TensorEntry
 from fleetloop.weights import blocks
+from fleetloop.weights.ahead import ahead
 from fleetloop.weights.block import SMALL, Profile
 from fleetloop.weights.errors import BaseMissing, BlobDamaged, CodecUnknown, TensorMismatch
 from fleetloop.weights.streams import DTYPES, Array, Weights
 from fleetloop.weights.verified import Known, result_hash, verify, verify_tensors
 
 __all__ = ["Weights", "decode", "encode", "from_safetensors", "result_hash", "to_safetensors", "verify"]
+
+Put = Callable[[str, bytes], None]
 
 # safetensors' own numpy loader knows no bf16.
 _DTYPES: Mapping[str, str] = {
@@ -61,7 +64,7 @@ class Codec(Protocol):
     @property
     def name(self) -> str: ...
 
-    def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]: ...
+    def encode(self, weights: Known, base: Known | None, profile: Profile) -> Iterator[bytes]: ...
 
     def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights: ...
 
@@ -71,8 +74,8 @@ class Full:
 
     name = "full/1"
 
-    def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]:
-        return [to_safetensors(weights.weights)]
+    def encode(self, weights: Known, base: Known | None, profile: Profile) -> Iterator[bytes]:
+        yield to_safetensors(weights.weights)
 
     def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights:
         given = list(blobs)
@@ -85,10 +88,10 @@ class Full:
 class Blocks:
     """Block by block the shortest way; see `weights/blocks.py`."""
 
-    threads: int = blocks.THREADS
+    threads: int | None = None
     name: str = blocks.NAME
 
-    def encode(self, weights: Known, base: Known | None, profile: Profile) -> list[bytes]:
+    def encode(self, weights: Known, base: Known | None, profile: Profile) -> Iterator[bytes]:
         return blocks.encode(weights.tensors, weights.weights, base, profile, threads=self.threads)
 
     def decode(self, tensors: tuple[TensorEntry, ...], blobs: Iterable[bytes], base: Known | None) -> Weights:
@@ -100,16 +103,27 @@ CODECS: Mapping[str, Codec] = {FULL.name: FULL, BLOCKS.name: BLOCKS}
 
 
 def encode(
-    weights: Weights | Known, codec: Codec = FULL, base: Known | None = None, profile: Profile = SMALL
+    weights: Weights | Known,
+    codec: Codec = FULL,
+    base: Known | None = None,
+    profile: Profile = SMALL,
+    *,
+    put: Put | None = None,
 ) -> Encoded:
     """Weights as content-addressed blobs, with the hashes that a robot verifies.
+
+    `put` is given each blob's hash and bytes while the next ones are made.
 
     Raises:
         TensorMismatch: the base has other tensors.
     """
-    known = weights if isinstance(weights, Known) else Known.of(weights)
-    blobs = codec.encode(known, base, profile)
-    return Encoded(codec.name, known.tensors, known.result_hash, {blake3(blob).hexdigest(): blob for blob in blobs})
+    known, blobs = weights if isinstance(weights, Known) else Known.of(weights), {}
+    for blob in codec.encode(known, base, profile):
+        hash = blake3(blob).hexdigest()
+        blobs[hash] = blob
+        if put is not None:
+            put(hash, blob)
+    return Encoded(codec.name, known.tensors, known.result_hash, blobs)
 
 
 def decode(
@@ -117,19 +131,22 @@ def decode(
     fetch: Callable[[str], bytes],
     encoding: Encoding | None = None,
     base: Known | None = None,
+    *,
+    at_once: int = 0,
 ) -> Weights:
     """The release's weights by one of its encodings, every blob and every tensor verified.
 
     Args:
         encoding: the first that stands alone, unless given.
         base: what the encoding is relative to, verified already.
+        at_once: blobs that are fetched at the same time, in threads, while others are decoded; 0: one after the other.
 
     Raises:
         ReleaseInvalid: naming the blob or the tensor whose hash, shape or dtype is not the manifest's; its kinds are in
             `weights/errors.py`.
     """
     chosen = encoding or _standing_alone(release)
-    return decode_tensors(release.tensors, release.result_hash, fetch, chosen, base)
+    return decode_tensors(release.tensors, release.result_hash, fetch, chosen, base, at_once=at_once)
 
 
 def decode_tensors(
@@ -139,13 +156,15 @@ def decode_tensors(
     encoding: Encoding,
     base: Known | None,
     *,
+    at_once: int = 0,
     codecs: Mapping[str, Codec] = CODECS,
 ) -> Weights:
     """`decode` for those who have no release: the tensors whose result hash is `expected`."""
     codec = codecs.get(encoding.codec)
     if codec is None:
         raise CodecUnknown("codec", f"is {encoding.codec!r}", f"this version reads {', '.join(CODECS)}")
-    weights = codec.decode(tensors, (_checked(entry, fetch(entry.hash)) for entry in encoding.blobs), base)
+    with ahead(lambda entry: _checked(entry, fetch(entry.hash)), encoding.blobs, at_once) as blobs:
+        weights = codec.decode(tensors, blobs, base)
     verify_tensors(tensors, expected, weights)
     return weights
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fleetloop.weights.block import SMALL, Profile
-from fleetloop.weights.codec import BLOCKS, Codec, Encoded, encode
+from fleetloop.weights.codec import BLOCKS, Codec, Encoded, Put, encode
 from fleetloop.weights.errors import TensorMismatch
 from fleetloop.weights.verified import Known
 
@@ -33,18 +33,21 @@ class Ladder:
     _rungs: dict[int, Rung] = field(default_factory=dict)
     _anchor_bytes: int = 0
 
-    def encode(self, weights: Known, version: int) -> list[tuple[int, Encoded]]:
-        """(base, blobs) of each encoding that the release is to carry, if its version will be `version`."""
+    def encode(self, weights: Known, version: int, put: Put | None = None) -> list[tuple[int, Encoded]]:
+        """(base, blobs) of each encoding that the release is to carry, if its version will be `version`.
+
+        `put` is given each blob while others are made, also those of a delta that then is left out.
+        """
         deltas = []
         for rung in sorted(set(self._rungs.values()), key=lambda rung: -rung.version):
             try:
-                deltas.append((rung.version, encode(weights, self.codec, rung.weights, self.profile)))
+                deltas.append((rung.version, encode(weights, self.codec, rung.weights, self.profile, put=put)))
             except TensorMismatch:
                 continue  # of another architecture: nobody can come from there
         worth = [(base, delta) for base, delta in deltas if delta.size < WORTH * self._anchor_bytes]
         if worth and version % ANCHOR_EVERY:
             return worth
-        anchor = encode(weights, self.codec)
+        anchor = encode(weights, self.codec, put=put)
         self._anchor_bytes = anchor.size
         return [*((base, delta) for base, delta in deltas if delta.size < WORTH * anchor.size), (0, anchor)]
 

@@ -55,11 +55,14 @@ class Source(Protocol):
     def get_blob(self, hash: str) -> bytes: ...
 
 
-def obtain(target: Release, source: Source, have: Known | None = None, version: int = NOTHING) -> Obtained:
+def obtain(
+    target: Release, source: Source, have: Known | None = None, version: int = NOTHING, *, at_once: int = 0
+) -> Obtained:
     """The release's weights by the cheapest way. If a hop fails, the cheapest one without it, until none is left.
 
     Args:
         have: verified weights of release `version`, if there are any.
+        at_once: as of `decode`.
 
     Raises:
         ReleaseInvalid, HubRefused: the last way's failure; BaseMissing if there never was a way; or the hub has
@@ -81,7 +84,7 @@ def obtain(target: Release, source: Source, have: Known | None = None, version: 
         for hop in way:
             base = known if hop.encoding.base else None
             try:
-                weights = decode(hop.release, source.get_blob, hop.encoding, base)
+                weights = decode(hop.release, source.get_blob, hop.encoding, base, at_once=at_once)
             except (ReleaseInvalid, HubRefused) as error:
                 log.warning("release %d can't be had from %d: %s", hop.release.version, hop.encoding.base, error)
                 failed[hop.name] = error

@@ -1,0 +1,190 @@
+"""From publish to verified on the robot, over a line of a known speed: real hub, real publisher, real courier.
+
+The pair is made up (`shared/pair.py`): 315 M parameters as bf16, 25 steps of AdamW apart. The line is a token bucket
+with a round trip of `--delay-ms` (`shared/shaped.py`) between the hub and the robot's host; learner and hub are on one
+machine. The learner has one core and thread, the robot's host another.
+
+`verified`: seconds from the snapshot in the publisher's hand until the robot's host has checked the last hash. `encode`
+and `decode` are measured alone, in the same run, hashing included; `line`: bytes fetched by the line's speed. `all
+bf16`: the same with every value sent as it is.
+"""
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Wall
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.host import HostDirectory
+from fleetloop.core.release import Release
+from fleetloop.core.spec import FeatureSpec, PolicySpec
+from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.fetcher import Fetcher
+from fleetloop.courier.options import CourierOptions
+from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.options import HubOptions
+from fleetloop.hub.run import serve
+from fleetloop.learner.publisher import Identity, Publisher, Snapshot
+from fleetloop.weights import blocks
+from fleetloop.weights.codec import CODECS, FULL, Encoded, Put, Weights, decode, encode, to_safetensors
+from fleetloop.weights.ladder import Ladder
+from fleetloop.weights.verified import Known
+from shared.pair import pair
+from shared.report import Row, arguments, show, write
+from shared.shaped import shaped
+
+SPEC = PolicySpec((FeatureSpec("hands", (4,)),), FeatureSpec("hands", (2,)), 8, 4, 20.0)
+IDENTITY = Identity("bench", {"name": "bench"}, SPEC.to_json(), SPEC.hash(), "", "", (), "")
+LINES = {"100 Mb/s": 100.0, "1 Gb/s": 1000.0, "loopback": None}
+STEPS = 25
+LEARNERS, ROBOTS = 0, 1
+"""Which core is whose: each side has one thread, as if it stood elsewhere."""
+WALL = Wall()
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", rate=1e-5, delay_ms=20.0)
+    parser.add_argument("--snapshots", type=Path, default=Path.home() / ".cache/fleetloop/bench-links")
+    parser.add_argument("--lines", nargs="+", choices=LINES, default=[*LINES])
+    given = parser.parse_args()
+    old, new = map(Known.of, pair(given.snapshots, given.rate, STEPS))
+    os.sched_setaffinity(0, {LEARNERS})
+    _warm()
+    delay_s = given.delay_ms / 1e3
+    rows = [_over(line, old, new, delay_s=delay_s) for line in given.lines]
+    if "loopback" in given.lines:
+        rows.append(_over("loopback, all bf16", old, new, delay_s=0.0, ladder=Whole()))
+    show(f"{_gigabytes(new.weights):.2f} GB of bf16, {STEPS} steps at {given.rate:.0e}: seconds", rows)
+    write(given.report, {"lines": rows})
+
+
+def _warm() -> None:
+    """Load the compiled code, as it is after the first release."""
+    values = np.arange(1 << 16, dtype=np.uint16).view(ml_dtypes.bfloat16)
+    old, new = Known.of({"a": values}), {"a": values[::-1].copy()}
+    blobs = list(blocks.encode(old.tensors, new, old))
+    blocks.decode(old.tensors, blobs, old)
+
+
+def _gigabytes(weights: Weights) -> float:
+    return sum(array.nbytes for array in weights.values()) / 1e9
+
+
+class Whole(Ladder):
+    """All values as they are, in place of what the publisher would send."""
+
+    def encode(self, weights: Known, version: int, put: Put | None = None) -> list[tuple[int, Encoded]]:
+        return [(0, encode(weights, FULL, put=put))]
+
+
+def _over(line: str, old: Known, new: Known, *, delay_s: float, ladder: Ladder | None = None) -> Row:
+    """Publish `old`, have it installed on the robot's host, then publish `new` and see when it is verified there."""
+    mbps = LINES.get(line)
+    with ExitStack() as closes:
+        place = Path(closes.enter_context(tempfile.TemporaryDirectory()))
+        url = closes.enter_context(_child(_hub, place / "hub")).recv()
+        hub = closes.enter_context(closing(HttpHub(url)))
+        publisher = Publisher(hub, WALL, IDENTITY, "bench", ladder=ladder)
+        base = _publish(publisher, old)
+        HostDirectory(place / "host", RealDisk()).install(base, to_safetensors(old.weights))
+        way = closes.enter_context(shaped(url, mbps, delay_s / 2 if mbps else 0.0))
+        courier = closes.enter_context(_child(_courier, place / "host", way.url))
+        courier.recv()  # it is about to wait at the hub
+        time.sleep(1.0)
+        began = WALL.now()
+        release = _publish(publisher, new)
+        published = WALL.now()
+        verified, installed, fetched = courier.recv()
+        encoding_s, decoding_s = _alone(hub, release, old, new)
+    sent = fetched / (mbps * 1e6 / 8) if mbps else 0.0
+    took, parts = verified - began, (encoding_s, sent, decoding_s)
+    return {
+        "": line,
+        "MB": fetched / 1e6,
+        "encode": encoding_s,
+        "line": sent,
+        "decode": decoding_s,
+        "published": published - began,
+        "verified": took,
+        "/ sum": took / sum(parts),
+        "/ slowest": took / max(parts),
+        "on disk": installed - began,
+    }
+
+
+def _publish(publisher: Publisher, known: Known) -> Release:
+    publisher.offer(Snapshot(0, 0, (), known.weights))
+    publisher.work(WALL.now())
+    (release,) = publisher.take_published()
+    return release
+
+
+def _alone(hub: HttpHub, release: Release, old: Known, new: Known) -> tuple[float, float]:
+    """Seconds to encode and to decode with nothing else going on, from memory to memory, hashes included."""
+    (way,) = release.encodings
+    began = WALL.now()
+    encode(new.weights, CODECS[way.codec], old)
+    encoded = WALL.now()
+    blobs = {entry.hash: hub.get_blob(entry.hash) for entry in way.blobs}
+    os.sched_setaffinity(0, {ROBOTS})
+    fetched = WALL.now()
+    decode(release, blobs.__getitem__, way, old)
+    decoded = WALL.now()
+    os.sched_setaffinity(0, {LEARNERS})
+    return encoded - began, decoded - fetched
+
+
+class Noting(HostDirectory):
+    """Notes when a release was verified: when it is handed over to be kept."""
+
+    verified_at = 0.0
+
+    def keep(self, release: Release, safetensors: bytes) -> None:
+        self.verified_at = WALL.now()
+        super().keep(release, safetensors)
+
+
+def _courier(said: Connection, place: Path, url: str) -> None:
+    os.sched_setaffinity(0, {ROBOTS})
+    host, options, alarms = Noting(place, RealDisk()), CourierOptions(), Alarms()
+    backoff = Backoff(options, np.random.default_rng(0))
+    fetcher = Fetcher(host, HttpHub(url), options=options, backoff=backoff, alarms=alarms, clock=WALL)
+    _warm()
+    said.send("ready")
+    while host.current_version() < 2:
+        fetcher.step()
+    installed = WALL.now()
+    noted = json.loads((host.releases / "installed").read_text().splitlines()[-1])
+    said.send((host.verified_at, installed, noted["bytes"]))
+
+
+def _hub(said: Connection, directory: Path) -> None:
+    serve(HubOptions(directory=directory, port=0, learner_lease_s=3600), WALL, ready=said.send)
+
+
+@contextmanager
+def _child(work: Callable[..., None], *given: object) -> Iterator[Connection]:
+    """`work` in a process of its own; what it says."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=work, args=(theirs, *given), daemon=True)
+    process.start()
+    try:
+        yield ours
+    finally:
+        process.terminate()
+        process.join()
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    main()
