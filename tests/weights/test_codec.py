@@ -1,5 +1,6 @@
 """Weights go out and come back bit for bit, and anything else is noticed."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
+import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +96,52 @@ def test_a_flipped_bit_that_the_blobs_hash_covers_up_is_noticed_too(encoded: Enc
     except ReleaseInvalid:
         return
     assert same(weights, from_safetensors(blob))  # the flip was in a space or an order that means nothing
+
+
+@given(weights)
+def test_what_is_read_is_what_the_library_reads(weights: Arrays) -> None:
+    data = to_safetensors(weights)
+    theirs = {name: (tuple(entry["shape"]), bytes(entry["data"])) for name, entry in safetensors.deserialize(data)}
+    assert {name: (array.shape, array.tobytes()) for name, array in from_safetensors(data).items()} == theirs
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [10**30], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F32", "shape": [True, 2], "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]}},
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 8]}},
+        {"a": {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]}},
+        {"a": {"shape": [2], "data_offsets": [0, 8]}},
+        {"a": 3},
+        [],
+        None,
+        {name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for name in "ab"},
+    ],
+)
+def test_a_header_that_does_not_fit_its_bytes_is_refused(header: Any) -> None:
+    said = json.dumps(header).encode()
+    with pytest.raises(ReleaseInvalid):
+        from_safetensors(len(said).to_bytes(8, "little") + said + bytes(8))
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 2**63, 2**64 - 1])
+def test_a_header_of_a_length_that_is_not_there_is_refused(size: int) -> None:
+    with pytest.raises(ReleaseInvalid):
+        from_safetensors(size.to_bytes(8, "little") + b"[" * 7)
+
+
+def test_tensors_at_odd_places_can_be_worked_with() -> None:
+    said = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    said += b" " * (len(said) % 2 == 0)
+    array = from_safetensors(len(said).to_bytes(8, "little") + said + np.float32([1.5, 2]).tobytes())["a"]
+    assert array.flags.aligned
+    assert array.tolist() == [1.5, 2]
 
 
 @given(st.binary(max_size=200))

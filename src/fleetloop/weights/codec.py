@@ -7,36 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 from blake3 import blake3
 
 from fleetloop.core.release import BlobEntry, Encoding, Release, TensorEntry
 from fleetloop.weights import blocks
 from fleetloop.weights.ahead import ahead
 from fleetloop.weights.block import SMALL, Profile
-from fleetloop.weights.errors import BaseMissing, BlobDamaged, CodecUnknown, TensorMismatch
-from fleetloop.weights.streams import DTYPES, Array, Weights
+from fleetloop.weights.errors import BaseMissing, BlobDamaged, CodecUnknown
+from fleetloop.weights.safetensors_file import from_safetensors, to_safetensors
+from fleetloop.weights.streams import Weights
 from fleetloop.weights.verified import Known, result_hash, verify, verify_tensors
 
 __all__ = ["Weights", "decode", "encode", "from_safetensors", "result_hash", "to_safetensors", "verify"]
 
 Put = Callable[[str, bytes], None]
-
-# safetensors' own numpy loader knows no bf16.
-_DTYPES: Mapping[str, str] = {
-    "BF16": "bfloat16",
-    "F16": "float16",
-    "F32": "float32",
-    "F64": "float64",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
 
 
 @dataclass(frozen=True)
@@ -166,26 +150,6 @@ def decode_tensors(
     with ahead(lambda entry: _checked(entry, fetch(entry.hash)), encoding.blobs, at_once) as blobs:
         weights = codec.decode(tensors, blobs, base)
     verify_tensors(tensors, expected, weights)
-    return weights
-
-
-def to_safetensors(weights: Weights) -> bytes:
-    """The bytes of a safetensors file."""
-    ordered = {name: np.asarray(array, order="C") for name, array in sorted(weights.items())}  # keeps () a ()
-    return safetensors.numpy.save(ordered)
-
-
-def from_safetensors(data: bytes) -> dict[str, Array]:
-    """The arrays of a safetensors file; raises ReleaseInvalid if it is malformed."""
-    try:
-        found = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
-    except safetensors.SafetensorError as error:
-        raise BlobDamaged("blob", f"is no safetensors file ({error})") from error
-    weights = {}
-    for name, entry in found:
-        if entry["dtype"] not in _DTYPES:
-            raise TensorMismatch(f"tensor {name}", f"has the type {entry['dtype']}", f"known: {', '.join(_DTYPES)}")
-        weights[name] = np.frombuffer(entry["data"], DTYPES[_DTYPES[entry["dtype"]]]).reshape(entry["shape"])
     return weights
 
 
