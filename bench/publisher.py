@@ -43,7 +43,9 @@ from fleetloop.sim.plugin import SimOptions
 from fleetloop.sim.robot import sim_spec
 from fleetloop.sim.scene import CALM
 from fleetloop.sim.tasks import sim_task
-from fleetloop.weights.blocks import THREADS
+from fleetloop.weights.blocks import cores
+from fleetloop.weights.codec import Blocks
+from fleetloop.weights.ladder import Ladder
 from shared.hub import running
 from shared.report import arguments, show, write
 
@@ -72,7 +74,11 @@ class Bench:
         self._sampler = AdaptiveSampler(SamplerOptions(), 0)
         self._trainer = Trainer(self.policy, algorithm, options.optimizer, 0)
         self._publisher = Publisher(
-            HttpHub(url), WALL, identity("bench", base, algorithm), "bench", threads=max(1, THREADS - 1)
+            HttpHub(url),
+            WALL,
+            identity("bench", base, algorithm),
+            "bench",
+            ladder=Ladder(codec=Blocks(max(1, cores() - 1))),
         )
 
     def step(self) -> None:

@@ -1,4 +1,4 @@
-"""The delta graph: from whatever a robot has to the newest release, by the cheapest way, bit for bit or not at all."""
+"""The delta graph: from whatever a robot has to the newest release, by the quickest way, bit for bit or not at all."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from fleetloop.core.errors import HubRefused, HubUnavailable, ReleaseInvalid
 from fleetloop.core.release import Encoding, Release
 from fleetloop.weights.codec import BLOCKS, Encoded, encode
 from fleetloop.weights.ladder import ANCHOR_EVERY, Ladder
-from fleetloop.weights.route import HOP_SHARE, obtain
+from fleetloop.weights.route import BYTES_PER_S, DECODED_PER_S, obtain
 from fleetloop.weights.verified import Known
 
 
@@ -124,11 +124,20 @@ def ways(shelf: Shelf, have: int, want: int) -> Iterator[tuple[int, int]]:
             yield size + encoding.size, hops + 1
 
 
-@pytest.mark.parametrize(("have", "want"), [(17, 23), (13, 22), (30, 38), (1, 12)])
-def test_the_cheapest_of_all_ways_is_taken(shelf: Shelf, have: int, want: int) -> None:
-    hop = sum(array.nbytes for array in shelf.weights[want].weights.values()) // HOP_SHARE
-    got = obtain(shelf.releases[want], shelf, shelf.weights[have], have)
-    assert got.bytes + hop * got.hops == min(size + hop * hops for size, hops in ways(shelf, have, want))
+@pytest.mark.parametrize("bytes_per_s", [1e3, BYTES_PER_S, 1e12])
+@pytest.mark.parametrize(("have", "want"), [(17, 23), (13, 22), (3, 9), (1, 12)])
+def test_the_quickest_of_all_ways_is_taken(shelf: Shelf, have: int, want: int, bytes_per_s: float) -> None:
+    hop = sum(array.nbytes for array in shelf.weights[want].weights.values()) / DECODED_PER_S
+    got = obtain(shelf.releases[want], shelf, shelf.weights[have], have, bytes_per_s=bytes_per_s)
+    quickest = min(size / bytes_per_s + hop * hops for size, hops in ways(shelf, have, want))
+    assert got.bytes / bytes_per_s + hop * got.hops == pytest.approx(quickest)
+
+
+def test_a_slow_line_gets_the_fewest_bytes_and_a_fast_one_the_fewest_hops(shelf: Shelf) -> None:
+    slow, fast = (obtain(shelf.releases[9], shelf, shelf.weights[3], 3, bytes_per_s=speed) for speed in (1e3, 1e12))
+    every = list(ways(shelf, 3, 9))
+    assert slow.bytes == min(size for size, _ in every) < fast.bytes
+    assert fast.hops == min(hops for _, hops in every) < slow.hops
 
 
 def test_anchors_come_every_so_often_and_deltas_otherwise(shelf: Shelf) -> None:

@@ -2,26 +2,34 @@
 
 import re
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from blake3 import blake3
 
 from fleetloop.core.disk import disk_trouble
 from fleetloop.core.errors import HubRefused
-from fleetloop.core.hub import Hub
 from fleetloop.core.release import Release
 from fleetloop.weights.errors import BlobDamaged
 
 _HASH = re.compile("[0-9a-f]{64}")
 
 
+class Line(Protocol):
+    """What brings the bytes here: a hub, or what measures one."""
+
+    def release(self, version: int) -> Release: ...
+
+    def fetch_blob(self, hash: str, file: BinaryIO) -> None: ...
+
+
 class Downloads:
     """A `weights.route.Source`. Each blob is a file that is named by its hash, whole or begun."""
 
-    def __init__(self, hub: Hub, directory: Path) -> None:
-        self._hub, self._directory = hub, directory
+    def __init__(self, line: Line, directory: Path) -> None:
+        self._line, self._directory = line, directory
 
     def release(self, version: int) -> Release:
-        return self._hub.release(version)
+        return self._line.release(version)
 
     def get_blob(self, hash: str) -> bytes:
         """The bytes that have this hash; only those that are not here yet are fetched.
@@ -69,7 +77,7 @@ class Downloads:
 
     def _fetch(self, path: Path) -> None:
         with path.open("ab") as file:
-            self._hub.fetch_blob(path.name, file)
+            self._line.fetch_blob(path.name, file)
 
     def _whole(self, path: Path) -> bytes | None:
         if not path.exists():

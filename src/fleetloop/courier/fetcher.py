@@ -13,6 +13,7 @@ from fleetloop.core.hub import STABLE, Hub
 from fleetloop.core.release import Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.downloads import Downloads
+from fleetloop.courier.metered import Metered
 from fleetloop.courier.options import CourierOptions
 from fleetloop.weights.codec import from_safetensors, to_safetensors
 from fleetloop.weights.errors import BaseMissing
@@ -41,7 +42,8 @@ class Fetcher:
         trust: Trust = ANYBODYS,
     ) -> None:
         self._host, self._hub, self._options, self._trust = host, hub, options, trust
-        self._downloads, self._turn = Downloads(hub, host.downloads), Lock()
+        self._line, self._turn = Metered(hub, clock), Lock()
+        self._downloads = Downloads(self._line, host.downloads)
         self._backoff, self._alarms, self._clock = backoff, alarms, clock
 
     def step(self) -> float:
@@ -85,7 +87,7 @@ class Fetcher:
         self._downloads.clear()
 
     def _obtain(self, release: Release) -> Obtained:
-        """By the cheapest way from what this host has."""
+        """By the quickest way from what this host has."""
         version, have = self._host.current_version(), None
         try:
             if version:
@@ -93,7 +95,8 @@ class Fetcher:
                 have = Known(Kept(self._host, version), manifest.tensors, manifest.result_hash)
         except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
             log.warning("what this host has is damaged, and no base: %s", error)
-        return obtain(release, self._downloads, have, version, at_once=self._options.blobs_at_once)
+        at_once, bytes_per_s = self._options.blobs_at_once, self._line.bytes_per_s
+        return obtain(release, self._downloads, have, version, at_once=at_once, bytes_per_s=bytes_per_s)
 
     def _is_kept(self, release: Release) -> bool:
         """Whether it is on the disk, whole: a rollback then costs no download."""

@@ -29,7 +29,10 @@ from fleetloop.learner.publisher import Identity, Publisher
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
-from fleetloop.weights.blocks import THREADS
+from fleetloop.weights.block import PROFILES
+from fleetloop.weights.blocks import cores
+from fleetloop.weights.codec import Blocks
+from fleetloop.weights.ladder import Ladder
 from fleetloop.weights.signature import Signer, open_key
 
 
@@ -117,7 +120,7 @@ def assemble(
             options.holder,
             parent,
             signer=_signer(options),
-            threads=max(1, THREADS - options.threads),
+            ladder=Ladder(PROFILES[options.publish_profile], Blocks(max(1, cores() - options.threads))),
         ),
         grid=grid_of(policy, options.publish_grid),
         checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),

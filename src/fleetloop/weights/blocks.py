@@ -115,14 +115,14 @@ def decode(
 @contextmanager
 def _workers(threads: int | None, name: str) -> Iterator[ThreadPoolExecutor]:
     """What has not begun when somebody has enough of it is left undone."""
-    pool = ThreadPoolExecutor(threads or _cores(), name)
+    pool = ThreadPoolExecutor(threads or cores(), name)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Those that this process may use, up to a few: the others are the robot's, or the training's."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_THREADS, allowed)

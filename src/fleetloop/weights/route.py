@@ -1,4 +1,4 @@
-"""From what a robot has to a release, over the encodings that releases carry: a graph, and the cheapest way through it.
+"""From what a robot has to a release, over the encodings that releases carry: a graph, and the quickest way through it.
 
 A node is a release, 0 is to have nothing; an encoding leads from its base to its release. Nobody replays history: the
 way is looked for backwards from the release that is wanted, and manifests are asked for only where it leads.
@@ -22,8 +22,10 @@ from fleetloop.weights.verified import Known
 log = logging.getLogger(__name__)
 
 NOTHING = 0
-HOP_SHARE = 64
-"""A hop costs as much as fetching 1/64 of the tensors' bytes: decoding at 0.8 GB/s beside a link of 100 Mb/s."""
+BYTES_PER_S = 12_500_000
+"""Of a line that was not measured: 100 Mb/s."""
+DECODED_PER_S = 800_000_000
+"""Bytes of tensors. On a fast line many bytes and few hops are sooner there than few bytes and many hops."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,20 @@ class Source(Protocol):
 
 
 def obtain(
-    target: Release, source: Source, have: Known | None = None, version: int = NOTHING, *, at_once: int = 0
+    target: Release,
+    source: Source,
+    have: Known | None = None,
+    version: int = NOTHING,
+    *,
+    at_once: int = 0,
+    bytes_per_s: float = BYTES_PER_S,
 ) -> Obtained:
-    """The release's weights by the cheapest way. If a hop fails, the cheapest one without it, until none is left.
+    """The release's weights by the quickest way. If a hop fails, the quickest one without it, until none is left.
 
     Args:
         have: verified weights of release `version`, if there are any.
         at_once: as of `decode`.
+        bytes_per_s: what the line carries.
 
     Raises:
         ReleaseInvalid, HubRefused: the last way's failure; BaseMissing if there never was a way; or the hub has
@@ -73,7 +82,7 @@ def obtain(
         raise ReleaseInvalid(f"release {target.version}", "was collected: its weights are gone", "choose a newer one")
     failed: dict[tuple[int, str, int], ReleaseInvalid | HubRefused] = {}
     while True:
-        way = route(target, source.release, version if have else NOTHING, failed)
+        way = route(target, source.release, version if have else NOTHING, failed, bytes_per_s)
         if way is None:
             bases = ", ".join(str(encoding.base) for encoding in target.encodings)
             raise next(
@@ -100,11 +109,12 @@ def route(
     manifest: Callable[[int], Release],
     have: int,
     without: dict[tuple[int, str, int], ReleaseInvalid | HubRefused],
+    bytes_per_s: float = BYTES_PER_S,
 ) -> list[Hop] | None:
-    """The cheapest hops from release `have`, or from nothing; None if there are none."""
-    hop_cost = tensor_bytes(target) // HOP_SHARE
-    # (cost, tie-breaker, version, hops from there to the target)
-    frontier: list[tuple[int, int, int, list[Hop]]] = [(0, 0, target.version, [])]
+    """The hops that bring there soonest from release `have`, or from nothing; None if there are none."""
+    hop_cost = tensor_bytes(target) / DECODED_PER_S
+    # (seconds, tie-breaker, version, hops from there to the target)
+    frontier: list[tuple[float, int, int, list[Hop]]] = [(0.0, 0, target.version, [])]
     seen: set[int] = set()
     tie = 0
     while frontier:
@@ -120,7 +130,8 @@ def route(
         for encoding in release.encodings:
             hop, tie = Hop(release, encoding), tie + 1
             if hop.name not in without and encoding.base not in seen:
-                heapq.heappush(frontier, (cost + encoding.size + hop_cost, tie, encoding.base, [hop, *hops]))
+                seconds = cost + encoding.size / bytes_per_s + hop_cost
+                heapq.heappush(frontier, (seconds, tie, encoding.base, [hop, *hops]))
     return None
 
 
