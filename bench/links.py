@@ -6,16 +6,20 @@ machine. The learner has one core and thread, the robot's host another.
 
 `verified`: seconds from the snapshot in the publisher's hand until the robot's host has checked the last hash. `encode`
 and `decode` are measured alone, in the same run, hashing included; `line`: bytes fetched by the line's speed. `all
-bf16`: the same with every value sent as it is.
+bf16`: the same with every value sent as it is. Then the bytes over the line of a site whose couriers share one cache
+(nginx, as `docs/how-to/site-cache.md` shows it).
 """
 
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,6 +30,7 @@ from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import STABLE
 from fleetloop.core.release import Release
 from fleetloop.core.spec import FeatureSpec, PolicySpec
 from fleetloop.courier.backoff import Backoff
@@ -43,19 +48,24 @@ from shared.pair import pair
 from shared.report import Row, arguments, show, write
 from shared.shaped import shaped
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from nginx import site_cache
+
 SPEC = PolicySpec((FeatureSpec("hands", (4,)),), FeatureSpec("hands", (2,)), 8, 4, 20.0)
 IDENTITY = Identity("bench", {"name": "bench"}, SPEC.to_json(), SPEC.hash(), "", "", (), "")
 LINES = {"100 Mb/s": 100.0, "1 Gb/s": 1000.0, "loopback": None}
 STEPS = 25
 LEARNERS, ROBOTS = 0, 1
 """Which core is whose: each side has one thread, as if it stood elsewhere."""
+MOST_AT_ONCE = 10
 WALL = Wall()
 
 
 def main() -> None:
     parser = arguments(__doc__ or "", rate=1e-5, delay_ms=20.0)
     parser.add_argument("--snapshots", type=Path, default=Path.home() / ".cache/fleetloop/bench-links")
-    parser.add_argument("--lines", nargs="+", choices=LINES, default=[*LINES])
+    parser.add_argument("--couriers", type=int, nargs="*", default=[1, 10, 50], help="at a site; none: leave that out")
+    parser.add_argument("--lines", nargs="*", choices=LINES, default=[*LINES])
     given = parser.parse_args()
     old, new = map(Known.of, pair(given.snapshots, given.rate, STEPS))
     os.sched_setaffinity(0, {LEARNERS})
@@ -64,8 +74,13 @@ def main() -> None:
     rows = [_over(line, old, new, delay_s=delay_s) for line in given.lines]
     if "loopback" in given.lines:
         rows.append(_over("loopback, all bf16", old, new, delay_s=0.0, ladder=Whole()))
-    show(f"{_gigabytes(new.weights):.2f} GB of bf16, {STEPS} steps at {given.rate:.0e}: seconds", rows)
-    write(given.report, {"lines": rows})
+    if rows:
+        show(f"{_gigabytes(new.weights):.2f} GB of bf16, {STEPS} steps at {given.rate:.0e}: seconds", rows)
+    figures = {"lines": rows}
+    if given.couriers:
+        figures["site"] = site = _site(old, new, given.couriers)
+        show("MB over the line of a site with one cache", site)
+    write(given.report, figures)
 
 
 def _warm() -> None:
@@ -142,6 +157,36 @@ def _alone(hub: HttpHub, release: Release, old: Known, new: Known) -> tuple[floa
     decoded = WALL.now()
     os.sched_setaffinity(0, {LEARNERS})
     return encoded - began, decoded - fetched
+
+
+def _site(old: Known, new: Known, couriers: Sequence[int]) -> list[Row]:
+    """What crosses a site's line when so many couriers, at the same time, fetch what leads from `old` to `new`.
+
+    Manifests are counted, beats and episodes are not there. Nothing is decoded.
+    """
+    rows: list[Row] = []
+    with ExitStack() as closes:
+        place = Path(closes.enter_context(tempfile.TemporaryDirectory()))
+        url = closes.enter_context(_child(_hub, place / "hub")).recv()
+        publisher = Publisher(closes.enter_context(closing(HttpHub(url))), WALL, IDENTITY, "bench")
+        _publish(publisher, old)
+        _publish(publisher, new)
+        for count in couriers:
+            with shaped(url, None) as way, site_cache(place / f"nginx-{count}", way.url) as cache:
+                fetch = partial(_fetched, way.url, cache.url)
+                with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+                    fetched = sum(pool.map(fetch, range(count)))
+                row = {"couriers": count, "fetched": fetched / 1e6, "over the line": way.down / 1e6}
+            rows.append({**row, "/ one's": row["over the line"] / rows[0]["over the line"] if rows else 1.0})
+    return rows
+
+
+def _fetched(hub_url: str, cache_url: str, _: int) -> int:
+    """Bytes of blobs that came."""
+    with closing(HttpHub(hub_url, release_cache=cache_url)) as hub:
+        release = hub.channel(STABLE)
+        assert release is not None
+        return sum(len(hub.get_blob(entry.hash)) for entry in release.encodings[0].blobs)
 
 
 class Noting(HostDirectory):

@@ -3,15 +3,16 @@
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from hub_world import until
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/site-cache.md"
+PAGE = Path(__file__).parents[1] / "docs/how-to/site-cache.md"
+PATIENCE_S = 20.0
 TLS = re.compile(r" *proxy_ssl_.*\n")
 
 
@@ -52,8 +53,12 @@ def site_cache(directory: Path, hub: str, token: str = "") -> Iterator[SiteCache
     process = subprocess.Popen(["nginx", "-c", str(config), "-e", str(directory / "errors")])
     try:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: _listens(url) or process.poll() is not None)
-        assert process.poll() is None, (directory / "errors").read_text()
+        deadline = time.monotonic() + PATIENCE_S
+        while not _listens(url):
+            said = (directory / "errors").read_text() if (directory / "errors").exists() else ""
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, f"nginx does not listen: {said}"
+            time.sleep(0.01)
         yield SiteCacheServer(url, store)
     finally:
         process.terminate()
