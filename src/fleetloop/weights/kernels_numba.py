@@ -192,9 +192,10 @@ def _decode(
             bits = place >> _u32(16)
             far[i] = _u16(_u32(place) + (_u32(state) & ((_u32(1) << bits) - _u32(1))))
             state >>= _u64(bits)
-            if state < _u64(_LIMIT):
-                state = (state << _u64(32)) | _u64(words[at])
-                at += _u64(1)
-            states[lane] = state
+            # No branch: with many bits per value the processor could not foresee it, and would wait twice as long.
+            low = state < _u64(_LIMIT)
+            fuller = (state << _u64(32)) | _u64(words[at])
+            states[lane] = fuller if low else state
+            at += _u64(low)
             i += _u64(1)
     return at
