@@ -22,6 +22,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from shutil import which
 
 import ml_dtypes
 import numpy as np
@@ -55,7 +56,8 @@ SPEC = PolicySpec((FeatureSpec("hands", (4,)),), FeatureSpec("hands", (2,)), 8, 
 IDENTITY = Identity("bench", {"name": "bench"}, SPEC.to_json(), SPEC.hash(), "", "", (), "")
 LINES = {"100 Mb/s": 100.0, "1 Gb/s": 1000.0, "loopback": None}
 STEPS = 25
-LEARNERS, ROBOTS = 0, 1
+CORES = sorted(os.sched_getaffinity(0))
+LEARNERS, ROBOTS = CORES[0], CORES[-1]
 """Which core is whose: each side has one thread, as if it stood elsewhere."""
 MOST_AT_ONCE = 10
 WALL = Wall()
@@ -77,7 +79,9 @@ def main() -> None:
     if rows:
         show(f"{_gigabytes(new.weights):.2f} GB of bf16, {STEPS} steps at {given.rate:.0e}: seconds", rows)
     figures = {"lines": rows}
-    if given.couriers:
+    if given.couriers and not which("nginx"):
+        print("there is no nginx here: what many couriers fetch is left out")
+    elif given.couriers:
         figures["site"] = site = _site(old, new, given.couriers)
         show("MB over the line of a site with one cache", site)
     write(given.report, figures)

@@ -6,6 +6,7 @@ time that bytes take (one bucket for all connections, each way) and the delay un
 
 import asyncio
 import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CHUNK = 64 << 10
+BURST_S = 0.02
 IN_FLIGHT = 256  # chunks of one connection that are on their way
 
 
@@ -47,7 +49,7 @@ def shaped(url: str, mbps: float | None, delay_s: float = 0.0) -> Iterator[Shape
 
 
 class Bucket:
-    """Lets so many bytes through per second; a pause is not made up for beyond one chunk."""
+    """Lets so many bytes through per second; of a pause, `BURST_S` is made up for."""
 
     def __init__(self, mbps: float | None) -> None:
         self._bytes_per_s = mbps * 1e6 / 8 if mbps else None
@@ -57,12 +59,14 @@ class Bucket:
         if self._bytes_per_s is None:
             return
         now = asyncio.get_running_loop().time()
-        self._free_at = max(self._free_at, now - CHUNK / self._bytes_per_s) + count / self._bytes_per_s
+        self._free_at = max(self._free_at, now - BURST_S) + count / self._bytes_per_s
         if self._free_at > now:
             await asyncio.sleep(self._free_at - now)
 
 
 def _relay(said: Connection, there: tuple[str, int], mbps: float | None, delay_s: float, down: Any) -> None:
+    with suppress(PermissionError):  # a wire waits for no processor
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(2))
     asyncio.run(_serve(said, there, mbps, delay_s, down))
 
 

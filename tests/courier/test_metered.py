@@ -70,6 +70,20 @@ def test_blobs_that_come_at_the_same_time_share_the_line():
     assert metered.bytes_per_s == pytest.approx(6e6)
 
 
+def test_one_that_begins_while_another_is_under_way_takes_no_time_twice():
+    class Nested(Line):
+        def get_blob(self, hash):
+            self.clock.sleep_until(self.clock.now() + 1.0)
+            if hash == "first":
+                metered.get_blob("second")
+            return bytes(self.size)
+
+    line = Nested(2_000_000, 0.0)
+    metered = Metered(line, line.clock)
+    metered.get_blob("first")
+    assert metered.bytes_per_s == pytest.approx(4_000_000 / 2.0)
+
+
 def test_what_fails_fails_here_too_and_the_next_is_measured():
     line = Line(2_000_000, 1.0)
     metered = Metered(line, line.clock)

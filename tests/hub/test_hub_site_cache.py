@@ -15,7 +15,6 @@ import pytest
 from blake3 import blake3
 from hub_world import POLICY, HubProcess, behind_http, put_blobs
 from line import Line, line
-from nginx import SiteCacheServer, site_cache
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Virtual, Wall
@@ -34,6 +33,7 @@ from fleetloop.weights import blocks
 from fleetloop.weights.codec import BLOCKS, encode, from_safetensors
 from fleetloop.weights.verified import verify
 from manifests import manifest_of
+from nginx import SiteCacheServer, site_cache
 
 COURIERS = 6
 AWAY = "http://127.0.0.1:9"  # where nobody listens
@@ -187,8 +187,10 @@ def test_the_rest_of_a_blob_is_asked_of_the_cache_too(site: Site, release: Relea
 def test_the_cache_gives_blobs_alone_and_shows_the_hub_its_own_token(site: Site, release: Release) -> None:
     for path in ("/v1/releases/1", "/v1/fleet", "/v1/episodes", f"/v1/blobs/{hashes(release)[0]}/x", "/v1/blobs/x"):
         assert httpx.get(site.cache.url + path, trust_env=False).status_code == httpx.codes.NOT_FOUND, path
+    sent = site.line.up
     put = httpx.put(f"{site.cache.url}/v1/blobs/{hashes(release)[0]}", content=b"", trust_env=False)
     assert put.status_code == httpx.codes.FORBIDDEN
+    assert site.line.up == sent, "the hub is not even asked"
     assert site.line.blobs == []
     with closing(HttpHub(AWAY, release_cache=site.cache.url)) as without_token:
         assert blake3(without_token.get_blob(hashes(release)[0])).hexdigest() == hashes(release)[0]

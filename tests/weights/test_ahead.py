@@ -21,10 +21,17 @@ def small_blobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(blocks.encode.__kwdefaults__, "block_bits", 8)
 
 
-@pytest.mark.parametrize("most", [0, 1, 3, 50])
-def test_results_come_in_order(most: int) -> None:
-    with ahead(lambda number: number * number, range(20), most) as results:
+@pytest.mark.parametrize(("threads", "most"), [(0, 0), (1, 1), (3, 3), (3, 7), (50, 100)])
+def test_results_come_in_order(threads: int, most: int) -> None:
+    with ahead(lambda number: number * number, range(20), threads, most=most) as results:
         assert list(results) == [number * number for number in range(20)]
+
+
+def test_what_nobody_takes_is_left_undone() -> None:
+    begun = list[int]()
+    with ahead(begun.append, range(5_000), 1, most=5_000) as results:
+        next(results)
+    assert len(begun) < 5_000
 
 
 def test_no_more_are_under_way_than_allowed_and_the_first_begin_at_once() -> None:
@@ -36,17 +43,17 @@ def test_no_more_are_under_way_than_allowed_and_the_first_begin_at_once() -> Non
             third.set()
         return number
 
-    with ahead(work, range(100), 3) as results:
+    with ahead(work, range(100), 3, most=5) as results:
         assert third.wait(10), "they begin before anybody asks"
         for taken in range(10):
-            assert len(begun) <= taken + 3
+            assert len(begun) <= taken + 5
             assert next(results) == taken
-    assert len(begun) <= 13, "what nobody took is left undone"
+    assert len(begun) <= 15
 
 
 def test_one_at_a_time_nothing_begins_before_it_is_asked_for() -> None:
     begun = list[int]()
-    with ahead(begun.append, range(5), 0) as results:
+    with ahead(begun.append, range(5), 0, most=0) as results:
         assert begun == []
         next(results)
         assert begun == [0]

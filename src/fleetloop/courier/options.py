@@ -54,8 +54,8 @@ class CourierOptions(BaseModel):
     blobs_at_once: int = Field(
         default=3,
         ge=0,
-        description="parts of a release that are fetched at the same time, while others are decoded; 0: one after the "
-        "other",
+        description="parts of a release that are fetched at the same time, while others are decoded; eight times as "
+        "many wait in memory at most; 0: one after the other",
     )
     keep_releases: int = Field(default=3, ge=1, description="releases kept on the host's disk besides the current one")
     drain_wall_s: float = Field(

@@ -12,15 +12,17 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def ahead(work: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Iterator[Result]]:
-    """`map(work, items)`, of which up to `most` calls are under way, or done and not taken; they begin at once.
+def ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, *, most: int
+) -> Iterator[Iterator[Result]]:
+    """`map(work, items)`, in so many threads, beginning at once; up to `most` results are not there yet or not taken.
 
-    With `most` 0 each begins when it is asked for, in the thread that asks. Raises what a call raised, in its turn.
+    Without threads each begins when it is asked for, in the thread that asks. Raises what a call raised, in its turn.
     """
-    if most == 0:
+    if threads == 0:
         yield map(work, items)
         return
-    pool, left = ThreadPoolExecutor(most, "ahead"), iter(items)
+    pool, left = ThreadPoolExecutor(threads, "ahead"), iter(items)
     waiting = deque(pool.submit(work, item) for item in islice(left, most))
 
     def results() -> Iterator[Result]:

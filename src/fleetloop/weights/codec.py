@@ -20,6 +20,9 @@ from fleetloop.weights.verified import Known, result_hash, verify, verify_tensor
 
 __all__ = ["Weights", "decode", "encode", "from_safetensors", "result_hash", "to_safetensors", "verify"]
 
+WAITING = 8
+"""Blobs per thread that fetches: some seconds of a line of 100 Mb/s, in which a base may be read from a slow disk."""
+
 Put = Callable[[str, bytes], None]
 
 
@@ -147,7 +150,8 @@ def decode_tensors(
     codec = codecs.get(encoding.codec)
     if codec is None:
         raise CodecUnknown("codec", f"is {encoding.codec!r}", f"this version reads {', '.join(CODECS)}")
-    with ahead(lambda entry: _checked(entry, fetch(entry.hash)), encoding.blobs, at_once) as blobs:
+    most = WAITING * at_once
+    with ahead(lambda entry: _checked(entry, fetch(entry.hash)), encoding.blobs, at_once, most=most) as blobs:
         weights = codec.decode(tensors, blobs, base)
     verify_tensors(tensors, expected, weights)
     return weights

@@ -174,7 +174,9 @@ class HttpHub:
         return LearnerLease(**self._call("PUT", "/v1/lease", json=asdict(lease)).json())
 
     def put_blob(self, hash: str, data: bytes) -> None:
-        self._call("PUT", f"/v1/blobs/{hash}", content=data)
+        # In pieces: of one large object, the rest would be copied whenever the socket has taken some.
+        pieces = (data[at : at + IN_ONE_GO] for at in range(0, len(data), IN_ONE_GO))
+        self._call("PUT", f"/v1/blobs/{hash}", content=pieces, headers={"Content-Length": str(len(data))})
 
     def get_blob(self, hash: str) -> bytes:
         file = BytesIO()
