@@ -44,6 +44,7 @@ from fleetloop.learner.publisher import Identity, Publisher, Snapshot
 from fleetloop.weights import blocks
 from fleetloop.weights.codec import CODECS, FULL, Encoded, Put, Weights, decode, encode, to_safetensors
 from fleetloop.weights.ladder import Ladder
+from fleetloop.weights.route import Obtained
 from fleetloop.weights.verified import Known
 from shared.pair import pair
 from shared.report import Row, arguments, show, write
@@ -193,28 +194,29 @@ def _fetched(hub_url: str, cache_url: str, _: int) -> int:
         return sum(len(hub.get_blob(entry.hash)) for entry in release.encodings[0].blobs)
 
 
-class Noting(HostDirectory):
-    """Notes when a release was verified: when it is handed over to be kept."""
+class Noting(Fetcher):
+    """Notes when a release's last hash was checked."""
 
     verified_at = 0.0
 
-    def keep(self, release: Release, safetensors: bytes) -> None:
+    def _obtain(self, release: Release) -> Obtained:
+        obtained = super()._obtain(release)
         self.verified_at = WALL.now()
-        super().keep(release, safetensors)
+        return obtained
 
 
 def _courier(said: Connection, place: Path, url: str) -> None:
     os.sched_setaffinity(0, {ROBOTS})
-    host, options, alarms = Noting(place, RealDisk()), CourierOptions(), Alarms()
+    host, options, alarms = HostDirectory(place, RealDisk()), CourierOptions(), Alarms()
     backoff = Backoff(options, np.random.default_rng(0))
-    fetcher = Fetcher(host, HttpHub(url), options=options, backoff=backoff, alarms=alarms, clock=WALL)
+    fetcher = Noting(host, HttpHub(url), options=options, backoff=backoff, alarms=alarms, clock=WALL)
     _warm()
     said.send("ready")
     while host.current_version() < 2:
         fetcher.step()
     installed = WALL.now()
     noted = json.loads((host.releases / "installed").read_text().splitlines()[-1])
-    said.send((host.verified_at, installed, noted["bytes"]))
+    said.send((fetcher.verified_at, installed, noted["bytes"]))
 
 
 def _hub(said: Connection, directory: Path) -> None:
