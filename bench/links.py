@@ -26,6 +26,7 @@ from shutil import which
 
 import ml_dtypes
 import numpy as np
+import torch
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Wall
@@ -65,12 +66,13 @@ WALL = Wall()
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", rate=1e-5, delay_ms=20.0)
+    parser = arguments(__doc__ or "", rate=1e-5, delay_ms=20.0, layers=25)
     parser.add_argument("--snapshots", type=Path, default=Path.home() / ".cache/fleetloop/bench-links")
     parser.add_argument("--couriers", type=int, nargs="*", default=[1, 10, 50], help="at a site; none: leave that out")
     parser.add_argument("--lines", nargs="*", choices=LINES, default=[*LINES])
     given = parser.parse_args()
-    old, new = map(Known.of, pair(given.snapshots, given.rate, STEPS))
+    torch.set_num_threads(1)
+    old, new = map(Known.of, pair(given.snapshots, given.rate, STEPS, given.layers))
     os.sched_setaffinity(0, {LEARNERS})
     _warm()
     delay_s = given.delay_ms / 1e3

@@ -13,19 +13,19 @@ import torch
 
 from fleetloop.weights.codec import Weights, from_safetensors, to_safetensors
 
-WIDTH, LAYERS = 1024, 25
+WIDTH = 1024
 BETAS = 0.9, 0.99
 SETTLING_STEPS = 20
 LAYER = {"qkv": (3 * WIDTH, WIDTH), "out": (WIDTH, WIDTH), "up": (4 * WIDTH, WIDTH), "down": (WIDTH, 4 * WIDTH)}
 
 
-def pair(directory: Path, rate: float, steps: int) -> tuple[Weights, Weights]:
-    """315 M parameters of bf16, and the same after `steps` steps at this rate. Kept in `directory`."""
-    paths = [directory / f"pair-{rate:.0e}-step-{step}.safetensors" for step in (0, steps)]
+def pair(directory: Path, rate: float, steps: int, layers: int) -> tuple[Weights, Weights]:
+    """12.6 M parameters of bf16 per layer, and the same after `steps` steps at this rate. Kept in `directory`."""
+    paths = [directory / f"pair-{layers}-{rate:.0e}-step-{step}.safetensors" for step in (0, steps)]
     if not all(path.exists() for path in paths):
         directory.mkdir(parents=True, exist_ok=True)
         rng = torch.Generator().manual_seed(0)
-        names = [f"layer{layer}.{name}" for layer in range(LAYERS) for name in LAYER]
+        names = [f"layer{layer}.{name}" for layer in range(layers) for name in LAYER]
         moved = {name: _moved(LAYER[name.split(".")[1]], rate, steps, rng) for name in names}
         for path, place in zip(paths, (0, 1), strict=True):
             path.write_bytes(to_safetensors({name: both[place] for name, both in moved.items()}))
