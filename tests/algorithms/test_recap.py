@@ -6,13 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from judged import JudgedPolicy, judged_base
 from learner_world import (
     ROBOT,
     SOURCES,
-    JudgedPolicy,
     TinyPolicy,
     demonstrations,
-    judged_base,
     tiny_base,
 )
 from pydantic import ValidationError

@@ -13,6 +13,7 @@ Mail is the latest word, not a queue: each file is replaced as a whole, so eithe
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -25,6 +26,8 @@ from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec
 
 LOG_BYTES = 1_000_000
+
+log = logging.getLogger(__name__)
 
 
 class HostDirectory:
@@ -113,10 +116,13 @@ class HostDirectory:
         self._disk.write(self.trial_file(robot), json.dumps(data).encode())
 
     def trial(self, robot: str) -> Mapping[str, Any]:
-        """What was noted last; empty if nothing was."""
+        """What was noted last; empty if nothing was, or if it can't be read."""
         try:
             noted: Mapping[str, Any] = json.loads(self.trial_file(robot).read_bytes())
         except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            log.warning("%s is damaged, and forgotten: %s", self.trial_file(robot), error)
             return {}
         return noted
 
