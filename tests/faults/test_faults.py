@@ -99,7 +99,7 @@ def play_until_found(kind: type[World] = World) -> None:
     [
         (
             {"disk_kind": NeverForced},
-            "finished and not stored|frames of|not to be had|damaged objects|experience changed",
+            "finished and not stored|ended as|frames of|not to be had|damaged objects|experience changed",
         ),
         ({"disk_kind": Nameless}, "finished and not stored|not to be had|made anew lacks|is not here; put the blobs"),
         ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
