@@ -62,7 +62,7 @@ def test_the_distance_between_policies_is_between_what_they_answer():
     assert (far > 0).all()
     far.mean().backward()
     assert all(weight.grad is None for weight in nothing.parameters())
-    assert policy.trunk.rest[-1].weight.grad.abs().sum() > 0
+    assert policy.trunk.out.weight.grad.abs().sum() > 0
     mask = batch.mask.copy()
     mask[:, 2:] = 0
     assert not torch.equal(distance(policy, nothing, mask=mask), far)

@@ -57,7 +57,7 @@ class RecapOptions(BaseModel):
     tasks: Mapping[str, TaskOptions] = Field(default_factory=dict, description="a task's own numbers, by its id")
     drop: float = Field(default=0.3, ge=0, le=1, description="share of samples that train without their indicator")
     intervention_weight: float = Field(
-        default=4.0,
+        default=12.0,
         gt=0,
         description="how often a human frame of an online episode is drawn for every draw of another one (IWR); "
         "1 is the paper's",

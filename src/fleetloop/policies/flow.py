@@ -9,7 +9,7 @@ for each chunk made robots waver between two ways (cloth, 900 demonstrations: .8
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,29 @@ from fleetloop.policies.words import padded_ids
 SIGHT = "sight"  # in a policy's configuration, beside its options: what its frozen eyes know
 
 
+class Lead(NamedTuple):
+    """What the trunk knows before the flow, and computes once for all Euler steps."""
+
+    projected: Tensor  # (B, width): the first layer's share
+    modulation: Tensor  # (depth, B, 2 width): how the condition scales and shifts each block
+
+
+class Block(nn.Module):
+    """A linear map, a norm that the condition scales and shifts (FiLM, Perez et al. 2018), SiLU.
+
+    As an input beside a hundred others the condition was hardly heard: positive and negative chunks stayed alike
+    (docs/concepts/algorithms.md has the figures).
+    """
+
+    def __init__(self, linear: nn.Module, width: int) -> None:
+        super().__init__()
+        self.linear, self.norm = linear, nn.LayerNorm(width)
+
+    def forward(self, hidden: Tensor, modulation: Tensor) -> Tensor:
+        scale, shift = modulation.chunk(2, -1)
+        return nn.functional.silu(self.norm(self.linear(hidden)) * (1 + scale) + shift)
+
+
 class Trunk(nn.Module):
     """An MLP whose first layer is a sum of three: no gradient flows into what was measured, and what stays the same
     between Euler steps is projected once."""
@@ -44,18 +67,21 @@ class Trunk(nn.Module):
             self.measured.weight[:, -len(CONDITIONS) :] = 0  # untrained, a condition changes nothing
         self.learned = nn.Linear(learned, width, bias=False)
         self.flow = nn.Linear(flow, width, bias=False)
-        layers: list[nn.Module] = [nn.LayerNorm(width), nn.SiLU()]
-        for _ in range(depth - 1):
-            layers += [nn.Linear(width, width), nn.LayerNorm(width), nn.SiLU()]
-        self.rest = nn.Sequential(*layers, nn.Linear(width, outputs))
+        first = Block(nn.Identity(), width)
+        self.blocks = nn.ModuleList([first, *(Block(nn.Linear(width, width), width) for _ in range(depth - 1))])
+        self.modulation = nn.Parameter(torch.zeros(depth, len(CONDITIONS), 2 * width))  # untrained, it changes nothing
+        self.out = nn.Linear(width, outputs)
 
-    def project(self, encoded: Encoded, condition: Tensor) -> Tensor:
-        """(B, width): the share of the first layer that does not depend on the flow."""
+    def lead(self, encoded: Encoded, condition: Tensor) -> Lead:
+        """What does not depend on the flow; `condition` is (B, conditions)."""
         projected: Tensor = self.measured(torch.cat([encoded.measured, condition], 1)) + self.learned(encoded.learned)
-        return projected
+        return Lead(projected, condition @ self.modulation)
 
-    def forward(self, projected: Tensor, flow: Tensor) -> Tensor:
-        out: Tensor = self.rest(projected + self.flow(flow))
+    def forward(self, lead: Lead, flow: Tensor) -> Tensor:
+        hidden = lead.projected + self.flow(flow)
+        for block, modulation in zip(self.blocks, lead.modulation, strict=True):
+            hidden = block(hidden, modulation)
+        out: Tensor = self.out(hidden)
         return out
 
 
@@ -194,13 +220,13 @@ class FlowPolicy(nn.Module):
         condition = torch.zeros(len(target), len(CONDITIONS))
         indicator = torch.from_numpy(batch.indicator).long()
         condition[indicator >= 0, indicator[indicator >= 0]] = 1
-        return self._clean(encoded, self.trunk.project(encoded, condition), mixed, time), target, encoded
+        return self._clean(encoded, self.trunk.lead(encoded, condition), mixed, time), target, encoded
 
-    def _clean(self, encoded: Encoded, projected: Tensor, mixed: Tensor, time: Tensor) -> Tensor:
+    def _clean(self, encoded: Encoded, lead: Lead, mixed: Tensor, time: Tensor) -> Tensor:
         """The network's estimate of the clean chunk, (B, H, A)."""
         phases = time[:, None] * self.frequencies
         flow = torch.cat([mixed.flatten(1), torch.sin(phases), torch.cos(phases)], 1)
-        out: Tensor = self.trunk(projected, flow)
+        out: Tensor = self.trunk(lead, flow)
         clean = out[:, : mixed[0].numel()].view(mixed.shape)
         if encoded.anchors is None or encoded.anchor_mask is None:
             return clean
@@ -241,7 +267,7 @@ class FlowPolicy(nn.Module):
         images = self.encoder.prepare(observation.images)
         encoded = self.encoder(state, images, padded_ids((instruction,)), torch.zeros(1, dtype=torch.int64))
         rows = condition_rows(condition, self._beta)
-        passes = [self.trunk.project(encoded, torch.from_numpy(row)[None]) for row in rows]
+        passes = [self.trunk.lead(encoded, torch.from_numpy(row)[None]) for row in rows]
         shape = (1, self.options.horizon, self.spec.action.shape[0])
         mixed = self.options.temperature * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
         steps = self.options.flow_steps

@@ -6,8 +6,9 @@ its own overhead. `flow.py` is the reference; a test holds the two against each 
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,32 @@ LAYER_NORM_EPSILON = 1e-5
 Weights = Mapping[str, npt.NDArray[Any]]
 
 
+class Lead(NamedTuple):
+    """What the trunk knows before the flow, and computes once for all Euler steps."""
+
+    projected: FloatArray  # (width,): the first layer's share
+    modulation: FloatArray  # (depth, 2 width): how the condition scales and shifts each block
+
+
+@dataclass(frozen=True)
+class Block:
+    """As the trunk's in `flow.py`."""
+
+    linear: tuple[FloatArray, FloatArray] | None  # none before the first
+    scale: FloatArray
+    shift: FloatArray
+
+    def __call__(self, hidden: FloatArray, modulation: FloatArray) -> FloatArray:
+        if self.linear is not None:
+            hidden = hidden @ self.linear[0] + self.linear[1]
+        centred = hidden - hidden.mean()
+        hidden = centred / np.sqrt(np.mean(centred * centred) + LAYER_NORM_EPSILON) * self.scale + self.shift
+        scale, shift = np.split(modulation, 2)
+        hidden = hidden * (1 + scale) + shift
+        activated: FloatArray = hidden / (1 + np.exp(-hidden))
+        return activated
+
+
 class FlowOnRobot:
     """Acts as `FlowPolicy` does.
 
@@ -47,7 +74,7 @@ class FlowOnRobot:
         apart = {"entities", "mask", "names"} if self._scene else set()
         self._plain = [feature.name for feature in spec.inputs if feature.name not in apart]
         self._embedding = self._tensor("encoder.words.embedding.weight")
-        self._layers = [self._layer(index) for index in range(self.options.depth)]
+        self._blocks = [self._block(index) for index in range(self.options.depth)]
         steps = self.options.flow_steps
         times = np.linspace(0, 1, steps, endpoint=False, dtype=np.float32)
         phases = times[:, None] * FREQUENCIES
@@ -56,7 +83,7 @@ class FlowOnRobot:
         flow = self._tensor("trunk.flow.weight")
         self._flow = np.ascontiguousarray(flow[:, :size].T)
         self._time_bias = np.concatenate([np.sin(phases), np.cos(phases)], 1) @ flow[:, size:].T
-        self._out = self._linear(f"trunk.rest.{3 * self.options.depth - 1}")
+        self._modulation, self._out = self._tensor("trunk.modulation"), self._linear("trunk.out")
         self._measured, self._learned = self._linear("trunk.measured"), self._tensor("trunk.learned.weight").T
 
     def guided(self, beta: float) -> "FlowOnRobot":
@@ -86,7 +113,7 @@ class FlowOnRobot:
             learned.append((seen.pointers @ self._normalised("entity", seen.rows)).ravel())
             anchors = seen.anchors
         found: FloatArray = np.concatenate(learned, dtype=np.float32)
-        passes = [self._projected(measured, row, found) for row in condition_rows(condition, self._beta)]
+        passes = [self._lead(measured, row, found) for row in condition_rows(condition, self._beta)]
         noise = rng.standard_normal((self.options.horizon, *self.spec.action.shape), dtype=np.float32)
         mixed: FloatArray = np.float32(self.options.temperature) * noise
         for share, time_bias in zip(self._shares, self._time_bias, strict=True):
@@ -94,23 +121,16 @@ class FlowOnRobot:
             mixed = mixed + share * (guided(at, passes, self._beta) - mixed)
         return self._in_robot_units(mixed, state)
 
-    def _projected(self, measured: list[FloatArray], condition: FloatArray, learned: FloatArray) -> FloatArray:
-        """(width,): the share of the first layer that does not depend on the flow."""
+    def _lead(self, measured: list[FloatArray], condition: FloatArray, learned: FloatArray) -> Lead:
         weight, bias = self._measured
         row: FloatArray = np.concatenate([*measured, condition], dtype=np.float32)
         projected: FloatArray = row @ weight + bias + learned @ self._learned
-        return projected
+        return Lead(projected, condition @ self._modulation)
 
-    def _clean(
-        self, projected: FloatArray, mixed: FloatArray, time_bias: FloatArray, anchors: FloatArray | None
-    ) -> FloatArray:
-        hidden = projected + mixed.ravel() @ self._flow + time_bias
-        for linear, scale, shift in self._layers:
-            if linear is not None:
-                hidden = hidden @ linear[0] + linear[1]
-            centred = hidden - hidden.mean()
-            hidden = centred / np.sqrt(np.mean(centred * centred) + LAYER_NORM_EPSILON) * scale + shift
-            hidden = hidden / (1 + np.exp(-hidden))
+    def _clean(self, lead: Lead, mixed: FloatArray, time_bias: FloatArray, anchors: FloatArray | None) -> FloatArray:
+        hidden = lead.projected + mixed.ravel() @ self._flow + time_bias
+        for block, modulation in zip(self._blocks, lead.modulation, strict=True):
+            hidden = block(hidden, modulation)
         out = hidden @ self._out[0] + self._out[1]
         clean = out[: mixed.size].reshape(mixed.shape)
         if anchors is None or self._scene is None:
@@ -135,11 +155,10 @@ class FlowOnRobot:
         normalised: FloatArray = np.clip((values - mean) / deviation, -CLAMP, CLAMP)
         return normalised
 
-    def _layer(self, index: int) -> tuple[tuple[FloatArray, FloatArray] | None, FloatArray, FloatArray]:
-        """The linear map (none before the first), and the layer norm's scale and shift."""
-        norm = f"trunk.rest.{3 * index}"
-        linear = self._linear(f"trunk.rest.{3 * index - 1}") if index else None
-        return linear, self._tensor(f"{norm}.weight"), self._tensor(f"{norm}.bias")
+    def _block(self, index: int) -> Block:
+        name = f"trunk.blocks.{index}"
+        linear = self._linear(f"{name}.linear") if index else None
+        return Block(linear, self._tensor(f"{name}.norm.weight"), self._tensor(f"{name}.norm.bias"))
 
     def _linear(self, name: str) -> tuple[FloatArray, FloatArray]:
         return np.ascontiguousarray(self._tensor(f"{name}.weight").T), self._tensor(f"{name}.bias")
