@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from fleetloop.core.columns import columns_of
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.ids import is_id
@@ -32,15 +32,6 @@ CONTENT_KEY = b"fleetloop.content"
 PURPOSES = ("online", "demonstration", "evaluation")
 MAX_FRAMES = 200_000
 SMALL = 1 << 20  # bytes up to which a file is sooner read than mapped
-COUNTERS = {
-    "tick": pa.int32(),
-    "clock_s": pa.float64(),
-    "wall_s": pa.float64(),
-    "source": pa.int8(),
-    "release": pa.int64(),
-    "chunk_id": pa.int64(),
-    "chunk_index": pa.int16(),
-}
 
 
 @dataclass(frozen=True)
@@ -127,23 +118,7 @@ class EpisodeMeta:
 
 def schema_of(meta: EpisodeMeta) -> pa.Schema:
     """The Arrow schema of an episode of this robot, with the metadata attached."""
-    return pa.schema(_fields(meta.spec), metadata={META_KEY: json.dumps(meta.to_json()).encode()})
-
-
-@lru_cache(maxsize=64)
-def _fields(spec: RobotSpec) -> Sequence[pa.Field]:
-    """A fleet has few kinds of robots, and each episode that is read is checked against one."""
-    columns: list[tuple[str, pa.DataType]] = list(COUNTERS.items())
-    columns += [(f"state.{item.name}", _list_type(item.dtype, item.shape)) for item in spec.state]
-    columns += [(name, _list_type("float32", spec.action.shape)) for name in ("action", "action_requested")]
-    for camera in spec.cameras:
-        columns += [(f"image.{camera.name}", pa.binary()), (f"image_taken.{camera.name}", pa.float64())]
-    return tuple(pa.field(name, kind, nullable=False) for name, kind in columns)
-
-
-def _list_type(dtype: str, shape: tuple[int, ...]) -> pa.DataType:
-    item = pa.field("item", pa.from_numpy_dtype(np.dtype(dtype)), nullable=False)
-    return pa.list_(item, int(np.prod(shape, dtype=int)))
+    return pa.schema(columns_of(meta.spec), metadata={META_KEY: json.dumps(meta.to_json()).encode()})
 
 
 class Episode:
@@ -181,7 +156,7 @@ class Episode:
         meta = read_meta(reader.schema)
         if reader.num_record_batches != 1:
             raise EpisodeInvalid("file", f"has {reader.num_record_batches} record batches, not 1")
-        for field in _fields(meta.spec):
+        for field in columns_of(meta.spec):
             if (found := reader.schema.names.count(field.name)) != 1:
                 raise EpisodeInvalid(field.name, "is missing" if not found else "is there more than once")
             if (kind := reader.schema.field(field.name).type) != field.type:

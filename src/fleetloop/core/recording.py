@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
+from fleetloop.core.columns import COUNTERS
 from fleetloop.core.disk import Disk, disk_trouble
 from fleetloop.core.episode import (
     CONTENT_KEY,
-    COUNTERS,
     META_KEY,
     Ending,
     Episode,

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fleetloop.core.episode import COUNTERS, Episode
+from fleetloop.core.columns import COUNTERS
+from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec, RobotSpec

@@ -16,7 +16,8 @@ from blake3 import blake3
 from PIL import Image
 from ulid import ULID
 
-from fleetloop.core.episode import COUNTERS, Ending, EpisodeMeta, schema_of
+from fleetloop.core.columns import COUNTERS
+from fleetloop.core.episode import Ending, EpisodeMeta, schema_of
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import seal_bytes

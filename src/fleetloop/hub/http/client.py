@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,7 +12,7 @@ from typing import Any, BinaryIO
 import httpx
 
 from fleetloop.core.clock import Wall
-from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid, HubRefused, HubUnavailable
+from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid, HubUnavailable
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -31,14 +30,14 @@ from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.download import download
 from fleetloop.hub.http.site_cache import SiteCache
+from fleetloop.hub.http.store_links import StoreLinks
 from fleetloop.hub.http.uplink import Uplink, giving_way
 from fleetloop.hub.options import is_loopback
 from fleetloop.hub.storage.objects import copy_verified
 
 IN_ONE_GO = 1 << 20
 """Bytes up to which an episode goes up in one request: so few are sent again sooner than asked about."""
-ASKS_FOR_BYTES, NO_REST = 202, 416
-LOOPBACK = ("all://127.0.0.1", "all://localhost")  # no proxy has a way there
+ASKS_FOR_BYTES = 202
 
 
 class HttpHub:
@@ -70,7 +69,7 @@ class HttpHub:
         """
         self.url = url.rstrip("/")
         self._uplink = Uplink(uplink_mbps, Wall()) if uplink_mbps else None
-        self._timeout_s = timeout_s
+        self._timeout_s, self._store = timeout_s, StoreLinks(timeout_s)
         host = httpx.URL(self.url).host
         if token and self.url.startswith("http://") and not is_loopback(host):
             raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
@@ -89,8 +88,7 @@ class HttpHub:
         self._http.close()
         if self._cache:
             self._cache.close()
-        if "_store" in vars(self):
-            self._store.close()
+        self._store.close()
 
     # ------------------------------------------------------------------ experience
 
@@ -145,8 +143,7 @@ class HttpHub:
                 if not said.has_redirect_location:
                     yield said.iter_bytes(), hash
                     return
-            with self._store.stream("GET", said.headers["Location"]) as said:
-                _check_store(said)
+            with self._store.stream(said.headers["Location"]) as said:
                 yield said.iter_bytes(), hash
         except httpx.TransportError as error:
             raise self._away(error) from error
@@ -261,8 +258,7 @@ class HttpHub:
             if not said.has_redirect_location:
                 yield said
                 return
-        with self._store.stream("GET", said.headers["Location"], headers=headers) as said:
-            _check_store(said)
+        with self._store.stream(said.headers["Location"], headers) as said:
             yield said
 
     def _steer(self, path: str, **said: Any) -> Steering:
@@ -282,29 +278,15 @@ class HttpHub:
             raise wire.error_from_json(said.status_code, said.content, self.url)
         return said
 
-    @cached_property
-    def _store(self) -> httpx.Client:
-        """For what the hub keeps elsewhere: its links say all that is needed, and are nobody's who has our token."""
-        return httpx.Client(timeout=self._timeout_s, mounts=dict.fromkeys(LOOPBACK))
-
-    def _call_store(self, method: str, url: str, **request: Any) -> httpx.Response:
+    def _call_store(self, method: str, url: str, **request: Any) -> None:
         try:
-            said = self._store.request(method, url, **request)
+            self._store.call(method, url, **request)
         except httpx.TransportError as error:
             raise self._away(error) from error
-        _check_store(said)
-        return said
 
     def _away(self, error: httpx.TransportError) -> HubUnavailable:
         remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else "is the hub running?"
         return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", remedy)
-
-
-def _check_store(said: httpx.Response) -> None:
-    if said.status_code == NO_REST:
-        raise HubRefused("Range", "begins past the object's end", status=NO_REST)
-    if said.is_error:
-        raise HubUnavailable(f"{said.url.host}", f"answered HTTP {said.status_code}", "look at the hub's store")
 
 
 def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
