@@ -48,8 +48,7 @@ class ExperienceBuffer:
         scratch: a directory for samples and what batches are made of; None for memory.
         most_bytes: of what batches are made of, at hand at a time; None for no limit, which `fetch` is needed for.
         fetch: opens an episode again whose payload is not at hand.
-        features: of the policy, see `HasFeatures`.
-        filters: which episodes train.
+        features: of the policy, see `HasFeatures`; filters: which episodes train.
     """
 
     def __init__(
