@@ -23,6 +23,7 @@ def site(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield tmp_path
+    plugin.cache_clear()
     for name in set(sys.modules) - before:
         del sys.modules[name]
 

@@ -5,6 +5,7 @@ model `Options`; None where it has no such model.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -28,8 +29,11 @@ class Installed:
     error: str
 
 
+@cache
 def plugin(kind: str, name: str) -> Any:
     """The class that the entry point `fleetloop.KIND: name` points to.
+
+    Once found it stays: robots ask at every release, and the search reads the metadata of all that is installed.
 
     Raises:
         UnknownName: naming the known ones.

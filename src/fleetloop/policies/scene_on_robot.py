@@ -14,11 +14,14 @@ from fleetloop.policies.scene_fields import MOST_ALIKE, NEAR, POSITION, TINY, X_
 from fleetloop.policies.vocabulary import word_ids
 
 UNUSED = -1e4
+ACTION_AXES = 5  # of a gripper: x, y, z, yaw, grip
+AFTER, BEFORE = [1, 2, 0], [2, 0, 1]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """rows (E, F): an entity each; pointers (heads, E): probabilities; anchors (hands, places, 3): metres."""
+    """rows (E, F): an entity each; pointers (heads, E): probabilities; anchors (hands, places + 1, 5): how far a chunk
+    shifts, in its own units, if a gripper goes to that place; the last is where it stands."""
 
     rows: FloatArray
     pointers: FloatArray
@@ -45,7 +48,7 @@ class SceneOnRobot:
         self._related = tensor("encoder.grounding.related.weight").T, tensor("encoder.grounding.related.bias")
         self._asked = tensor("encoder.grounding.asked.weight").T
         self._meant = tensor("encoder.grounding.meant.weight")
-        self._usable = np.ones(heads + entities.shape[0] + 1, bool)
+        self._barred = np.zeros(heads + entities.shape[0] + 1, np.float32)
 
     def see(self, state: Mapping[str, npt.NDArray[Any]], sentence: FloatArray) -> Seen:
         """Everything that does not change while a chunk takes shape."""
@@ -60,17 +63,18 @@ class SceneOnRobot:
         hidden = hidden / (1 + np.exp(-hidden))
         logits = scores[:, state["names"]].sum(axis=-1) + self._meant @ hidden.T
         pointers = _softmax(np.where(mask < 0.5, UNUSED, logits))
-        found = pointers @ positions - state["hands"][:, None, self._hand_position]
-        self._usable[self._heads : -1] = mask > 0.5
-        return Seen(rows, pointers, np.concatenate([found, away], axis=1))
+        anchors = np.zeros((len(away), self._barred.size, ACTION_AXES), np.float32)
+        anchors[:, : self._heads, :3] = pointers @ positions - state["hands"][:, None, self._hand_position]
+        anchors[:, self._heads : -1, :3] = away
+        anchors /= POSITION_SCALE
+        self._barred[self._heads : -1] = np.where(mask > 0.5, 0, UNUSED)
+        return Seen(rows, pointers, anchors)
 
     def shift(self, logits: FloatArray, anchors: FloatArray) -> FloatArray:
         """(A,): the set-points' shift towards the places that the gates choose."""
-        hands, places, _ = anchors.shape
-        gates = _softmax(np.where(self._usable, logits.reshape(hands, places + 1), UNUSED))[:, :places]
-        shift = np.zeros((hands, 5), np.float32)
-        shift[:, :3] = (gates[:, None] @ anchors)[:, 0] / POSITION_SCALE
-        return shift.ravel()
+        gates = _softmax(logits.reshape(anchors.shape[:2]) + self._barred)
+        shift: FloatArray = (gates[:, None] @ anchors).ravel()
+        return shift
 
     def _namesake(self, names: FloatArray, positions: FloatArray, mask: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(E,) the squashed distance to the entity that shares the name, (E,) how sure it is that there is one."""
@@ -83,17 +87,21 @@ class SceneOnRobot:
 
     def _rows(self, hands: FloatArray, entities: FloatArray) -> FloatArray:
         x_axis, z_axis = entities[:, self._x_axis], entities[:, self._z_axis]
-        axes = np.stack([x_axis, np.cross(z_axis, x_axis), z_axis], axis=1)
-        parts = [entities]
-        for hand in hands:
-            offset = entities[:, self._position] - hand[self._hand_position]
-            sin, cos = hand[self._yaw]
-            along = cos * x_axis[:, 0] + sin * x_axis[:, 1]
-            across = sin * x_axis[:, 0] - cos * x_axis[:, 1]
-            turn = np.stack([2 * across * along, along**2 - across**2], axis=-1)
-            seen_by_entity = (axes @ offset[:, :, None])[:, :, 0]
-            parts += [offset, seen_by_entity, np.tanh(offset / NEAR), turn]
-        return np.concatenate(parts, axis=1)
+        axes = np.stack([x_axis, _cross(z_axis, x_axis), z_axis], axis=1)
+        offset = entities[None, :, self._position] - hands[:, None, self._hand_position]  # (hands, E, 3)
+        sin, cos = hands[:, None, self._yaw[0]], hands[:, None, self._yaw[1]]
+        along = cos * x_axis[:, 0] + sin * x_axis[:, 1]
+        across = sin * x_axis[:, 0] - cos * x_axis[:, 1]
+        turn = np.stack([2 * across * along, along**2 - across**2], axis=-1)
+        seen_by_entity = (axes @ offset[..., None])[..., 0]
+        seen = np.concatenate([offset, seen_by_entity, np.tanh(offset / NEAR), turn], axis=-1)
+        return np.concatenate([entities, *seen], axis=1)
+
+
+def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
+    """(E, 3): np.cross, without what that does to find out which axes are meant."""
+    product: FloatArray = first[:, AFTER] * second[:, BEFORE] - first[:, BEFORE] * second[:, AFTER]
+    return product
 
 
 def _squashed_length(offset: FloatArray) -> FloatArray:
