@@ -18,7 +18,7 @@ EXAMPLES = flags.examples(
 )
 app = typer.Typer(no_args_is_help=True, help="Experiments in virtual time: run them, see what is done, report.")
 
-Name = Annotated[str, typer.Argument(help="main, fleet, pretraining or sampler.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="main, fleet, pretraining, sampler or retention.", show_default=False)]
 Results = Annotated[Path, typer.Option(help="Where results are kept, a directory per experiment.")]
 Cached = Annotated[Path, typer.Option(help="What jobs share: demonstrations, bases, logs. It can be deleted.")]
 Seeds = Annotated[int, typer.Option(min=1, help="So many: 0, 1, … Resets of evaluations are the same for all.")]

@@ -109,6 +109,7 @@ class Online:
         generalist: whether each robot works at all tasks, whatever the setting says.
         helped: whether anybody takes over.
         share: of the demonstrations, that the base was cloned from and that stay in the offline buffer.
+        without: tasks whose demonstrations the learner does not get, although the base was cloned from them too.
         sampler: what differs from the learner's defaults.
         uniform: draw uniformly from everything that is held, in place of the adaptive sampler.
         rollouts: share of the minutes for which the base works alone before, nobody helping. A value function is fitted
@@ -124,6 +125,7 @@ class Online:
     generalist: bool = False
     helped: bool = True
     share: float = 1.0
+    without: tuple[str, ...] = ()
     sampler: Mapping[str, Any] = field(default_factory=dict)
     uniform: bool = False
     rollouts: float | None = None
@@ -144,7 +146,8 @@ class Online:
             exploration=self.exploration,
         )
         base = load_base(bench.base(self.share))
-        fleet = VirtualFleet(plan, base, bench.demonstrations(self.share), bench.scratch / "fleet")
+        demonstrations = [item for item in bench.demonstrations(self.share) if item.meta.task not in self.without]
+        fleet = VirtualFleet(plan, base, demonstrations, bench.scratch / "fleet")
         if self.uniform:
             fleet.sample_by(UniformSampler(plan.learner.sampler, plan.seed))
         curve = self._work(fleet, bench)

@@ -181,7 +181,30 @@ SAMPLER = Experiment(
     ),
 )
 
-EXPERIMENTS = {item.name: item for item in (MAIN, FLEET, PRETRAINING, SAMPLER)}
+KEPT = ("restock/cooler", "box/walls")
+"""What nobody works at online."""
+_five = (
+    RobotPlan("robot-1", 1, ("restock/shelf", "restock/misplaced", "restock/freezer")),
+    RobotPlan("robot-2", 2, ("restock/freezer", "restock/shelf", "restock/misplaced")),
+    RobotPlan("robot-5", 5, LAUNDRY),
+    RobotPlan("robot-8", 8, ("box/assemble",)),
+)
+_kept = replace(
+    _ten,
+    robots=_five,
+    places={**_places(_five), "restock/cooler": (1, 2), "box/walls": (8,)},
+    episodes=200,
+)
+RETENTION = Experiment(
+    "retention",
+    "What does a policy lose of the tasks that nobody works at any more?",
+    _kept,
+    _quick(_kept),
+    (Pretrained(), Online("replayed"), Online("not-replayed", without=KEPT)),
+    claims=(Claim("replayed", "pretrained"), Claim("not-replayed", "pretrained"), Claim("replayed", "not-replayed")),
+)
+
+EXPERIMENTS = {item.name: item for item in (MAIN, FLEET, PRETRAINING, SAMPLER, RETENTION)}
 
 
 def experiment(name: str) -> Experiment:

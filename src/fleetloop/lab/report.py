@@ -8,6 +8,7 @@ from typing import Any
 from fleetloop.core.disk import RealDisk
 from fleetloop.lab import statistics
 from fleetloop.lab.experiment import Experiment
+from fleetloop.lab.forgetting import forgetting
 from fleetloop.lab.plots import draw_arms, draw_time
 from fleetloop.lab.results import Results
 from fleetloop.lab.speed import speeds
@@ -89,6 +90,7 @@ def _sections(results: Results) -> list[str]:
         ("The fleet at work", _fleet),
         ("Guidance", _guidance),
         ("Time to target", speeds),
+        ("Forgetting", forgetting),
         ("Seeds", _seeds),
     ]
     made = [(title, make(results)) for title, make in sections]

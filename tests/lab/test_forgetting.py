@@ -1,0 +1,42 @@
+"""What a report says of tasks that nobody works at any more."""
+
+import json
+
+import pytest
+
+from fleetloop.lab.experiments import EXPERIMENTS, KEPT, RETENTION
+from fleetloop.lab.forgetting import forgetting
+from fleetloop.lab.results import Results
+
+
+def kept(place, arm, seed, won, episodes=10):
+    """A result of which each task was done at the first `won` of its resets."""
+    tried = {
+        task: [[1, int(number < won.get(task, 0)), 50] for number in range(episodes)]
+        for task in RETENTION.setting.tasks
+    }
+    place.mkdir(exist_ok=True)
+    (place / f"{arm}-{seed}.json").write_text(json.dumps({"arm": arm, "seed": seed, "evaluation": tried}))
+
+
+@pytest.fixture
+def results(tmp_path):
+    for seed in (0, 1):
+        kept(tmp_path / "retention", "pretrained", seed, {"restock/cooler": 9, "box/walls": 8, "restock/shelf": 10})
+        kept(tmp_path / "retention", "not-replayed", seed, {"restock/cooler": 9, "box/walls": 3})
+    return Results.load(RETENTION, tmp_path)
+
+
+def test_only_tasks_that_nobody_works_at_count(results):
+    rows = [line for line in forgetting(results).splitlines() if line.startswith("| not-replayed")]
+    assert [row.split("|")[2].strip() for row in rows] == [" and ".join(KEPT), *KEPT]
+    assert "| 40 | 0.85 | 0.60 | 10 | 0 | 0.250 [" in rows[0]
+    assert "| 20 | 0.90 | 0.90 | 0 | 0 | 0.000 [" in rows[1]
+    assert "| 20 | 0.80 | 0.30 | 10 | 0 | 0.500 [" in rows[2]
+
+
+def test_an_experiment_that_works_at_every_task_has_no_such_section():
+    for experiment in EXPERIMENTS.values():
+        worked_at = {task for robot in experiment.setting.robots for task in robot.tasks}
+        assert (set(experiment.setting.tasks) - worked_at == set(KEPT)) == (experiment is RETENTION)
+    assert forgetting(Results(EXPERIMENTS["main"], {})) == ""
