@@ -231,14 +231,14 @@ def test_occurrence_counts_earlier_equals(values):
     assert occurrence(np.array(values, np.int32)).tolist() == expected
 
 
-@pytest.mark.parametrize("across", ["loss", "success"])
+@pytest.mark.parametrize("across", ["experience", "loss", "success"])
 def test_tasks_that_need_it_get_more(across):
     sampler = AdaptiveSampler(SamplerOptions(across_tasks=across), 0)
     for _ in range(10):
         sampler.record(np.array([0, 1]), np.array([False, False]), np.array([1.0, 3.0]))
         sampler.note_episode(0, True)
         sampler.note_episode(1, False)
-    shares = sampler.task_shares(np.array([1.0, 1.0, 0.0]))
+    shares = sampler.task_shares(np.array([1.0, 1.0, 0.0]), np.array([10.0, 30.0, 0.0]))
     assert shares.sum() == pytest.approx(1)
     assert shares[2] == 0
     assert shares[1] > shares[0] >= 0.25

@@ -37,7 +37,7 @@ class ActorOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lead: int = Field(
-        default=2,
+        default=1,
         ge=0,
         description="ticks before the end of a chunk's played part at which the next chunk is asked for",
     )

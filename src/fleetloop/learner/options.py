@@ -36,8 +36,10 @@ class SamplerOptions(BaseModel):
     max_replay: int = Field(
         default=200, ge=1, description="draws of one online frame over the run; surplus goes offline"
     )
-    across_tasks: Literal["uniform", "loss", "success"] = Field(
-        default="uniform", description="how tasks share a batch: equally, more to high losses, or more to low success"
+    across_tasks: Literal["uniform", "experience", "loss", "success"] = Field(
+        default="uniform",
+        description="how tasks share a batch: equally, or half of it more to tasks that hold much, have high losses or "
+        "low success",
     )
     success_window: int = Field(
         default=30, ge=1, description="online episodes per task that its success rate is taken over"

@@ -20,8 +20,9 @@ What the paper leaves open, settled here:
 - *What is to be kept.* A task in `least_offline` draws at least that share from its demonstrations: its w_on is capped
   at one minus it. A task in `task_weight` has that weight when tasks share a batch, and 1 otherwise; so demonstrations
   of tasks that nobody works at are rehearsed at little cost.
-- *Tasks.* `uniform` is the paper's 1/M. `loss` and `success` mix it, half and half, with shares proportional to the
-  mean loss, or to one minus the success rate of the policy on its own (a corrected episode counts as none).
+- *Tasks.* `uniform` is the paper's 1/M. The others mix it, half and half, with shares proportional to how many samples
+  a task holds (`experience`), to its mean loss (`loss`), or to one minus the success rate of the policy on its own
+  (`success`; a corrected episode counts as none).
 
 Draws come from Philox keyed by (seed, step), whose counter is the slot: every rank computes the same global batch and
 takes its slice, and a resumed run draws what the uninterrupted one would have drawn.
@@ -66,6 +67,7 @@ class _Standing:
 
     Attributes:
         held: (tasks, 2), whether each part holds anything to draw; weight: (tasks,), 0 for tasks that hold nothing.
+        sizes: (tasks,), how many samples a task holds.
         versions: (2 * tasks,), of the parts.
     """
 
@@ -73,6 +75,7 @@ class _Standing:
     changes: int
     held: npt.NDArray[np.bool_]
     weight: Shares
+    sizes: Shares
     versions: npt.NDArray[np.int64]
 
     @classmethod
@@ -80,8 +83,9 @@ class _Standing:
         parts = [(task, part) for task in range(len(buffer.tasks)) for part in _PARTS]
         held = np.array([buffer.mass(task, part) > 0 for task, part in parts], bool).reshape(-1, 2)
         weight = np.array([weights.get(task, 1.0) for task in buffer.tasks]) * held.any(axis=1)
+        sizes = np.array([buffer.size(task, part) for task, part in parts], float).reshape(-1, 2).sum(axis=1)
         versions = np.array([buffer.version(task, part) for task, part in parts], np.int64)
-        return cls(buffer, buffer.changes, held, weight, versions)
+        return cls(buffer, buffer.changes, held, weight, sizes, versions)
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,13 @@ class AdaptiveSampler:
         capped: Shares = np.minimum(np.where(cold, options.cold_start_online, shares), 1 - kept)
         return capped
 
-    def task_shares(self, weight: Shares) -> Shares:
-        """(tasks,): each task's share of a batch, by the (tasks,) weights: 0 for what holds nothing."""
+    def task_shares(self, weight: Shares, sizes: Shares) -> Shares:
+        """(tasks,): each task's share of a batch, by the (tasks,) weights, 0 for what holds nothing, and the (tasks,)
+        numbers of samples held."""
         uniform: Shares = weight / weight.sum()
         if self._options.across_tasks == "uniform":
             return uniform
-        need = self._need(len(weight)) * weight
+        need = weight * (sizes if self._options.across_tasks == "experience" else self._need(len(weight)))
         return uniform if need.sum() <= 0 else 0.5 * uniform + 0.5 * need / need.sum()
 
     def _need(self, tasks: int) -> Shares:
@@ -205,7 +210,7 @@ class AdaptiveSampler:
             return Draw(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool))
         known = self._picked if self._picked and self._picked.answers(buffer, step, size) else None
         u = known.u if known else numbers(self._seed, step, size)
-        edges = np.cumsum(self.task_shares(stands.weight))
+        edges = np.cumsum(self.task_shares(stands.weight, stands.sizes))
         task = np.searchsorted(edges / edges[-1], u[:, 0], side="right").astype(np.int64)
         online = u[:, 1] < self.online_shares(buffer.tasks)[task]
         online = np.where(stands.held[task, online.astype(int)], online, ~online)

@@ -16,7 +16,7 @@ class FlowOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     horizon: int = Field(8, ge=1, le=64, description="actions in a chunk")
-    execute: int = Field(4, ge=1, description="actions played before the next chunk takes over")
+    execute: int = Field(3, ge=1, description="actions played before the next chunk takes over")
     width: int = Field(256, ge=8, description="width of the hidden layers")
     depth: int = Field(3, ge=1, description="hidden layers")
     words: int = Field(32, ge=4, description="width of a word's embedding")
