@@ -91,15 +91,16 @@ def test_ranks_cut_the_same_global_batch(tmp_path_factory, world, size, step):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_draws_follow_the_shares(tmp_path):
+@pytest.mark.parametrize(("across", "tasks"), [("uniform", [0.5, 0.5]), ("experience", [0.465, 0.535])])
+def test_draws_follow_the_shares(tmp_path, across, tasks):
     plan = [("a", "online", 30), ("a", "demonstration", 10), ("b", "online", 3), ("b", "demonstration", 50)]
     buffer = buffer_of(tmp_path, plan, max_replay=10**6)
-    sampler = AdaptiveSampler(SamplerOptions(max_replay=10**6), 0)
+    sampler = AdaptiveSampler(SamplerOptions(max_replay=10**6, across_tasks=across), 0)
     for _ in range(10):
         sampler.record(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1], bool), np.array([1.0, 3.0, 1.0, 0.1]))
     draw = sampler.draw(buffer, 0, 40_000)
     shares = [draw.online[draw.task == task].mean() for task in (0, 1)]
-    np.testing.assert_allclose(np.bincount(draw.task) / len(draw), [0.5, 0.5], atol=0.01)
+    np.testing.assert_allclose(np.bincount(draw.task) / len(draw), tasks, atol=0.01)
     np.testing.assert_allclose(shares, sampler.online_shares(["a", "b"]), atol=0.01)
     counts = np.bincount(draw.samples[(draw.task == 0) & draw.online], minlength=30)[:30]
     np.testing.assert_allclose(counts / counts.sum(), 1 / 30, atol=0.01)

@@ -167,6 +167,7 @@ SAMPLER = Experiment(
             for share in (0.2, 0.5, 0.8)
         ),
         Online("uniform", uniform=True),
+        *(Online(f"tasks-{across}", sampler={"across_tasks": across}) for across in ("uniform", "success")),
         *(Online(f"a-{boost}", sampler={"boost": boost}) for boost in (1.05, 1.5, 2.0, 4.0)),
         *(Online(f"w-{window}", sampler={"window": window}) for window in (50, 800)),
         *(Online(f"replay-{most}", sampler={"max_replay": most}) for most in (50, 1000)),
@@ -175,6 +176,7 @@ SAMPLER = Experiment(
         Claim("adaptive", "pretrained"),
         *(Claim("adaptive", f"fixed-{share}") for share in (0.2, 0.5, 0.8)),
         Claim("adaptive", "uniform"),
+        *(Claim("adaptive", f"tasks-{across}") for across in ("uniform", "success")),
         *(Claim("adaptive", f"a-{boost}") for boost in (1.05, 1.5, 2.0, 4.0)),
         *(Claim("adaptive", f"w-{window}") for window in (50, 800)),
         *(Claim("adaptive", f"replay-{most}") for most in (50, 1000)),

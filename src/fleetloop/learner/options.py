@@ -37,7 +37,7 @@ class SamplerOptions(BaseModel):
         default=200, ge=1, description="draws of one online frame over the run; surplus goes offline"
     )
     across_tasks: Literal["uniform", "experience", "loss", "success"] = Field(
-        default="uniform",
+        default="experience",
         description="how tasks share a batch: equally, or half of it more to tasks that hold much, have high losses or "
         "low success",
     )

@@ -21,8 +21,8 @@ What the paper leaves open, settled here:
   at one minus it. A task in `task_weight` has that weight when tasks share a batch, and 1 otherwise; so demonstrations
   of tasks that nobody works at are rehearsed at little cost.
 - *Tasks.* `uniform` is the paper's 1/M. The others mix it, half and half, with shares proportional to how many samples
-  a task holds (`experience`), to its mean loss (`loss`), or to one minus the success rate of the policy on its own
-  (`success`; a corrected episode counts as none).
+  a task holds (`experience`, the default: long and hard tasks gather most), to its mean loss (`loss`), or to one minus
+  the success rate of the policy on its own (`success`; a corrected episode counts as none).
 
 Draws come from Philox keyed by (seed, step), whose counter is the slot: every rank computes the same global batch and
 takes its slice, and a resumed run draws what the uninterrupted one would have drawn.
