@@ -120,7 +120,11 @@ def test_what_is_to_be_kept_gets_its_share(tmp_path):
     plan = [("a", "online", 30), ("a", "demonstration", 10), ("kept", "demonstration", 20), ("gone", "online", 5)]
     buffer = buffer_of(tmp_path, plan, max_replay=10**6)
     options = SamplerOptions(
-        max_replay=10**6, least_offline={"a": 0.7}, task_weight={"kept": 0.25, "gone": 0.0}, cold_start_online=0.5
+        max_replay=10**6,
+        least_offline={"a": 0.7},
+        task_weight={"kept": 0.25, "gone": 0.0},
+        cold_start_online=0.5,
+        across_tasks="uniform",
     )
     sampler = AdaptiveSampler(options, 0)
     draw = sampler.draw(buffer, 0, 40_000)
