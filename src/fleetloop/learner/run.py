@@ -5,6 +5,7 @@ one makes the next label version, one writes checkpoints.
 An exception in any of them stops the learner, and `run` raises it.
 """
 
+import gc
 import signal
 import sys
 import threading
@@ -78,7 +79,8 @@ def run(
             learner = _learn(name, options, start, around, demonstrations=demonstrations, stop=stop, say=say)
             if stop.is_set():
                 return learner
-            del learner  # it goes back, and there may not be room for two
+            del learner  # it goes back, and neither memory nor disk may have room for two
+            gc.collect()
 
 
 def _learn(
