@@ -53,11 +53,14 @@ def test_a_rollback_may_tell_the_learner_to_go_back_too_until_it_answers(world: 
     assert said.verdicts == {"3": "rolled back to 2"}, "release 2 has not been left"
     first = orders(world)
     assert (first.back_to, first.order) == (2, said.learner_order)
-    assert world.hub.roll_back(1).learner_to == 2, "only the learner's answer ends it"
+    assert world.hub.roll_back(1).learner_to == 2, "another rollback does not end it"
     world.hub.roll_back(1, reset_learner=True)
     second = orders(world, answered=first.order)
     assert second.back_to == 1, "an answer to an earlier order is no answer to this one"
     assert orders(world, answered=second.order) == LearnerOrders()
+    world.hub.roll_back(1, reset_learner=True)
+    world.hub.promote(3)
+    assert orders(world) == LearnerOrders(), "a person has thought better of it"
     assert (world.hub.steering().learner_to, world.hub.fleet().learner_to) == (0, 0)
 
 

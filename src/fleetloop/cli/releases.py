@@ -94,7 +94,7 @@ def verify(version: Version, config: flags.Config = None, sets: flags.Sets = Non
 
 @app.command(epilog=flags.examples("fleetloop releases promote 12"))
 def promote(version: Version, config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
-    """Have robots run a release, past all gates; ends a hold."""
+    """Have robots run a release, past all gates; ends a hold, and what the learner was told and has not answered."""
     _hub(config, sets, hub).promote(version)
     typer.echo(f"stable is release {version}")
 

@@ -35,9 +35,14 @@ class Helm:
 
     # ------------------------------------------------------------------ what a person says
 
-    def promote(self, version: int, verdict: str = "promoted by hand") -> Steering:
-        """Move `stable` to a release, and end a hold. Raises HubRefused: 404 if there is none, 410 if collected."""
-        return self._move(version, held=False, verdicts={version: verdict})
+    def promote(self, version: int, verdict: str = "") -> Steering:
+        """Move `stable` to a release, and end a hold. Raises HubRefused: 404 if there is none, 410 if collected.
+
+        Without a verdict of the gates a person has decided: that ends what the learner was told and has not answered.
+        """
+        if verdict:
+            return self._move(version, held=False, verdicts={version: verdict})
+        return self._move(version, held=False, verdicts={version: "promoted by hand"}, learner_to=0)
 
     def roll_back(self, version: int = 0, *, reset_learner: bool = False) -> Steering:
         """Move `stable` back and hold it; without a version to where it was before.
