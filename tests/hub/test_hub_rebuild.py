@@ -67,7 +67,7 @@ def test_whatever_has_happened_the_catalog_comes_back_as_it_was(deeds, follows):
                 service.report_learner(LearnerStatus("run-1", 0, 0, 100, False, 0.0, checkpoint=100))
                 service.retention.remove()
             elif deed == "roll back" and version and (stable := service.channel(STABLE)):
-                service.roll_back(number % stable.version + 1)
+                service.roll_back(number % stable.version + 1, reset_learner=bool(number % 2))
             elif deed == "resume":
                 service.resume()
             elif deed == "pin" and version:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
+from fleetloop.core.hub import LearnerStatus
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.weights.signature import open_key
@@ -54,6 +55,20 @@ def test_back_and_forth_in_one_command_each(world: World, told: Told) -> None:
     assert "stable is release 1" in told("releases promote 1")
     assert "stable" in row(told("releases ls -n 3"), 1)
     assert "no release 9" in told("releases promote 9", status=1)
+
+
+def test_the_learner_is_told_to_go_back_and_it_is_shown_until_it_answers(world: World, told: Told) -> None:
+    said = told("releases rollback --reset-learner")
+    assert "from release 3 to 2, and is held" in said
+    assert "the learner was told to go back to 2" in said
+    assert "stable stays at 2, and is held" in told("releases rollback 2 --reset-learner")
+    pending = ("releases ls", "releases show 2", "status --once")
+    assert all("told to go back to" in told(command) for command in pending)
+    assert "told to go back to" not in told("releases show 3")
+    order = world.hub.steering().learner_order
+    world.hub.report_learner(LearnerStatus("run-1", 5, 2, 1, False, 0.0, answered=order))
+    assert not any("told to go back to" in told(command) for command in pending)
+    assert "told to go back" not in told("releases rollback 1")
 
 
 def test_one_robot_is_pinned_and_let_go(world: World, told: Told) -> None:

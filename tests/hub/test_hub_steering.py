@@ -9,7 +9,7 @@ from hub_world import World, behind_http, fresh_id, publish, put, registration, 
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import HubRefused
-from fleetloop.core.hub import EDGE, STABLE, RobotStatus
+from fleetloop.core.hub import EDGE, STABLE, LearnerOrders, LearnerStatus, RobotStatus
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.core.steering import Tally
 from fleetloop.hub.http.client import HttpHub
@@ -37,6 +37,31 @@ def test_a_rollback_stays_back_while_the_learner_goes_on_until_it_is_ended(world
     assert (at(world, STABLE), world.hub.steering().held) == (4, False)
     publish(world.hub, 5)
     assert at(world, STABLE) == 5
+
+
+def orders(world: World, answered: str = "") -> LearnerOrders:
+    return world.hub.report_learner(LearnerStatus("run-1", 1, 1, 1, False, 0.0, answered=answered))
+
+
+def test_a_rollback_may_tell_the_learner_to_go_back_too_until_it_answers(world: World) -> None:
+    for seed in (1, 2, 3):
+        publish(world.hub, seed, parent=seed - 1)
+    world.hub.roll_back(2)
+    assert orders(world) == LearnerOrders()
+    said = world.hub.roll_back(2, reset_learner=True)
+    assert (said.learner_to, world.hub.fleet().learner_to) == (2, 2)
+    assert said.verdicts == {"3": "rolled back to 2"}, "release 2 has not been left"
+    first = orders(world)
+    assert (first.back_to, first.order) == (2, said.learner_order)
+    assert world.hub.roll_back(1).learner_to == 2, "another rollback does not end it"
+    world.hub.roll_back(1, reset_learner=True)
+    second = orders(world, answered=first.order)
+    assert second.back_to == 1, "an answer to an earlier order is no answer to this one"
+    assert orders(world, answered=second.order) == LearnerOrders()
+    world.hub.roll_back(1, reset_learner=True)
+    world.hub.promote(3)
+    assert orders(world) == LearnerOrders(), "a person has thought better of it"
+    assert (world.hub.steering().learner_to, world.hub.fleet().learner_to) == (0, 0)
 
 
 def test_without_a_version_it_goes_back_to_what_the_release_was_trained_on_from(world: World) -> None:
@@ -91,10 +116,10 @@ def test_a_pinned_robot_is_told_with_its_orders_and_others_are_not(world: World)
         world.hub.register(registration(robot))
     world.hub.pin("robot-1", 1)
     statuses = [RobotStatus("robot-1", "running"), RobotStatus("robot-2", "running")]
-    assert [orders.release for orders in world.hub.beat(statuses)] == [1, 0]
+    assert [told.release for told in world.hub.beat(statuses)] == [1, 0]
     assert [member.orders.release for member in world.hub.fleet().members] == [1, 0]
     world.hub.pin("robot-1", 0)
-    assert [orders.release for orders in world.hub.beat(statuses)] == [0, 0]
+    assert [told.release for told in world.hub.beat(statuses)] == [0, 0]
     for robot, version in (("robot-9", 1), ("robot-1", 9)):
         with pytest.raises(HubRefused) as refusal:
             world.hub.pin(robot, version)
@@ -107,14 +132,15 @@ def test_all_of_it_outlives_a_restart_of_the_hub(opened: Opened, options: HubOpt
         publish(world.hub, 2)
         world.hub.register(registration())
         world.hub.pin("robot-1", 2)
-        world.hub.roll_back(1)
+        world.hub.roll_back(1, reset_learner=True)
         said = world.hub.steering()
     with opened(options, Virtual()) as world:
         assert world.hub.steering() == said
+        assert orders(world) == LearnerOrders(said.learner_order, 1)
         publish(world.hub, 3)
         assert at(world, STABLE) == 1
-        (orders,) = world.hub.beat([RobotStatus("robot-1", "running")])
-        assert orders.release == 2
+        (told,) = world.hub.beat([RobotStatus("robot-1", "running")])
+        assert told.release == 2
 
 
 def test_how_robots_did_is_counted_by_release_as_it_stands_after_all_annotations(world: World, outbox: Path) -> None:
@@ -136,7 +162,15 @@ def test_how_robots_did_is_counted_by_release_as_it_stands_after_all_annotations
 
 
 @pytest.mark.parametrize(
-    ("said", "field"), [({"version": "1"}, "version"), ({"version": -1}, "version"), ({"held": 1}, "held")]
+    ("said", "field"),
+    [
+        ({"version": "1"}, "version"),
+        ({"version": -1}, "version"),
+        ({"held": 1}, "held"),
+        ({"version": 1, "held": True, "reset_learner": 1}, "reset_learner"),
+        ({"version": 1, "reset_learner": True}, "reset_learner"),
+        ({"held": True, "reset_learner": True}, "reset_learner"),
+    ],
 )
 def test_steering_that_is_no_sense_is_refused_by_field(
     options: HubOptions, said: dict[str, object], field: str

@@ -16,8 +16,7 @@ url, directory, demonstrations, options = sys.argv[1:]
 run(
     "run",
     LearnerOptions.model_validate_json(options),
-    tiny_base(),
-    hg_dagger(),
+    lambda: (tiny_base(), hg_dagger()),
     Surroundings(HttpHub(url), Wall(), RealDisk(), Path(directory)),
     demonstrations=open_demonstrations(Path(demonstrations)),
     say=lambda line: print(line, flush=True),

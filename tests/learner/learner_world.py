@@ -19,7 +19,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, Episode, EpisodeMeta
 from fleetloop.core.errors import HubRefused, HubUnavailable, LeaseLost
 from fleetloop.core.frame import Frame, Observation, Source
-from fleetloop.core.hub import Event, LearnerLease, LearnerStatus
+from fleetloop.core.hub import Event, LearnerLease, LearnerOrders, LearnerStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.core.policy import Batch
@@ -221,9 +221,10 @@ class MemoryHub:
         self._check()
         return self.blobs[hash]
 
-    def report_learner(self, status: LearnerStatus) -> None:
+    def report_learner(self, status: LearnerStatus) -> LearnerOrders:
         self._check()
         self.statuses.append(status)
+        return LearnerOrders()
 
     def _check_fence(self, lease: LearnerLease) -> None:
         if lease.fence != self.fence:

@@ -1,24 +1,17 @@
 """The learner as it really runs: threads, processes, HTTP, kill -9."""
 
 import json
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from blake3 import blake3
 from judged import judged_base
+from learner_alive import eventually, start
 from learner_world import (
     MemoryHub,
     TinyPolicy,
     advance,
     demonstrations,
-    hg_dagger,
     learner_at,
     options,
     tiny_base,
@@ -28,76 +21,13 @@ from learner_world import write_episode as episode_file
 from fleetloop.algorithms.hg_dagger import HGDagger, HGDaggerOptions
 from fleetloop.algorithms.recap import Recap
 from fleetloop.algorithms.recap_options import RecapOptions
-from fleetloop.core.clock import Wall
-from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import HubUnavailable, LeaseLost
 from fleetloop.core.outcome import Outcome
 from fleetloop.hub.http.client import HttpHub
-from fleetloop.learner.assemble import Surroundings
 from fleetloop.learner.checkpoint import existing, latest
 from fleetloop.learner.errors import LossInvalid
-from fleetloop.learner.run import run
 from fleetloop.weights.codec import decode
-
-HERE = Path(__file__).parent
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> object:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it never happened")
-
-
-@pytest.fixture
-def hub(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "hub_process.py"), str(tmp_path / "hub")], stdout=subprocess.PIPE, text=True
-    )
-    yield process.stdout.readline().strip()
-    process.terminate()
-    process.wait(20)
-
-
-class LearnerProcess:
-    """A learner on its own; `steps()` is how far its metrics have come."""
-
-    def __init__(self, hub: str, directory: Path, demos: Path, settings: str) -> None:
-        self.directory = directory
-        command = [sys.executable, str(HERE / "learner_process.py"), hub, str(directory), str(demos), settings]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def rows(self) -> list[dict]:
-        path = self.directory / "metrics.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        found = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [row for row in found if row["kind"] == "step"]
-
-    def steps(self) -> int:
-        assert self.process.poll() is None, self.process.stderr.read()
-        return self.rows()[-1]["step"] if self.rows() else 0
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0, self.process.stderr.read()
-
-
-@pytest.fixture
-def learner_process(tmp_path, hub):
-    """Starts learners of one directory; none outlives the test."""
-    started = []
-
-    def begin(settings: str) -> LearnerProcess:
-        started.append(LearnerProcess(hub, tmp_path / "learner", tmp_path / "demos", settings))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.process.kill()
-        one.process.wait(20)
 
 
 def test_after_kill_9_the_curve_goes_on_as_if_nothing_had_happened(tmp_path, hub, learner_process):
@@ -151,35 +81,6 @@ def test_corrections_come_in_over_http_and_go_out_as_a_release(tmp_path, hub, le
 
 
 # ---------------------------------------------------------------------- threads, with a hub that misbehaves
-
-
-def start(tmp_path, hub, *, demos=2, base=None, algorithm=None, say=lambda line: None, **changes):
-    """`run` in a thread; returns (stop, outcome): outcome() waits for the end and raises what `run` raised."""
-    stop, result = threading.Event(), []
-
-    def body():
-        try:
-            settings = options(steps_per_s=100.0, **changes)
-            around = Surroundings(hub, Wall(), RealDisk(), tmp_path / "learner")
-            held = demonstrations(tmp_path / "demos", demos)
-            cartridge = algorithm or hg_dagger()
-            result.append(
-                run("run", settings, base or tiny_base(), cartridge, around, demonstrations=held, stop=stop, say=say)
-            )
-        except Exception as error:  # noqa: BLE001  raised by outcome()
-            result.append(error)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-
-    def outcome():
-        thread.join(30)
-        assert not thread.is_alive()
-        if isinstance(result[0], Exception):
-            raise result[0]
-        return result[0]
-
-    return stop, outcome
 
 
 def test_a_learner_whose_lease_is_taken_stops_with_an_error(tmp_path):

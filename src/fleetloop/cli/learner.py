@@ -54,14 +54,19 @@ def learner(
     if chosen.learner.threads == 1:
         wiring.one_thread()
     from fleetloop.cli.base import check_base
+    from fleetloop.core.algorithm import Algorithm
     from fleetloop.core.disk import RealDisk
     from fleetloop.learner.assemble import Surroundings, open_demonstrations
-    from fleetloop.learner.base import load_base
+    from fleetloop.learner.base import Base, load_base
     from fleetloop.learner.run import run
 
     places = chosen.directories
-    start = load_base(places.base)
-    check_base(chosen, start)
+
+    def start() -> tuple[Base, Algorithm]:
+        base = load_base(places.base)
+        check_base(chosen, base)
+        return base, wiring.build_algorithm(chosen.algorithm)
+
     demonstrations_held = open_demonstrations(places.demonstrations)
     _check_tasks(chosen, {episode.meta.task for episode in demonstrations_held})
     around = Surroundings(wiring.open_hub(chosen), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
@@ -69,7 +74,6 @@ def learner(
         chosen.run,
         chosen.learner,
         start,
-        wiring.build_algorithm(chosen.algorithm),
         around,
         demonstrations=demonstrations_held,
         from_release=from_release,

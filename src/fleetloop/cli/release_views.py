@@ -40,7 +40,8 @@ def listing(
             steering.verdicts.get(str(release.version), ""),
         )
     pins = [f"{robot} is pinned to release {version}" for robot, version in sorted(steering.pins.items())]
-    return Group(rows, *pins)
+    learner = [f"the learner was told to go back to release {steering.learner_to}, and has not answered"]
+    return Group(rows, *pins, *(learner if steering.learner_to else ()))
 
 
 def where(version: int, fleet: Fleet) -> str:
@@ -65,6 +66,8 @@ def portrait(release: Release, fleet: Fleet, steering: Steering, tallies: Sequen
     rows.add_row("MB", f"{sum(blob.size for blob in release.blobs) / 1e6:.3f}")
     rows.add_row("policy", str(release.policy.get("name")))
     rows.add_row("verdict", steering.verdicts.get(str(release.version), "–"))
+    if steering.learner_to == release.version:
+        rows.add_row("learner", "was told to go back to it, and has not answered")
     tally = next((tally for tally in tallies if tally.release == release.version), None)
     for name, value in zip(("episodes", "success", "unaided", "takeovers"), _achieved(tally), strict=True):
         rows.add_row(name, value)

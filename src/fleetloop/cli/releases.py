@@ -94,27 +94,40 @@ def verify(version: Version, config: flags.Config = None, sets: flags.Sets = Non
 
 @app.command(epilog=flags.examples("fleetloop releases promote 12"))
 def promote(version: Version, config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
-    """Have robots run a release, past all gates; ends a hold."""
+    """Have robots run a release, past all gates; ends a hold, and what the learner was told and has not answered."""
     _hub(config, sets, hub).promote(version)
     typer.echo(f"stable is release {version}")
 
 
-@app.command(epilog=flags.examples("fleetloop releases rollback", "fleetloop releases rollback 9"))
+@app.command(
+    epilog=flags.examples(
+        "fleetloop releases rollback", "fleetloop releases rollback 9", "fleetloop releases rollback 9 --reset-learner"
+    )
+)
 def rollback(
     version: Annotated[
         int, typer.Argument(min=0, help="The release to go back to; 0: the one before.", show_default=False)
     ] = 0,
+    reset_learner: Annotated[
+        bool,
+        typer.Option("--reset-learner", help="The learner too: on from its newest checkpoint that is no later."),
+    ] = False,
     config: flags.Config = None,
     sets: flags.Sets = None,
     hub: flags.HubUrl = None,
 ) -> None:
     """Have robots go back to an older release, and stay there whatever is published.
 
-    The learner goes on. `promote` or `resume` let robots move again.
+    The learner goes on from what it has learnt, unless it is reset. `promote` or `resume` let robots move again.
     """
     client = _hub(config, sets, hub)
-    steering = client.roll_back(version)
-    typer.echo(f"stable went back from release {steering.before} to {client.fleet().stable}, and is held there")
+    before = client.fleet().stable
+    client.roll_back(version, reset_learner=reset_learner)
+    stable = client.fleet().stable
+    went = "stays at" if stable == before else f"went back from release {before} to"
+    typer.echo(f"stable {went} {stable}, and is held there")
+    if reset_learner:
+        typer.echo(f"the learner was told to go back to {stable}; `fleetloop status` shows whether it has answered")
 
 
 @app.command(epilog=flags.examples("fleetloop releases hold"))

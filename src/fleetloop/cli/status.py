@@ -112,11 +112,12 @@ def _row(member: "Member", fleet: "Fleet") -> list[str]:
 
 def _learner_line(fleet: "Fleet") -> str:
     learner = fleet.learner
+    told = f"; told to go back to release {fleet.learner_to}" if fleet.learner_to else ""
     if learner is None:
-        return "[yellow]no learner has reported yet"
+        return f"[yellow]no learner has reported yet{told}"
     state = "parked" if learner.parked else f"at step {learner.step}"
     how = f"{learner.lag_s:.1f} s behind, heard {fleet.learner_silent_s:.0f} s ago"
-    return f"learner: run {learner.run}, {state}, release {learner.release}, {how}{_left_out(learner)}"
+    return f"learner: run {learner.run}, {state}, release {learner.release}, {how}{told}{_left_out(learner)}"
 
 
 def _left_out(learner: "LearnerStatus") -> str:

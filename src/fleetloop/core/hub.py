@@ -83,6 +83,7 @@ class LearnerStatus:
         cursor: the last event that it has taken in.
         checkpoint: the cursor of its oldest checkpoint, to which a restart may take it back; 0: it has none, or does
             not say. What lies at or before it, it never asks for again.
+        answered: the order that it has obeyed, or refused, last; empty for none.
     """
 
     run: str
@@ -94,6 +95,20 @@ class LearnerStatus:
     figures: Mapping[str, Any] = field(default_factory=dict)
     alarm: str = ""
     checkpoint: int = 0
+    answered: str = ""
+
+
+@dataclass(frozen=True)
+class LearnerOrders:
+    """The hub's answer to a learner's report.
+
+    Attributes:
+        order: the id of an order that has not been answered; empty for none.
+        back_to: the release to go back to: on from the newest checkpoint that is no later.
+    """
+
+    order: str = ""
+    back_to: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +130,7 @@ class Fleet:
         held: `stable` stays where it is until a person says otherwise.
         alarm: what is wrong with the hub itself, in a line; empty if nothing is.
         candidate: the version on its way from edge to stable; 0 for none.
+        learner_to: the release that the learner was told to go back to and has not answered; 0 for none.
     """
 
     clock_s: float
@@ -127,6 +143,7 @@ class Fleet:
     alarm: str = ""
     held: bool = False
     candidate: int = 0
+    learner_to: int = 0
 
 
 @dataclass(frozen=True)
@@ -232,6 +249,6 @@ class Hub(Protocol):
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]: ...
 
-    def report_learner(self, status: LearnerStatus) -> None: ...
+    def report_learner(self, status: LearnerStatus) -> LearnerOrders: ...
 
     def fleet(self) -> Fleet: ...

@@ -21,6 +21,8 @@ class Steering:
         robots: those that try the candidate.
         expected: the share of unaided successes that the canary is measured by.
         verdicts: version, as text -> what became of the candidate; the newest last.
+        learner_to: the release from whose checkpoint the learner is to go on; 0: it has not been told to, or has
+            answered. learner_order: the id of the last such order.
     """
 
     held: bool = False
@@ -35,6 +37,8 @@ class Steering:
     robots: tuple[str, ...] = ()
     expected: float = 0.0
     verdicts: Mapping[str, str] = field(default_factory=dict)
+    learner_to: int = 0
+    learner_order: str = ""
 
     def release_for(self, robot: str) -> int:
         """The version that this robot is to run in place of `stable`'s; 0 for that one."""

@@ -120,6 +120,7 @@ class FleetBook:
                 stable=stable,
                 held=steering.held,
                 candidate=steering.candidate,
+                learner_to=steering.learner_to,
             )
 
     def _member(self, name: str, now: float) -> Member:

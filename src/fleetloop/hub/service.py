@@ -13,6 +13,7 @@ from fleetloop.core.hub import (
     Event,
     Fleet,
     LearnerLease,
+    LearnerOrders,
     LearnerStatus,
     Orders,
     Registration,
@@ -164,9 +165,12 @@ class HubService:
         """Move `stable` to a release, and end a hold."""
         return self.publishing.helm.promote(version)
 
-    def roll_back(self, version: int = 0) -> Steering:
-        """Move `stable` back and hold it; without a version to where it was before."""
-        return self.publishing.helm.roll_back(version)
+    def roll_back(self, version: int = 0, *, reset_learner: bool = False) -> Steering:
+        """Move `stable` back and hold it; without a version to where it was before.
+
+        With `reset_learner` the learner is told to go on from that release's checkpoint.
+        """
+        return self.publishing.helm.roll_back(version, reset_learner=reset_learner)
 
     def hold(self) -> Steering:
         """Keep `stable` where it is until it is promoted, or `resume` is called."""
@@ -202,8 +206,9 @@ class HubService:
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
         return self.book.beat(statuses)
 
-    def report_learner(self, status: LearnerStatus) -> None:
+    def report_learner(self, status: LearnerStatus) -> LearnerOrders:
         self.book.report_learner(status)
+        return self.publishing.helm.answered(status.answered)
 
     def fleet(self) -> Fleet:
         parts = (self.uploads, self.retention, self.collector)

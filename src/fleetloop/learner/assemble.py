@@ -26,6 +26,7 @@ from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.parts import Parts
 from fleetloop.learner.publisher import Identity, Publisher
+from fleetloop.learner.recall import Recall
 from fleetloop.learner.relabelling import Archive, Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
@@ -70,6 +71,7 @@ def assemble(
     and its labels are those that the checkpoint's algorithm made, if that is the same one.
 
     Raises:
+        CheckpointInvalid: if the note of the last order that was obeyed is damaged.
         ConfigInvalid: if the algorithm can't do with this policy, or with the checkpoint's state, or the signing key
             can't be used.
         SpecMismatch, LabelsInvalid: if a demonstration can't be used.
@@ -104,6 +106,7 @@ def assemble(
         features=features_of(policy),
         filters=options.filters,
     )
+    recall = Recall(around.disk, directory, around.checkpoints)
     parts = Parts(
         clock=around.clock,
         algorithm=algorithm,
@@ -121,7 +124,9 @@ def assemble(
             parent,
             signer=_signer(options),
             ladder=Ladder(PROFILES[options.publish_profile], Blocks(max(1, cores() - options.threads))),
+            told=recall.hear,
         ),
+        recall=recall,
         grid=grid_of(policy, options.publish_grid),
         checkpoints=CheckpointWriter(around.disk, around.checkpoints, options.keep_checkpoints),
         metrics=Metrics(

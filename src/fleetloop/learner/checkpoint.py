@@ -148,28 +148,37 @@ def set_back(disk: Disk, root: Path, release: int) -> None:
     """Put the checkpoints that came after a release aside, under other names, so that `latest` is of it or before.
 
     Raises:
-        CheckpointInvalid: if none of those that are kept is.
+        CheckpointInvalid: if none of those that are kept is; nothing is put aside then.
     """
-    later = [path for path in existing(root) if load(path).release > release]
-    if len(later) == len(existing(root)):
-        raise CheckpointInvalid(
-            f"release {release}", "is older than every checkpoint that is kept", "raise learner.keep_checkpoints"
-        )
-    for path in later:
+    for path in later_than(root, release):
         aside = path.with_name(f"aside-{path.name}")
         _discard(aside)
         disk.rename(path, aside)
 
 
+def later_than(root: Path, release: int) -> list[Path]:
+    """The checkpoints that came after a release.
+
+    Raises:
+        CheckpointInvalid: if none of those that are kept is of it or before, or the newest such one is damaged.
+    """
+    later = [path for path in existing(root) if _state(path)["release"] > release]
+    early = [path for path in existing(root) if path not in later]
+    if not early:
+        raise CheckpointInvalid(
+            f"release {release}", "is older than every checkpoint that is kept", "raise learner.keep_checkpoints"
+        )
+    load(early[-1])
+    return later
+
+
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint directory. Raises CheckpointInvalid."""
+    state = _state(path)
     try:
-        state = json.loads((path / STATE).read_bytes())
         data = (path / TENSORS).read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CheckpointInvalid(path.name, f"can't be read ({error})", "remove the directory") from error
-    if state.get("format") != FORMAT:
-        raise CheckpointInvalid(path.name, f"has format {state.get('format')}", f"this version reads {FORMAT}")
     if blake3(data).hexdigest() != state["hash"]:
         raise CheckpointInvalid(path.name, "has other bytes than its hash says", "remove the directory")
     try:
@@ -180,6 +189,17 @@ def load(path: Path) -> Checkpoint:
     fields = {name: state[name] for name in names}
     tasks = tuple(state.get("tasks", ()))  # those from before tombstones need none
     return Checkpoint(**fields, arrays=arrays, uncovered=tuple(state["uncovered"]), tasks=tasks)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """All but the tensors."""
+    try:
+        state: dict[str, Any] = json.loads((path / STATE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointInvalid(path.name, f"can't be read ({error})", "remove the directory") from error
+    if state.get("format") != FORMAT:
+        raise CheckpointInvalid(path.name, f"has format {state.get('format')}", f"this version reads {FORMAT}")
+    return state
 
 
 def _discard(directory: Path) -> None:

@@ -24,6 +24,9 @@ class Journal:
     def changed_algorithm(self, before: str, now: str) -> None:
         self._say(f"the algorithm was {before}, it is {now}: all experience is labelled anew, the weights go on")
 
+    def goes_back(self, release: int) -> None:
+        self._say(f"told to go back: on from the newest checkpoint that is no later than release {release}")
+
     def waits(self, error: HubUnavailable) -> None:
         """Nothing can begin without the hub."""
         self._lost(f"waiting for the hub: {error}")

@@ -244,7 +244,7 @@ class Learner:
     def status(self) -> LearnerStatus:
         """For the fleet view."""
         parts = self.parts
-        alarms = (self._stalled, parts.publisher.alarm, self._lost, parts.feeder.alarm, parts.algorithm.alarm)
+        heard = (parts.publisher.alarm, parts.recall.alarm, self._lost, parts.feeder.alarm, parts.algorithm.alarm)
         return LearnerStatus(
             run=self.run,
             step=self.steps,
@@ -253,8 +253,9 @@ class Learner:
             parked=self.parked,
             lag_s=self._pace.lag_s,
             figures=self._row or self.figures(),
-            alarm=next(filter(None, alarms), ""),
+            alarm=next(filter(None, (self._stalled, *heard)), ""),
             checkpoint=parts.checkpoints.cursor,
+            answered=parts.recall.answered,
         )
 
     # ------------------------------------------------------------------ restart

@@ -11,6 +11,7 @@ from fleetloop.learner.grid import Grid
 from fleetloop.learner.loader import Loader
 from fleetloop.learner.metrics import Metrics
 from fleetloop.learner.publisher import Publisher
+from fleetloop.learner.recall import Recall
 from fleetloop.learner.relabelling import Relabelling
 from fleetloop.learner.sampler import AdaptiveSampler
 from fleetloop.learner.trainer import Trainer
@@ -29,6 +30,7 @@ class Parts:
     feeder: Feeder
     relabelling: Relabelling
     publisher: Publisher
+    recall: Recall
     grid: Grid | None
     checkpoints: CheckpointWriter
     metrics: Metrics

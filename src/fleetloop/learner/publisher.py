@@ -4,7 +4,7 @@ Latest wins: while one release is under way a single newer one waits, and a stil
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.core.hub import Hub, LearnerLease, LearnerStatus
+from fleetloop.core.hub import Hub, LearnerLease, LearnerOrders, LearnerStatus
 from fleetloop.core.release import Release
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import Weights
@@ -67,9 +67,13 @@ class Publisher:
         *,
         signer: Signer | None = None,
         ladder: Ladder | None = None,
+        told: Callable[[LearnerOrders], None] = lambda orders: None,
     ) -> None:
-        """Without a `signer` releases are not signed. `ladder`: how they are encoded, if not as `Ladder()` says."""
-        self.alarm, self._signer = "", signer
+        """Without a `signer` releases are not signed. `ladder`: how they are encoded, if not as `Ladder()` says.
+
+        `told` hears what the hub answers to a report.
+        """
+        self.alarm, self._signer, self._told = "", signer, told
         self._hub, self._clock, self._identity, self._holder, self._parent = hub, clock, identity, holder, parent
         self._pending: Latest[Snapshot] = Latest()
         self._reports: Latest[LearnerStatus] = Latest()
@@ -130,7 +134,7 @@ class Publisher:
     def _tell(self) -> None:
         status = self._reports.take()
         if status is not None:
-            self._hub.report_learner(status)
+            self._told(self._hub.report_learner(status))
 
     def _publish(self, wait_s: float) -> None:
         # A lost answer leaves it open whether the hub took the manifest; the same one again is the same release.

@@ -5,6 +5,7 @@ one makes the next label version, one writes checkpoints.
 An exception in any of them stops the learner, and `run` raises it.
 """
 
+import gc
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
+from typing import TypeAlias
 
 import torch
 
@@ -30,6 +32,8 @@ from fleetloop.learner.loop import Learner
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.restart import catch_up, restore
 
+Start: TypeAlias = Callable[[], tuple[Base, Algorithm]]
+"""Reads the base and makes the algorithm, both as if nothing had been learnt."""
 POLL_S = 0.5  # real seconds that a thread waits before it looks whether it is to stop
 LOCK = "learner.lock"
 PAUSE_S = 0.5  # real seconds between two tries while the hub is away
@@ -41,8 +45,7 @@ SWITCH_S = (
 def run(
     name: str,
     options: LearnerOptions,
-    base: Base,
-    algorithm: Algorithm,
+    start: Start,
     around: Surroundings,
     *,
     demonstrations: Sequence[Episode] = (),
@@ -52,7 +55,8 @@ def run(
 ) -> Learner:
     """Learn until SIGTERM, SIGINT or `stop`; go on from the newest checkpoint if the directory holds one.
 
-    With `from_release` from the newest one that is no later than that release; later ones are put aside.
+    With `from_release` from the newest one that is no later than that release; later ones are put aside. So it does
+    when the hub tells it to. `start` is called at the beginning, and again for each time that it goes back.
 
     Waits for a hub that is away, and says so. Returns the stopped learner, its last checkpoint written.
 
@@ -70,30 +74,28 @@ def run(
     with alone(directory / LOCK, str(directory), "another learner works in this directory", remedy):
         if from_release is not None:
             set_back(around.disk, around.checkpoints, from_release)
-        return _learn(
-            name,
-            options,
-            base,
-            algorithm,
-            around,
-            demonstrations=demonstrations,
-            stop=stop or threading.Event(),
-            say=say,
-        )
+        stop = stop or threading.Event()
+        while True:
+            learner = _learn(name, options, start, around, demonstrations=demonstrations, stop=stop, say=say)
+            if stop.is_set():
+                return learner
+            del learner  # it goes back, and neither memory nor disk may have room for two
+            gc.collect()
 
 
 def _learn(
     name: str,
     options: LearnerOptions,
-    base: Base,
-    algorithm: Algorithm,
+    start: Start,
     around: Surroundings,
     *,
     demonstrations: Sequence[Episode],
     stop: threading.Event,
     say: Say,
 ) -> Learner:
+    """Returns once `stop` is set, or the checkpoints are put aside from which the hub does not want it to go on."""
     checkpoint = latest(around.checkpoints)
+    base, algorithm = start()
     learner = assemble(
         name,
         options,
@@ -112,10 +114,19 @@ def _learn(
         if not stop.is_set():
             journal.begins(name, learner.steps, learner.release, len(demonstrations))
             _run_threads(learner, around, stop, journal)
-            learner.note_published()
-            save(around.disk, around.checkpoints, learner.checkpoint(), options.keep_checkpoints)
+            _leave(learner, around, journal)
     learner.parts.metrics.close()
     return learner
+
+
+def _leave(learner: Learner, around: Surroundings, journal: Journal) -> None:
+    """Keep what was learnt, unless it is not wanted."""
+    if orders := learner.parts.recall.due():
+        journal.goes_back(orders.back_to)
+        learner.parts.recall.obey(orders)
+        return
+    learner.note_published()
+    save(around.disk, around.checkpoints, learner.checkpoint(), learner.options.keep_checkpoints)
 
 
 def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event, journal: Journal) -> None:
@@ -136,21 +147,23 @@ def _go_on_from(learner: Learner, checkpoint: Checkpoint, stop: threading.Event,
 
 
 def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, journal: Journal) -> None:
+    """Learn until `stop`, until a thread fails, or until the hub wants the learner to go back."""
+    ended = threading.Event()
     failures: list[BaseException] = []
     ahead = Ahead(learner.parts.buffer)
     learner.parts = replace(learner.parts, loader=ahead)
     threads = [
-        _thread("learner-feed", _feed(learner, stop, journal), stop, failures),
-        _thread("learner-gather", lambda: ahead.work(POLL_S), stop, failures),
-        _thread("learner-publish", _publish(learner, around.clock, stop), stop, failures),
-        _thread("learner-labels", _make_labels(learner, stop), stop, failures),
-        _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), stop, failures),
+        _thread("learner-feed", _feed(learner, ended, journal), ended, failures),
+        _thread("learner-gather", lambda: ahead.work(POLL_S), ended, failures),
+        _thread("learner-publish", _publish(learner, around.clock, ended), ended, failures),
+        _thread("learner-labels", _make_labels(learner, ended), ended, failures),
+        _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), ended, failures),
     ]
     try:
-        _train(learner, around.clock, stop)
+        _train(learner, around.clock, lambda: stop.is_set() or ended.is_set())
     except BaseException as error:  # noqa: BLE001  raised below, once the threads have ended
         failures.insert(0, error)
-    stop.set()
+    ended.set()
     for thread in threads:
         thread.join()
     if failures:
@@ -158,8 +171,8 @@ def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, 
         raise failures[0]
 
 
-def _train(learner: Learner, clock: Clock, stop: threading.Event) -> None:
-    while not stop.is_set():
+def _train(learner: Learner, clock: Clock, is_over: Callable[[], bool]) -> None:
+    while not is_over() and not learner.parts.recall.due():
         now = clock.now()
         due = learner.step(now)
         if due > now:

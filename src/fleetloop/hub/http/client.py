@@ -18,6 +18,7 @@ from fleetloop.core.hub import (
     Event,
     Fleet,
     LearnerLease,
+    LearnerOrders,
     LearnerStatus,
     Orders,
     Registration,
@@ -203,9 +204,9 @@ class HttpHub:
         """Move `stable` to a release, and end a hold."""
         return self._steer("/v1/channels/stable", version=version)
 
-    def roll_back(self, version: int = 0) -> Steering:
-        """Move `stable` back and hold it; without a version to where it was before."""
-        return self._steer("/v1/channels/stable", version=version, held=True)
+    def roll_back(self, version: int = 0, *, reset_learner: bool = False) -> Steering:
+        """Move `stable` back and hold it (0: to where it was before), with `reset_learner` the learner too."""
+        return self._steer("/v1/channels/stable", version=version, held=True, reset_learner=reset_learner)
 
     def hold(self) -> Steering:
         """Keep `stable` where it is until it is promoted, or `resume` is called."""
@@ -241,8 +242,8 @@ class HttpHub:
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
         return [Orders(**item) for item in self._call("POST", "/v1/beats", json=[*map(asdict, statuses)]).json()]
 
-    def report_learner(self, status: LearnerStatus) -> None:
-        self._call("POST", "/v1/learner", json=asdict(status))
+    def report_learner(self, status: LearnerStatus) -> LearnerOrders:
+        return LearnerOrders(**self._call("POST", "/v1/learner", json=asdict(status)).json())
 
     def fleet(self) -> Fleet:
         return wire.fleet_from_json(self._get("/v1/fleet"))

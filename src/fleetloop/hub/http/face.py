@@ -203,8 +203,7 @@ class Face:
 
     async def report_learner(self, request: Request) -> Response:
         status = wire.decode(wire.learner_statuses, wire.parse(await body(request, MAX_JSON_BYTES)), "learner")
-        await run_in_threadpool(self._service.report_learner, status)
-        return JSONResponse({})
+        return JSONResponse(asdict(await run_in_threadpool(self._service.report_learner, status)))
 
     async def fleet(self, _: Request) -> Response:
         return JSONResponse(wire.fleet_to_json(await run_in_threadpool(self._service.fleet)))

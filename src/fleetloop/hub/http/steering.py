@@ -1,6 +1,6 @@
 """The hub's HTTP face, the part about steering: who runs which release, and how it went."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -25,14 +25,19 @@ class SteeringFace:
         return _told(self._service.steering())
 
     async def move_stable(self, request: Request) -> Response:
-        """`version` alone: promote. With `held`: roll back (0: to where it was before). `held` alone: hold, resume."""
+        """`version` alone: promote. With `held`: roll back (0: to where it was before). `held` alone: hold, resume.
+
+        `reset_learner` goes with a rollback.
+        """
         said, service = await self._read(request), self._service
-        version, held = said.get("version"), said.get("held", False)
-        if not isinstance(held, bool):
-            raise HubRefused("held", f"is {held!r}, not true or false")
+        version, held, reset = said.get("version"), _truth(said, "held"), _truth(said, "reset_learner")
+        if reset and (version is None or not held):
+            raise HubRefused("reset_learner", "goes with a rollback alone", "send `version` and `held` with it")
         if version is None:
             return _told(await run_in_threadpool(service.hold if held else service.resume))
-        return _told(await run_in_threadpool(service.roll_back if held else service.promote, _version(version)))
+        if not held:
+            return _told(await run_in_threadpool(service.promote, _version(version)))
+        return _told(await run_in_threadpool(lambda: service.roll_back(_version(version), reset_learner=reset)))
 
     async def pin(self, request: Request) -> Response:
         version = _version((await self._read(request)).get("version"))
@@ -47,6 +52,13 @@ def _version(said: object) -> int:
     if not isinstance(said, int) or isinstance(said, bool) or not 0 <= said < 10**18:
         raise HubRefused("version", f"is {said!r}, not a whole number")
     return said
+
+
+def _truth(said: Mapping[str, Any], name: str) -> bool:
+    value = said.get(name, False)
+    if not isinstance(value, bool):
+        raise HubRefused(name, f"is {value!r}, not true or false")
+    return value
 
 
 def _told(steering: Steering) -> Response:

@@ -1,13 +1,14 @@
 """Where the fleet is steered: the stable channel, robots that are pinned, the candidate on its way."""
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from threading import Lock
 from typing import Any
 
 from fleetloop.core.errors import HubRefused
-from fleetloop.core.hub import EDGE, STABLE
+from fleetloop.core.hub import EDGE, STABLE, LearnerOrders
 from fleetloop.core.release import Release
 from fleetloop.core.steering import Steering
 from fleetloop.hub.bell import Bell
@@ -34,12 +35,19 @@ class Helm:
 
     # ------------------------------------------------------------------ what a person says
 
-    def promote(self, version: int, verdict: str = "promoted by hand") -> Steering:
-        """Move `stable` to a release, and end a hold. Raises HubRefused: 404 if there is none, 410 if collected."""
-        return self._move(version, held=False, verdicts={version: verdict})
+    def promote(self, version: int, verdict: str = "") -> Steering:
+        """Move `stable` to a release, and end a hold. Raises HubRefused: 404 if there is none, 410 if collected.
 
-    def roll_back(self, version: int = 0) -> Steering:
+        Without a verdict of the gates a person has decided: that ends what the learner was told and has not answered.
+        """
+        if verdict:
+            return self._move(version, held=False, verdicts={version: verdict})
+        return self._move(version, held=False, verdicts={version: "promoted by hand"}, learner_to=0)
+
+    def roll_back(self, version: int = 0, *, reset_learner: bool = False) -> Steering:
         """Move `stable` back and hold it; without a version to where it was before.
+
+        With `reset_learner` the learner is told to go on from that release's checkpoint.
 
         Raises HubRefused: 404 if there is no such release, 409 if that is none to go back to, 410 if it is collected.
         """
@@ -47,7 +55,9 @@ class Helm:
         if not 0 < back_to <= stable:
             what = f"release {version} is newer than stable, {stable}" if version else "there is none before stable"
             raise HubRefused("version", what, "name a release to go back to, or promote one", status=409)
-        return self._move(back_to, held=True, verdicts={stable: f"rolled back to {back_to}"})
+        verdicts = {stable: f"rolled back to {back_to}"} if stable != back_to else {}
+        order = {"learner_to": back_to, "learner_order": secrets.token_hex(8)} if reset_learner else {}
+        return self._move(back_to, held=True, verdicts=verdicts, **order)
 
     def hold(self) -> Steering:
         """Keep `stable` where it is. The candidate, if there is one, goes no further."""
@@ -72,6 +82,15 @@ class Helm:
 
         return self._update(pinned)
 
+    # ------------------------------------------------------------------ the learner
+
+    def answered(self, order: str) -> LearnerOrders:
+        """The learner has dealt with this order; returns the one that it has not dealt with."""
+        now = self._steering
+        if now.learner_to and now.learner_order == order:
+            now = self._update(lambda _, now: replace(now, learner_to=0) if now.learner_order == order else now)
+        return LearnerOrders(now.learner_order, now.learner_to) if now.learner_to else LearnerOrders()
+
     # ------------------------------------------------------------------ the candidate
 
     def enter(self, stage: str, now_s: float, **values: Any) -> Steering:
@@ -88,14 +107,16 @@ class Helm:
 
     # ------------------------------------------------------------------ within
 
-    def _move(self, version: int, *, held: bool, verdicts: Mapping[int, str] | None = None) -> Steering:
+    def _move(self, version: int, *, held: bool, verdicts: Mapping[int, str] | None = None, **values: Any) -> Steering:
+        """`values` are further fields of the steering."""
+
         def moved(records: Records, now: Steering) -> Steering:
             obtainable(records, version)
             stable = records.channel(STABLE)
             said = {"version": version, "newest": records.newest_version(), "held": held}
             self._objects.put(f"channels/{STABLE}", json.dumps(said).encode())
             records.move_channel(STABLE, version)
-            decided = _decided(replace(now, held=held), verdicts or {})
+            decided = _decided(replace(now, held=held, **values), verdicts or {})
             if stable == version:
                 return decided
             return replace(decided, before=stable, since_event=records.newest_event())
