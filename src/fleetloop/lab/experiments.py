@@ -153,11 +153,12 @@ PRETRAINING = Experiment(
     ),
 )
 
+_half = replace(_four, minutes=30.0)  # half as long: many arms, and samplers differ most while there is much to learn
 SAMPLER = Experiment(
     "sampler",
     "What is the adaptive sampler worth, and what should its numbers be?",
-    _four,
-    _quick(_four),
+    _half,
+    _quick(_half),
     (
         Expert(),
         Pretrained(),
