@@ -103,15 +103,17 @@ class ExperienceBuffer:
         task, part = self.number(entry.task), self._part_of(entry)
         number, first, count = len(self.episodes), len(self._samples), len(entry.facts)
         entry.facts["episode"] = number
-        earlier = self._earlier_draws(before, entry)
-        self._samples.extend(entry.facts, entry.weight, earlier.clip(0))
+        draws, fresh = self._earlier_draws(before, entry)
+        self._samples.extend(entry.facts, entry.weight, draws)
         self.payload.admit(count)
         spans = self._parts[task][part].extend(first, first + count)
         self.episodes.append(entry, first, task, part, spans)
         self.selection.admit(number, part)
-        if waiting and part is Part.ONLINE:
+        if part is not Part.ONLINE:
+            return number, 0
+        if waiting and entry.facts["human"].any():
             self.coverage.add(number)
-        return number, int((earlier < 0).sum()) if part is Part.ONLINE else 0
+        return number, fresh
 
     def retire(self, episode: str) -> None:
         """Never draw from this episode again, unless it is taken in anew."""
@@ -168,15 +170,16 @@ class ExperienceBuffer:
         facts = [self._samples.facts[held.first : held.last] for held in (self.episodes[one], self.episodes[other])]
         return all(np.array_equal(facts[0][name], facts[1][name]) for name in ("frame", "targets"))
 
-    def _earlier_draws(self, before: int | None, entry: Entry) -> Ids:
-        """The counts of frames that were held before, under other labels; -1 for the others."""
-        draws = np.full(len(entry.facts), -1, np.int32)
-        if before is not None:
-            held = self.episodes[before]
-            old_frames = self._samples.facts["frame"][held.first : held.last]
-            _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
-            draws[here] = self._samples.draws[held.first : held.last][there]
-        return draws
+    def _earlier_draws(self, before: int | None, entry: Entry) -> tuple[Ids, int]:
+        """How often each of its samples was drawn under other labels; and how many were not held before."""
+        draws = np.zeros(len(entry.facts), np.int32)
+        if before is None:
+            return draws, len(draws)
+        held = self.episodes[before]
+        old_frames = self._samples.facts["frame"][held.first : held.last]
+        _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
+        draws[here] = self._samples.draws[held.first : held.last][there]
+        return draws, len(draws) - len(here)
 
     # ------------------------------------------------------------------ out
 
