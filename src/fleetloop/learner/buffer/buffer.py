@@ -224,13 +224,18 @@ class ExperienceBuffer:
         memory: Memory | None = None,
         which: npt.NDArray[np.intp] | None = None,
     ) -> Batch:
-        """The samples as one batch, its payload in `memory`; `which`: see `fetch`.
+        """The samples as one batch, its payload in `memory`: with `which`, only those positions are put there, the
+        others are there already. Masked targets repeat the last action of their segment.
 
-        Raises what `fetch` raises.
+        Raises:
+            PayloadLost: if an episode can't be read any more.
+            HubUnavailable: if an episode must be fetched and can't be now; call again later.
         """
-        rows = self.fetch(samples, memory or Memory(), which)
-        facts = self._samples.facts.take(samples)
-        used, instruction = distinct(self.episodes.rows["instruction"].take(facts["episode"]))
+        facts = self._samples.facts.take(
+            samples
+        )  # whole rows: `take` of a field copies that field of all samples first
+        rows = self.payload.take(samples, facts["episode"], memory or Memory(), which)
+        used, instruction = distinct(self.episodes.rows["instruction"][facts["episode"]])
         return Batch(
             state={name.removesuffix(STATE): values for name, values in rows.items() if name.endswith(STATE)},
             seen={name.removesuffix(SEEN): values for name, values in rows.items() if name.endswith(SEEN)},
@@ -242,17 +247,6 @@ class ExperienceBuffer:
             task=task,
             online=online,
         )
-
-    def fetch(self, samples: Ids, memory: Memory, which: npt.NDArray[np.intp] | None = None) -> Rows:
-        """The samples' payload in `memory`; with `which`, only those positions: the others are there already.
-
-        Masked targets repeat the last action of their segment.
-
-        Raises:
-            PayloadLost: if an episode can't be read any more.
-            HubUnavailable: if an episode must be fetched and can't be now; call again later.
-        """
-        return self.payload.take(samples, self._samples.facts["episode"].take(samples), memory, which)
 
     def _load(self, number: int) -> tuple[int, Rows]:
         held = self.episodes[number]
@@ -279,7 +273,8 @@ class ExperienceBuffer:
 
     def episode_numbers(self, samples: Ids) -> npt.NDArray[np.int32]:
         """(n,) int32: index in `episodes` of each sample's episode."""
-        return self._samples.facts["episode"].take(samples)
+        numbers: npt.NDArray[np.int32] = self._samples.facts["episode"][samples]
+        return numbers
 
     def positives(self, task: int) -> float | None:
         """The share of positive samples among the task's online ones that have an indicator; None if none has."""
@@ -287,7 +282,8 @@ class ExperienceBuffer:
 
     def releases(self, samples: Ids) -> npt.NDArray[np.int32]:
         """(n,) int32: the release that each frame was recorded under."""
-        return self._samples.facts["release"].take(samples)
+        releases: npt.NDArray[np.int32] = self._samples.facts["release"][samples]
+        return releases
 
     # ------------------------------------------------------------------ restart
 
