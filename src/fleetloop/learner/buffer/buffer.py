@@ -231,9 +231,7 @@ class ExperienceBuffer:
             PayloadLost: if an episode can't be read any more.
             HubUnavailable: if an episode must be fetched and can't be now; call again later.
         """
-        facts = self._samples.facts.take(
-            samples
-        )  # whole rows: `take` of a field copies that field of all samples first
+        facts = self._samples.facts.take(samples)  # `take` of a field would copy that field of all samples first
         rows = self.payload.take(samples, facts["episode"], memory or Memory(), which)
         used, instruction = distinct(self.episodes.rows["instruction"][facts["episode"]])
         return Batch(
