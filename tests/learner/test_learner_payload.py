@@ -17,10 +17,8 @@ from learner_world import (
     TinyPolicy,
     advance,
     beat,
-    demonstrations,
     hg_dagger,
     learner_at,
-    weights_of,
     write_episode,
 )
 
@@ -31,9 +29,7 @@ from fleetloop.learner.arrival import labelled, prepare
 from fleetloop.learner.base import Base
 from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.buffer.payload import Memory, Payload
-from fleetloop.learner.loader import Ahead
 from fleetloop.learner.options import CacheOptions
-from fleetloop.learner.sampler import Draw
 
 SEES = replace(SPEC, cameras=(CameraSpec("top", 12, 16),))
 SIZES = (3, 1, 4, 2, 5, 3)  # samples of each episode
@@ -174,51 +170,6 @@ def test_frames_that_train_only_since_a_later_word_are_looked_at_when_drawn(tmp_
 
 
 # ---------------------------------------------------------------------- in a learner
-
-
-class AtOnce(Ahead):
-    """Gathers as soon as it is asked to expect something, so that a test needs no thread."""
-
-    def expect(self, guess) -> None:
-        super().expect(guess)
-        self.work()
-
-
-@pytest.mark.parametrize("loader", [AtOnce, None], ids=["ahead", "on time"])
-def test_a_run_is_the_same_whatever_is_gathered_ahead_or_dropped(tmp_path, loader):
-    def run(directory: Path, loader, **changes):
-        hub = MemoryHub()
-        learner = learner_at(directory, hub, demos=demonstrations(tmp_path / "demos", 3), **changes)
-        if loader:
-            learner.parts = replace(learner.parts, loader=loader(learner.parts.buffer))
-        for number in range(6):
-            hub.add(write_episode(tmp_path / f"{number}", number, "phhhhp", task=f"push/{number % 2}"))
-            advance(learner, 3)
-            hub.say(hub.log[0].ref, exclude=number % 2 == 0)
-        advance(learner, 10)
-        return learner
-
-    usual = run(tmp_path / "usual", None)
-    other = run(tmp_path / "other", loader, cache=CacheOptions(decoded_bytes=1500, episode_bytes=4000))
-    assert weights_of(usual) == weights_of(other)
-    assert usual.parts.buffer.all_draws().tolist() == other.parts.buffer.all_draws().tolist()
-    assert other.parts.buffer.payload.loaded > 0
-
-
-@pytest.mark.parametrize("changes", [{}, {"indicator": np.ones(4, np.int8)}], ids=["as it was", "relabelled"])
-def test_a_batch_made_ahead_has_the_labels_of_now(tmp_path, changes):
-    episode = Episode.open(write_episode(tmp_path, 0, "hhhh"))
-    buffer = ExperienceBuffer(SPEC, max_replay=100)
-    prepared = prepare(episode, hg_dagger(), SPEC)
-    buffer.ingest(prepared)
-    samples = buffer.part(0, Part.ONLINE)
-    draw = Draw(samples, np.zeros(4, np.int64), np.ones(4, bool))
-    loader = AtOnce(buffer)
-    loader.expect(lambda: draw)
-    buffer.relabel(episode.meta.id, replace(prepared.labels, **changes))
-    batch, expected = loader.batch(draw), buffer.gather(samples, draw.task, draw.online)
-    assert batch.indicator.tolist() == expected.indicator.tolist()
-    np.testing.assert_array_equal(batch.actions, expected.actions)
 
 
 class SeeingPolicy(TinyPolicy):

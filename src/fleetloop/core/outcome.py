@@ -25,7 +25,10 @@ class Judge(StrEnum):
 
     @property
     def rank(self) -> int:
-        return list(Judge).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {judge: rank for rank, judge in enumerate(Judge)}
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,29 @@ from fleetloop.learner.errors import PayloadLost
 from fleetloop.learner.sampler import Draw
 from fleetloop.learner.trainer import Origin
 
-Guess = Callable[[], Draw]
+Drawing = Callable[[], Draw]
 
 
 class Loader(Protocol):
     """Where the loop gets its batches. Each is void once the next but one is asked for: its memory is used again."""
 
+    def draw(self, drawing: Drawing) -> Draw:
+        """What `drawing` gives; it may have been asked already, if it is what was expected."""
+        ...
+
     def batch(self, draw: Draw) -> Batch:
         """What was drawn. Raises PayloadLost, HubUnavailable."""
         ...
 
-    def expect(self, guess: Guess) -> None:
-        """A step is about to be taken: the next draw will be much like what `guess` says of it.
+    def expect(self, drawing: Drawing) -> None:
+        """The next draw will be what `drawing` gives from now on, unless the buffer's `changes` change.
 
         Until `settle`, nothing that a draw or a batch depends on may change.
         """
         ...
 
     def settle(self) -> None:
-        """The step was taken: return once nobody reads the buffer."""
+        """Return once nobody reads the buffer."""
         ...
 
 
@@ -44,10 +48,13 @@ class OnTime:
     def __init__(self, buffer: ExperienceBuffer) -> None:
         self._buffer, self._memory = buffer, Memory()
 
+    def draw(self, drawing: Drawing) -> Draw:
+        return drawing()
+
     def batch(self, draw: Draw) -> Batch:
         return self._buffer.gather(draw.samples, draw.task, draw.online, self._memory)
 
-    def expect(self, guess: Guess) -> None:
+    def expect(self, drawing: Drawing) -> None:
         """It has no use for that."""
 
     def settle(self) -> None:
@@ -56,49 +63,43 @@ class OnTime:
 
 @dataclass(frozen=True)
 class _Ready:
-    """The batch of a draw that was guessed, and the buffer's `changes` then."""
+    """A draw that was expected, its batch, and the buffer's `changes` then: while they stay the same, so do both."""
 
     draw: Draw
     changes: int
     batch: Batch
 
-    def answers(self, draw: Draw, changes: int) -> bool:
-        """Whether this draw's batch is the same."""
-        guessed = self.draw
-        return self.changes == changes and all(
-            np.array_equal(ours, theirs)
-            for ours, theirs in (
-                (guessed.samples, draw.samples),
-                (guessed.online, draw.online),
-                (guessed.task, draw.task),
-            )
-        )
-
     def differing(self, draw: Draw) -> npt.NDArray[np.intp] | None:
-        """The positions that were not guessed; None for all."""
+        """The positions at which another sample was expected; None for all."""
         return np.flatnonzero(self.draw.samples != draw.samples) if len(self.draw) == len(draw) else None
 
 
 class Ahead:
-    """Gathers during a step what the next one will draw, as far as that is known; `work` does it, on its own thread.
+    """Draws and gathers during a step what the next one trains on; `work` does it, on its own thread.
 
-    The next draw depends on the losses of the step that is under way, on what arrives meanwhile and on what is used up.
-    So the draw itself is made on time, and where it differs from the guess, those samples are gathered anew. A
-    sample's payload never changes: whatever was guessed, the batch is the one that `OnTime` would have made.
+    The next draw depends on the losses of the step that is under way, which are known before most of its work is done,
+    and on what arrives meanwhile. If something did, the draw is made again on time, and where it differs from what was
+    expected, those samples are gathered anew. A sample's payload never changes: whatever was expected, draw and batch
+    are those that `OnTime` would have made.
     """
 
     def __init__(self, buffer: ExperienceBuffer) -> None:
         self._buffer = buffer
         self._memory, self._other = Memory(), Memory()  # the next batch's, and that of the one in use
         self._changed = Condition()
-        self._guess: Guess | None = None
+        self._expected: Drawing | None = None
         self._gathering = False
         self._ready: _Ready | None = None  # what is in `_memory`
+
+    def draw(self, drawing: Drawing) -> Draw:
+        self.settle()
+        ready = self._ready
+        return ready.draw if ready is not None and ready.changes == self._buffer.changes else drawing()
 
     def batch(self, draw: Draw) -> Batch:
         self.settle()
         ready, self._ready = self._ready, None
-        if ready is not None and ready.answers(draw, self._buffer.changes):
+        if ready is not None and ready.draw is draw and ready.changes == self._buffer.changes:
             batch = ready.batch
         else:
             differing = ready.differing(draw) if ready else None
@@ -106,26 +107,26 @@ class Ahead:
         self._memory, self._other = self._other, self._memory
         return batch
 
-    def expect(self, guess: Guess) -> None:
+    def expect(self, drawing: Drawing) -> None:
         with self._changed:
-            self._guess = guess
+            self._expected = drawing
             self._changed.notify_all()
 
     def settle(self) -> None:
         with self._changed:
-            self._guess = None
+            self._expected = None
             self._changed.wait_for(lambda: not self._gathering)
 
     def work(self, wait_s: float = 0.0) -> None:
         """Gather what is expected; waits up to `wait_s` real seconds for something to be."""
         with self._changed:
-            self._changed.wait_for(lambda: self._guess is not None, wait_s)
-            guess, self._guess = self._guess, None
-            if guess is None:
+            self._changed.wait_for(lambda: self._expected is not None, wait_s)
+            drawing, self._expected = self._expected, None
+            if drawing is None:
                 return
             self._gathering, self._ready = True, None
         try:
-            draw = guess()
+            draw = drawing()
             batch = self._buffer.gather(draw.samples, draw.task, draw.online, self._memory)
             self._ready = _Ready(draw, self._buffer.changes, batch)
         except (HubUnavailable, PayloadLost):

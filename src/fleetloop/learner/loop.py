@@ -1,6 +1,7 @@
 """The learner: at every beat it admits what has arrived, trains if a step is due, and offers what is to go out."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from fleetloop.learner.pace import Pace
 from fleetloop.learner.parts import Parts
 from fleetloop.learner.publisher import Snapshot
 from fleetloop.learner.sampler import Draw
+from fleetloop.learner.trainer import Losses
 
 IDLE_S = 0.1
 
@@ -144,28 +146,32 @@ class Learner:
     def _train(self) -> None:
         """Draw, train, record."""
         parts, started = self.parts, self.parts.clock.now()
-        following = self.steps + 1
-        draw = self._draw(self.steps)
+        draw = parts.loader.draw(partial(self._draw, self.steps))
         batch = self._at_hand(draw)
         if batch is None:
             return
         drawn = parts.clock.now()
-        parts.loader.expect(lambda: self._draw(following))
-        trained = parts.trainer.train(batch, origin(parts.buffer, draw))
+        trained = parts.trainer.train(batch, origin(parts.buffer, draw), partial(self._record, draw))
         stepped = parts.clock.now()
         parts.loader.settle()
         data_s = drawn - started + parts.clock.now() - stepped
         self._pace.spend()
-        parts.sampler.record(draw.task, draw.online, trained.losses)
-        self._note_first_draws(draw)
-        parts.buffer.count(draw.samples, draw.online)
         self._online_draws += int(draw.online.sum())
         staleness = int((self.release - parts.buffer.releases(draw.samples[draw.online])).clip(0).sum())
         if self.steps % self.options.held_out_every_steps == 0:
             self._held_out = measure_held_out(parts.trainer, parts.buffer, self.options.batch)
         self._tally.add(draw, trained, staleness, data_s, parts.clock.now() - started)
         if self.steps % self.options.metrics_every_steps == 0:
-            self._write_row()
+            self._row = self.figures()
+            parts.metrics.write({"kind": "step", "step": self.steps, **self._row})
+            self._tally = Tally()
+
+    def _record(self, draw: Draw, losses: Losses) -> None:
+        """In the midst of a step: what the next draw depends on is known now, but for what may come in meanwhile."""
+        self.parts.sampler.record(draw.task, draw.online, losses)
+        self._note_first_draws(draw)
+        self.parts.buffer.count(draw.samples, draw.online)
+        self.parts.loader.expect(partial(self._draw, self.steps + 1))
 
     def _draw(self, step: int) -> Draw:
         return self.parts.sampler.draw(self.parts.buffer, step, self.options.batch)
@@ -185,7 +191,7 @@ class Learner:
     def _note_first_draws(self, draw: Draw) -> None:
         now = self.parts.clock.now()
         for episode, latency in self._journey.first_draws(draw, self.parts.buffer, now).items():
-            row = {"kind": "first_draw", "step": self.steps, "episode": episode, "episode_to_batch_s": latency}
+            row = {"kind": "first_draw", "step": self.steps + 1, "episode": episode, "episode_to_batch_s": latency}
             self.parts.metrics.write({**row, "clock": self.parts.clock.name, "clock_s": now})
 
     # ------------------------------------------------------------------ releases out
@@ -215,11 +221,6 @@ class Learner:
             self.parts.metrics.write({**row, "trained_through": release.trained_through, "clock_s": release.clock_s})
 
     # ------------------------------------------------------------------ figures out
-
-    def _write_row(self) -> None:
-        self._row = self.figures()
-        self.parts.metrics.write({"kind": "step", "step": self.steps, **self._row})
-        self._tally = Tally()
 
     def figures(self) -> dict[str, Any]:
         """What a row of the metrics and the report to the hub say."""

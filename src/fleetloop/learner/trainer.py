@@ -21,6 +21,8 @@ from fleetloop.learner.options import OptimizerOptions
 Losses = npt.NDArray[np.float64]
 Origin = Callable[[npt.NDArray[np.intp]], str]
 """Says in words where the given positions of a batch come from."""
+Heard = Callable[[Losses], None]
+"""Told a step's (B,) losses as soon as they are known: most of the step is still to come."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Trainer:
             fused=True,
         )
 
-    def train(self, batch: Batch, origin: Origin) -> Trained:
+    def train(self, batch: Batch, origin: Origin, heard: Heard = lambda losses: None) -> Trained:
         """Take one step on a batch.
 
         Raises:
@@ -72,6 +74,8 @@ class Trainer:
         """
         self._optimizer.param_groups[0]["lr"] = self.rate(self.step)
         losses = self._losses(self.policy.train(), batch, self.step, origin)
+        known = losses.detach().cpu().numpy().astype(np.float64)
+        heard(known)
         self._optimizer.zero_grad(set_to_none=True)
         self._with_anchor(losses.mean(), batch).backward()  # type: ignore[no-untyped-call]
         norm = float(clip_gradient(self._trained, self._options.clip_norm))
@@ -81,7 +85,7 @@ class Trainer:
         self._optimizer.step()
         self.step += 1
         self._follow()
-        return Trained(losses.detach().cpu().numpy().astype(np.float64), norm)
+        return Trained(known, norm)
 
     @torch.no_grad()
     def measure(self, batch: Batch, origin: Origin) -> Losses:

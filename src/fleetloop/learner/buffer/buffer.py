@@ -103,15 +103,17 @@ class ExperienceBuffer:
         task, part = self.number(entry.task), self._part_of(entry)
         number, first, count = len(self.episodes), len(self._samples), len(entry.facts)
         entry.facts["episode"] = number
-        earlier = self._earlier_draws(before, entry)
-        self._samples.extend(entry.facts, entry.weight, earlier.clip(0))
+        draws, fresh = self._earlier_draws(before, entry)
+        self._samples.extend(entry.facts, entry.weight, draws)
         self.payload.admit(count)
         spans = self._parts[task][part].extend(first, first + count)
         self.episodes.append(entry, first, task, part, spans)
         self.selection.admit(number, part)
-        if waiting and part is Part.ONLINE:
+        if part is not Part.ONLINE:
+            return number, 0
+        if waiting and entry.facts["human"].any():
             self.coverage.add(number)
-        return number, int((earlier < 0).sum()) if part is Part.ONLINE else 0
+        return number, fresh
 
     def retire(self, episode: str) -> None:
         """Never draw from this episode again, unless it is taken in anew."""
@@ -168,15 +170,16 @@ class ExperienceBuffer:
         facts = [self._samples.facts[held.first : held.last] for held in (self.episodes[one], self.episodes[other])]
         return all(np.array_equal(facts[0][name], facts[1][name]) for name in ("frame", "targets"))
 
-    def _earlier_draws(self, before: int | None, entry: Entry) -> Ids:
-        """The counts of frames that were held before, under other labels; -1 for the others."""
-        draws = np.full(len(entry.facts), -1, np.int32)
-        if before is not None:
-            held = self.episodes[before]
-            old_frames = self._samples.facts["frame"][held.first : held.last]
-            _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
-            draws[here] = self._samples.draws[held.first : held.last][there]
-        return draws
+    def _earlier_draws(self, before: int | None, entry: Entry) -> tuple[Ids, int]:
+        """How often each of its samples was drawn under other labels; and how many were not held before."""
+        draws = np.zeros(len(entry.facts), np.int32)
+        if before is None:
+            return draws, len(draws)
+        held = self.episodes[before]
+        old_frames = self._samples.facts["frame"][held.first : held.last]
+        _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
+        draws[here] = self._samples.draws[held.first : held.last][there]
+        return draws, len(draws) - len(here)
 
     # ------------------------------------------------------------------ out
 
@@ -221,13 +224,16 @@ class ExperienceBuffer:
         memory: Memory | None = None,
         which: npt.NDArray[np.intp] | None = None,
     ) -> Batch:
-        """The samples as one batch, its payload in `memory`; `which`: see `fetch`.
+        """The samples as one batch, its payload in `memory`: with `which`, only those positions are put there, the
+        others are there already. Masked targets repeat the last action of their segment.
 
-        Raises what `fetch` raises.
+        Raises:
+            PayloadLost: if an episode can't be read any more.
+            HubUnavailable: if an episode must be fetched and can't be now; call again later.
         """
-        rows = self.fetch(samples, memory or Memory(), which)
-        facts = self._samples.facts.take(samples)
-        used, instruction = distinct(self.episodes.rows["instruction"].take(facts["episode"]))
+        facts = self._samples.facts.take(samples)  # `take` of a field would copy that field of all samples first
+        rows = self.payload.take(samples, facts["episode"], memory or Memory(), which)
+        used, instruction = distinct(self.episodes.rows["instruction"][facts["episode"]])
         return Batch(
             state={name.removesuffix(STATE): values for name, values in rows.items() if name.endswith(STATE)},
             seen={name.removesuffix(SEEN): values for name, values in rows.items() if name.endswith(SEEN)},
@@ -239,17 +245,6 @@ class ExperienceBuffer:
             task=task,
             online=online,
         )
-
-    def fetch(self, samples: Ids, memory: Memory, which: npt.NDArray[np.intp] | None = None) -> Rows:
-        """The samples' payload in `memory`; with `which`, only those positions: the others are there already.
-
-        Masked targets repeat the last action of their segment.
-
-        Raises:
-            PayloadLost: if an episode can't be read any more.
-            HubUnavailable: if an episode must be fetched and can't be now; call again later.
-        """
-        return self.payload.take(samples, self._samples.facts["episode"].take(samples), memory, which)
 
     def _load(self, number: int) -> tuple[int, Rows]:
         held = self.episodes[number]
@@ -276,7 +271,8 @@ class ExperienceBuffer:
 
     def episode_numbers(self, samples: Ids) -> npt.NDArray[np.int32]:
         """(n,) int32: index in `episodes` of each sample's episode."""
-        return self._samples.facts["episode"].take(samples)
+        numbers: npt.NDArray[np.int32] = self._samples.facts["episode"][samples]
+        return numbers
 
     def positives(self, task: int) -> float | None:
         """The share of positive samples among the task's online ones that have an indicator; None if none has."""
@@ -284,7 +280,8 @@ class ExperienceBuffer:
 
     def releases(self, samples: Ids) -> npt.NDArray[np.int32]:
         """(n,) int32: the release that each frame was recorded under."""
-        return self._samples.facts["release"].take(samples)
+        releases: npt.NDArray[np.int32] = self._samples.facts["release"][samples]
+        return releases
 
     # ------------------------------------------------------------------ restart
 

@@ -50,6 +50,11 @@ class Column:
         self.lengthen(start + len(added))
         self._data[start : self._size] = added
 
+    def append(self, row: object) -> None:
+        """Append one; of a structured dtype, a tuple."""
+        self.lengthen(self._size + 1)
+        self._data[self._size - 1] = row
+
     def lengthen(self, size: int) -> None:
         """Make it `size` rows long, not fewer than it has; what the new ones hold is undefined."""
         if size > len(self._data):

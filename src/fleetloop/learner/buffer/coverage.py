@@ -19,10 +19,8 @@ class Coverage:
         return number in self._waiting
 
     def add(self, number: int) -> None:
-        """If it has a correction at all."""
-        row = self._table.rows[number]
-        if self._samples.facts["human"][row["first"] : row["last"]].any():
-            self._waiting[number] = None
+        """One that has corrections."""
+        self._waiting[number] = None
 
     def drop(self, number: int) -> None:
         self._waiting.pop(number, None)

@@ -21,6 +21,7 @@ _SPAN = np.dtype(
         ("mass", np.float64),  # the sum of their weights
     ]
 )
+_NOT_WEIGHED = (False, 0, 0, 0, 0.0)  # what is found out when a span is weighed
 
 
 class Pool:
@@ -104,14 +105,11 @@ class Pool:
 
     def extend(self, first: int, last: int) -> slice:
         """Append samples [first, last); returns their spans."""
-        starts = range(first, last, SPAN)
-        spans = np.zeros(len(starts), _SPAN)
-        spans["first"] = starts
-        spans["count"] = np.minimum(last - spans["first"], SPAN)
-        spans["on"] = True
-        self._spans.extend(spans)
+        before = len(self._spans)
+        for start in range(first, last, SPAN):
+            self._spans.append((start, min(last - start, SPAN), True, *_NOT_WEIGHED))
         self._samples.changes += 1
-        return slice(len(self._spans) - len(spans), len(self._spans))
+        return slice(before, len(self._spans))
 
     def switch(self, spans: slice, on: bool) -> None:
         """Let these be drawn, or not."""

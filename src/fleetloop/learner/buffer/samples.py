@@ -60,7 +60,5 @@ class Samples:
 
 def distinct(numbers: npt.NDArray[np.int32]) -> tuple[list[int], npt.NDArray[np.intp]]:
     """The (n,) numbers, each once and in order, and the place of each one among these. They are few and small."""
-    found = np.flatnonzero(np.bincount(numbers))
-    places = np.empty(int(found[-1]) + 1 if len(found) else 0, np.intp)
-    places[found] = np.arange(len(found))
-    return found.tolist(), places[numbers]
+    (found,) = np.bincount(numbers).nonzero()
+    return found.tolist(), found.searchsorted(numbers)

@@ -153,7 +153,7 @@ class Table(Sequence[Held]):
         )
         self._newest[entry.id] = len(self._ids)
         self._ids.append(entry.id)
-        self._rows.extend(np.array([row], EPISODE))
+        self._rows.append(row)
 
     def forget(self, id: str) -> None:
         """No restart will meet this episode again."""
