@@ -48,7 +48,9 @@ def asked(tokens: Counted, secrets: Sequence[str], meanwhile: Callable[[Asked], 
         calls = [asyncio.ensure_future(doorman.holder(secrets[0]))]
         while not tokens.looks:
             await asyncio.sleep(0.001)
-        calls += [asyncio.ensure_future(doorman.holder(secret)) for secret in secrets[1:]]
+        for secret in secrets[1:]:
+            calls.append(asyncio.ensure_future(doorman.holder(secret)))
+            await asyncio.sleep(0)
         await asyncio.sleep(0)
         meanwhile(calls)
         tokens.go_on.set()
@@ -72,6 +74,23 @@ def test_what_is_revoked_before_a_call_is_not_let_in_with_the_others(tokens: Cou
     assert "was revoked" in str(said[1])
     with pytest.raises(HubRefused, match="was revoked"):
         tokens.holder(other)
+
+
+def test_who_calls_later_is_looked_up_anew(tokens: Counted) -> None:
+    token, secret = tokens.issue(Scope.ROBOT)
+    tokens.go_on.set()
+
+    async def ask() -> None:
+        doorman = Doorman(tokens, CapacityLimiter(8))
+        assert await doorman.holder(secret) == token
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(doorman.holder(secret), 20) == token
+        tokens.revoke(token.id)
+        with pytest.raises(HubRefused, match="was revoked"):
+            await doorman.holder(secret)
+
+    asyncio.run(ask())
+    assert tokens.looks == [1, 1, 1]
 
 
 def test_who_hangs_up_takes_nobody_along(tokens: Counted) -> None:
