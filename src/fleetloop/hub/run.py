@@ -1,10 +1,12 @@
 """The hub as a process: one directory, one port, until it is told to stop."""
 
+import gc
 import logging
 import resource
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from fleetloop.hub.service import HubService
 
 KEEP_ALIVE_S = 75
 GRACE_S = 5
+SWITCH_S = 5e-4  # after so long another thread gets the interpreter: an upload lets go of it again and again
 PAUSE_S = 0.5  # real seconds between two looks whether the house is to be kept or promotion is due
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,8 @@ def serve(
         _listening(options) as listener,
     ):
         service = HubService.open(options, clock, disk, tasks)
+        sys.setswitchinterval(SWITCH_S)
+        gc.freeze()  # what is there now stays: to look through it again and again stops everything for 0.1 s
         try:
             _run(service, options, clock, listener, ready)
         finally:

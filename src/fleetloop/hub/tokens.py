@@ -88,17 +88,29 @@ class Tokens:
 
     def holder(self, secret: str) -> Token:
         """Raises HubRefused (401) for a secret that is missing, unknown or revoked."""
-        remedy = "`fleetloop tokens issue` on the hub's machine makes one; give it as FLEETLOOP_TOKEN"
-        if not secret:
-            raise HubRefused("token", "is missing", remedy, status=401)
+        (found,) = self.holders([secret])
+        if isinstance(found, HubRefused):
+            raise found
+        return found
+
+    def holders(self, secrets: Sequence[str]) -> Sequence[Token | HubRefused]:
+        """As `holder`, of many at the cost of one; what it raises is among them."""
+        hashes = {secret: _hash(secret) for secret in secrets}
         with self._catalog.reading() as records:
-            row = records.token(_hash(secret))
-        if row is None:
-            raise HubRefused("token", "is not known here", remedy, status=401)
-        token = _token(row)
-        if token.revoked_wall_s is not None:
-            raise HubRefused("token", f"{token.id} was revoked", remedy, status=401)
-        return token
+            rows = records.tokens_by(hashes.values())
+        return [_judged(secret, rows.get(hashes[secret])) for secret in secrets]
+
+
+def _judged(secret: str, row: Any) -> Token | HubRefused:
+    remedy = "`fleetloop tokens issue` on the hub's machine makes one; give it as FLEETLOOP_TOKEN"
+    if not secret:
+        return HubRefused("token", "is missing", remedy, status=401)
+    if row is None:
+        return HubRefused("token", "is not known here", remedy, status=401)
+    token = _token(row)
+    if token.revoked_wall_s is not None:
+        return HubRefused("token", f"{token.id} was revoked", remedy, status=401)
+    return token
 
 
 def _hash(secret: str) -> str:

@@ -1,6 +1,6 @@
 """The catalog: what the hub knows, in a database. SQLite by default; every commit is on the disk when it returns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -274,8 +274,10 @@ class Records:
     def tokens(self) -> Sequence[Row]:
         return self._connection.scalars(sa.select(TOKENS.c.data)).all()
 
-    def token(self, hash: str) -> Row | None:
-        return self._connection.scalar(sa.select(TOKENS.c.data).where(TOKENS.c.hash == hash))
+    def tokens_by(self, hashes: Collection[str]) -> Mapping[str, Row]:
+        """Those that there are, by the hashes of their secrets."""
+        found = self._connection.execute(sa.select(TOKENS.c.hash, TOKENS.c.data).where(TOKENS.c.hash.in_(hashes)))
+        return {row.hash: row.data for row in found}
 
 
 def _episode_row(row: Row) -> Row:

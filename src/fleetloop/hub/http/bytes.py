@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from starlette import types as asgi
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
@@ -17,6 +18,7 @@ from fleetloop.hub.storage.objects import CHUNK, Incoming, Link, Part, check_siz
 from fleetloop.hub.tokens import Scope, Token
 
 ANYBODY = Token("", Scope.ROBOT)
+PIECE = 64 << 10  # bytes sent at once: who takes them slowly lets no more than that pile up
 
 
 class Carrier:
@@ -76,8 +78,12 @@ class Carrier:
         return JSONResponse({}, status_code=201)
 
     async def get_blob(self, request: Request) -> Response:
-        hash = request.path_params["hash"]
-        found = await run_in_threadpool(self._service.publishing.locate_blob, hash)
+        hash, publishing = request.path_params["hash"], self._service.publishing
+        found: bytes | Path | Link | None
+        if "Range" in request.headers:  # the rest of one that broke off is read from the disk
+            found = await run_in_threadpool(publishing.locate_blob, hash)
+        elif (found := publishing.shelf.held(hash)) is None:
+            found = await run_in_threadpool(publishing.find_blob, hash)
         if isinstance(found, Link):  # which does not last
             return _sent(found, "application/octet-stream", {})
         # Its name is its hash: whoever has it, a cache on the way as well, need never ask again.
@@ -144,7 +150,19 @@ def _acknowledged(said: Acknowledgement) -> Response:
     return JSONResponse(asdict(said), status_code=200 if said.known else 201)
 
 
-def _sent(found: Path | Link, media_type: str, headers: dict[str, str]) -> Response:
+class Held(Response):
+    """Bytes in memory, a piece at a time, as fast as they are taken: of a whole one the rest would be copied."""
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, len(self.body), PIECE):
+            await send({"type": "http.response.body", "body": self.body[start : start + PIECE], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _sent(found: bytes | Path | Link, media_type: str, headers: dict[str, str]) -> Response:
     if isinstance(found, Link):
         return RedirectResponse(found.url, headers=headers)
+    if isinstance(found, bytes):
+        return Held(found, headers={**headers, "Accept-Ranges": "bytes"}, media_type=media_type)
     return FileResponse(found, headers=headers, media_type=media_type)

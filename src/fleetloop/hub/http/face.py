@@ -19,6 +19,7 @@ from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.bytes import Carrier, body, holder, whole
 from fleetloop.hub.http.doorbell import Doorbell
+from fleetloop.hub.http.doorman import Doorman
 from fleetloop.hub.http.steering import SteeringFace
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
@@ -63,6 +64,7 @@ class Face:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self._quick = CapacityLimiter(QUICK_THREADS)
+        self._doorman = Doorman(self._service.tokens, self._quick)
         self._events_bell = Doorbell(self._service.experience.news, self._quick)
         self._channel_bell = Doorbell(self._service.publishing.news, self._quick)
         self._doorbells = (self._events_bell, self._channel_bell)
@@ -109,7 +111,7 @@ class Face:
         async def guarded(request: Request) -> Response:
             kind, _, secret = request.headers.get("Authorization", "").partition(" ")
             secret = secret if kind == "Bearer" else ""
-            holder = await run_sync(self._service.tokens.holder, secret, limiter=self._quick)
+            holder = await self._doorman.holder(secret)
             holder.check_scope(scopes)
             request.state.holder = holder
             return await call(request)

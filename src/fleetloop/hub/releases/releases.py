@@ -18,6 +18,7 @@ from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog.catalog import Catalog, Records
 from fleetloop.hub.experience import check_limit
 from fleetloop.hub.releases.helm import Helm, existing
+from fleetloop.hub.releases.shelf import Shelf
 from fleetloop.hub.storage.objects import Incoming, Link, ObjectStore
 from fleetloop.weights.codec import result_hash
 from fleetloop.weights.route import NOTHING, route
@@ -33,6 +34,7 @@ class Releases:
     Attributes:
         news: rung when a channel moved.
         helm: where `stable` and the robots are steered.
+        shelf: blobs that a fleet fetches now, in memory.
         turn: held while a manifest is taken in; whoever removes blobs holds it too, so that none goes in between.
     """
 
@@ -46,7 +48,8 @@ class Releases:
         stable_follows_edge: bool,
         max_bytes: int,
     ) -> None:
-        self.news, self.turn = Bell(), Lock()
+        self.news, self.turn, self.shelf = Bell(), Lock(), Shelf()
+        self.news.listen(self.shelf.clear)
         self._catalog, self._objects, self._clock = catalog, objects, clock
         self._lease_s, self._max_bytes = lease_s, max_bytes
         self._follows = stable_follows_edge
@@ -109,6 +112,13 @@ class Releases:
     def read_blob(self, hash: str) -> bytes:
         self.locate_blob(hash)
         return b"".join(self._objects.read(blob_object(hash)))
+
+    def find_blob(self, hash: str) -> bytes | Path | Link:
+        """Its bytes, if the shelf has room for them; else as `locate_blob`."""
+        found = self.locate_blob(hash)
+        if isinstance(found, Link):
+            return found
+        return self.shelf.take(hash, found) or found
 
     def locate_blob(self, hash: str) -> Path | Link:
         if not _is_hash(hash) or self._objects.size(blob_object(hash)) is None:
