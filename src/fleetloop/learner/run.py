@@ -68,7 +68,7 @@ def run(
     """
     torch.set_num_threads(options.threads)
     sys.setswitchinterval(SWITCH_S)
-    directory = around.directory
+    ready, directory = start(), around.directory  # what is wrong with it is said before anything is made
     around.disk.make(directory)
     remedy = "stop that one, or choose another directory"
     with alone(directory / LOCK, str(directory), "another learner works in this directory", remedy):
@@ -76,17 +76,19 @@ def run(
             set_back(around.disk, around.checkpoints, from_release)
         stop = stop or threading.Event()
         while True:
-            learner = _learn(name, options, start, around, demonstrations=demonstrations, stop=stop, say=say)
+            learner = _learn(name, options, *ready, around, demonstrations=demonstrations, stop=stop, say=say)
             if stop.is_set():
                 return learner
-            del learner  # it goes back, and neither memory nor disk may have room for two
+            del learner, ready  # it goes back, and neither memory nor disk may have room for two
             gc.collect()
+            ready = start()
 
 
 def _learn(
     name: str,
     options: LearnerOptions,
-    start: Start,
+    base: Base,
+    algorithm: Algorithm,
     around: Surroundings,
     *,
     demonstrations: Sequence[Episode],
@@ -95,7 +97,6 @@ def _learn(
 ) -> Learner:
     """Returns once `stop` is set, or the checkpoints are put aside from which the hub does not want it to go on."""
     checkpoint = latest(around.checkpoints)
-    base, algorithm = start()
     learner = assemble(
         name,
         options,
