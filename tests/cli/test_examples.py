@@ -131,7 +131,8 @@ def test_the_built_in_policy_heeds_words_without_any_entities(installed, tmp_pat
     """Both tasks look alike, so only the instruction says which spot is meant."""
     (tmp_path / "fleet.yaml").write_text(
         "robot: {name: point}\ntasks: [point/red, point/blue]\nrobots: [{name: a, site: 0}]\n"
-        "policy: {options: {width: 64, depth: 2}}\npretrain: {steps: 800, batch: 64, optimizer: {rate: 3.0e-3}}\n"
+        "policy: {options: {width: 64, depth: 2, execute: 4}}\n"
+        "pretrain: {steps: 800, batch: 64, optimizer: {rate: 3.0e-3}}\n"
     )
     (tmp_path / "misled.yaml").write_text(
         (tmp_path / "fleet.yaml").read_text()

@@ -79,7 +79,7 @@ class Experience:
             raise EpisodeInvalid("id", f"{id!r} is no ULID")
         if arrived.hash != hash:
             raise EpisodeInvalid("hash", f"the bytes that came hash to {arrived.hash}, not to {hash}", "send it again")
-        with self._turns[id]:
+        with self._turns.of(id):
             with self._catalog.reading() as records:
                 if acknowledged := known(records, id, hash):
                     return acknowledged

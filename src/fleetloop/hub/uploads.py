@@ -87,7 +87,7 @@ class Uploads:
             As `Experience.accept`.
         """
         key = _key(id, hash)
-        with self._turns[id]:  # who has lost patience with one request sends another
+        with self._turns.of(id):  # who has lost patience with one request sends another
             return self._experience.known(id, hash) or self._commit(id, key, hash, check_robot)
 
     def _commit(self, id: str, key: str, hash: str, check_robot: CheckRobot) -> Acknowledgement:
