@@ -13,5 +13,5 @@ from fleetloop.learner.run import LOCK, run
 def test_a_second_learner_is_refused_before_it_touches_anything(tmp_path):
     disk = RealDisk()
     with disk.create(tmp_path / LOCK), pytest.raises(DiskTrouble, match="another learner works in this directory"):
-        run("run", LearnerOptions(), None, Surroundings(None, Virtual(), disk, tmp_path))
+        run("run", LearnerOptions(), lambda: (None, None), Surroundings(None, Virtual(), disk, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]

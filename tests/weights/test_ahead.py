@@ -1,6 +1,7 @@
 """Blobs that come in while others are decoded or made: in order, a bounded number of them, and no error is lost."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -29,7 +30,12 @@ def test_results_come_in_order(threads: int, most: int) -> None:
 
 def test_what_nobody_takes_is_left_undone() -> None:
     begun = list[int]()
-    with ahead(begun.append, range(5_000), 1, most=5_000) as results:
+
+    def work(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.01)  # it is work that takes a while: all of it 50 s, long after it was given up
+
+    with ahead(work, range(5_000), 1, most=5_000) as results:
         next(results)
     assert len(begun) < 5_000
 
@@ -145,6 +151,8 @@ def test_when_nobody_takes_the_blobs_the_rest_is_not_made(monkeypatch: pytest.Mo
 
     def counted(*given: object) -> tuple[int, bytes]:
         made.append(1)
+        if len(made) > 20:
+            time.sleep(0.01)  # it takes a while: all of it 25 s and more, long after it was given up
         return real(*given)  # type: ignore[arg-type]
 
     def away(hash: str, data: bytes) -> None:
