@@ -43,8 +43,8 @@ from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
 from fleetloop.learner.publisher import Identity, Publisher, Snapshot
 from fleetloop.weights import blocks
-from fleetloop.weights.codec import CODECS, FULL, Encoded, Put, Weights, decode, encode, to_safetensors
-from fleetloop.weights.ladder import Ladder
+from fleetloop.weights.codec import CODECS, FULL, Encoded, Weights, decode, encode, to_safetensors
+from fleetloop.weights.ladder import Ladder, PutFor, nowhere
 from fleetloop.weights.route import Obtained
 from fleetloop.weights.verified import Known
 from shared.pair import pair
@@ -105,8 +105,8 @@ def _gigabytes(weights: Weights) -> float:
 class Whole(Ladder):
     """All values as they are, in place of what the publisher would send."""
 
-    def encode(self, weights: Known, version: int, put: Put | None = None) -> list[tuple[int, Encoded]]:
-        return [(0, encode(weights, FULL, put=put))]
+    def encode(self, weights: Known, version: int, put_for: PutFor = nowhere) -> list[tuple[int, Encoded]]:
+        return [(0, encode(weights, FULL, put=put_for(0, FULL.name)))]
 
 
 def _over(line: str, old: Known, new: Known, *, delay_s: float, ladder: Ladder | None = None) -> Row:
@@ -201,8 +201,8 @@ class Noting(Fetcher):
 
     verified_at = 0.0
 
-    def _obtain(self, release: Release) -> Obtained:
-        obtained = super()._obtain(release)
+    def _obtain(self, release: Release, made: Obtained | None) -> Obtained:
+        obtained = super()._obtain(release, made)
         self.verified_at = WALL.now()
         return obtained
 

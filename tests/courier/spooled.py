@@ -96,6 +96,9 @@ class FakeHub:
         assert name == "stable"
         return self.stable if self.stable and self.stable.version != after else None
 
+    def coming(self, name, *, after=0, blobs=0, wait_s=0.0):
+        return self.channel(name, after=after, wait_s=wait_s)
+
     def fetch_blob(self, hash, file):
         """After `cut_after` bytes, if that is set, the line breaks for good."""
         self._here()

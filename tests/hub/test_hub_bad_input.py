@@ -188,6 +188,8 @@ def test_malformed_json(http: httpx.Client, path: str, body: bytes) -> None:
         ("robots", {**wire.registration_to_json(registration()), "host": None}, "registration.host"),
         ("releases", {"release": {}, "lease": {"holder": "a", "fence": 1, "until": 0}}, "release.run"),
         ("releases", {"release": manifest()[0].to_json()}, "lease"),
+        ("drafts", {"draft": {"codec": "blocks/1"}, "lease": {"holder": "a", "fence": 1, "until": 0}}, "draft.base"),
+        ("drafts", {"draft": asdict(manifest()[0].encodings[0])}, "lease"),
     ],
 )
 def test_a_wrong_field_is_named(http: httpx.Client, path: str, body: object, field: str) -> None:

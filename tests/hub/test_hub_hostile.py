@@ -4,6 +4,7 @@ No 5xx, no hang, nothing stored that is not sound, and no more memory than befor
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -95,6 +96,7 @@ class Attacker:
         self._bodies: list[tuple[str, str, Any]] = [
             ("POST", "/v1/annotations", annotation.to_json()),
             ("POST", "/v1/releases", {"release": release.to_json(), "lease": lease}),
+            ("POST", "/v1/drafts", {"draft": asdict(release.encodings[0]), "lease": lease}),
             ("PUT", "/v1/lease", lease),
             ("POST", "/v1/robots", {**vars(joining), "spec": joining.spec.to_json()}),
             ("POST", "/v1/beats", [{"robot": "robot-1", "phase": "running", "frames": 3}]),

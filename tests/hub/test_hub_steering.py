@@ -179,5 +179,5 @@ def test_steering_that_is_no_sense_is_refused_by_field(
         assert isinstance(world.hub, HttpHub)
         publish(world.hub)
         with pytest.raises(HubRefused) as refusal:
-            world.hub._call("PUT", "/v1/channels/stable", json=said)
+            world.hub._line.call("PUT", "/v1/channels/stable", json=said)
         assert refusal.value.field == field

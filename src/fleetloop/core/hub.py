@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Release
+from fleetloop.core.release import Encoding, Release
 from fleetloop.core.spec import RobotSpec
 
 EDGE, STABLE = "edge", "stable"
@@ -228,6 +228,13 @@ class Hub(Protocol):
         """Append what a file that is at its end lacks of the blob; what has come stays in it, whatever is raised."""
         ...
 
+    def draft(self, draft: Encoding, lease: LearnerLease) -> None:
+        """Tell robots that have the draft's base of blobs that are here, of a release that is still being made.
+
+        Raises LeaseLost for a stale fence.
+        """
+        ...
+
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         """Number a release and move the channels. Its blobs must be there. Raises LeaseLost for a stale fence."""
         ...
@@ -240,6 +247,13 @@ class Hub(Protocol):
 
     def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
         """The channel's release if its version is not `after`; waits up to `wait_s` real seconds for one."""
+        ...
+
+    def coming(self, name: str, *, after: int = 0, blobs: int = 0, wait_s: float = 0.0) -> Release | Encoding | None:
+        """As `channel`; or the draft on top of release `after`, once it has more than so many blobs.
+
+        There is no draft where the channel would not move to its release by itself.
+        """
         ...
 
     # fleet

@@ -7,15 +7,16 @@ from threading import Lock
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
-from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubUnavailable, ReleaseInvalid
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import STABLE, Hub
-from fleetloop.core.release import Release
+from fleetloop.core.release import Encoding, Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.downloads import Downloads
+from fleetloop.courier.following import Following
 from fleetloop.courier.metered import Metered
 from fleetloop.courier.options import CourierOptions
-from fleetloop.weights.codec import from_safetensors, to_safetensors
+from fleetloop.weights.codec import CODECS, from_safetensors, to_safetensors
 from fleetloop.weights.errors import BaseMissing
 from fleetloop.weights.route import Obtained, obtain, tensor_bytes
 from fleetloop.weights.signature import ANYBODYS, Trust
@@ -50,9 +51,10 @@ class Fetcher:
         """Wait at the hub for another release and install it. Returns the real seconds until the next call."""
         version = self._host.current_version()
         try:
-            release = self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
+            said, made = self._hub.coming(STABLE, after=version, wait_s=self._options.poll_wall_s), None
+            release, made = self._follow(said, version) if isinstance(said, Encoding) else (said, None)
             if release is not None:
-                self.bring(release)
+                self.bring(release, made)
                 self._host.choose(release.version)
                 self._host.forget_releases(self._options.keep_releases)
                 log.info("release %d is verified and installed", release.version)
@@ -66,8 +68,10 @@ class Fetcher:
         self._backoff.succeeded()
         return self._options.scan_wall_s
 
-    def bring(self, release: Release) -> None:
+    def bring(self, release: Release, made: Obtained | None = None) -> None:
         """Keep a release on the host, unless it is there already. One at a time; what broke off goes on next time.
+
+        `made`: what seem to be its weights; if they are, they need not be fetched.
 
         Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says and the
         manifest is one that this host trusts.
@@ -77,26 +81,67 @@ class Fetcher:
         self._trust.check(release)
         with self._turn:
             if not self._is_kept(release):
-                self._install(release)
+                self._install(release, made)
 
-    def _install(self, release: Release) -> None:
-        self._downloads.trim(tensor_bytes(release) + sum(blob.size for blob in release.blobs))  # no way takes more
-        obtained = self._obtain(release)
+    def _install(self, release: Release, made: Obtained | None) -> None:
+        self._downloads.trim(
+            tensor_bytes(release.tensors) + sum(blob.size for blob in release.blobs)
+        )  # no way takes more
+        obtained = self._obtain(release, made)
         self._host.keep(release, to_safetensors(obtained.weights))
         self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
         self._downloads.clear()
 
-    def _obtain(self, release: Release) -> Obtained:
-        """By the quickest way from what this host has."""
-        version, have = self._host.current_version(), None
+    def _follow(self, draft: Encoding, version: int) -> tuple[Release | None, Obtained | None]:
+        """Decode a release while it is made. The manifest that it ended with, if any, and what are to be its weights.
+
+        What can't be followed to its end is left: its blobs are on the disk.
+        """
+        have, codec = self._base(version), CODECS.get(draft.codec)
+        if have is None or codec is None:
+            return self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s), None
+        most_bytes = tensor_bytes(have.tensors)
+        self._downloads.trim(most_bytes)
+        following = Following(
+            self._hub,
+            draft,
+            self._downloads.get_blob,
+            at_once=self._options.blobs_at_once,
+            wait_s=self._options.poll_wall_s,
+            most_bytes=most_bytes,
+        )
+        try:
+            weights = codec.decode(have.tensors, following.blobs(), have)
+        except (ReleaseInvalid, HubRefused) as error:
+            log.info("a release that was being made was not followed to its end: %s", error)
+            return following.release, None
+        return following.release, Obtained(weights, following.size, hops=1)
+
+    def _obtain(self, release: Release, made: Obtained | None) -> Obtained:
+        """What was made, if it is this release; else by the quickest way from what this host has."""
+        if made is not None:
+            try:
+                verify(release, made.weights)
+            except ReleaseInvalid as error:
+                log.warning(
+                    "what was decoded before there was a manifest is not release %d: %s", release.version, error
+                )
+            else:
+                return made
+        version = self._host.current_version()
+        have = self._base(version)
+        at_once, bytes_per_s = self._options.blobs_at_once, self._line.bytes_per_s
+        return obtain(release, self._downloads, have, version, at_once=at_once, bytes_per_s=bytes_per_s)
+
+    def _base(self, version: int) -> Known | None:
+        """What the host has, to come from there; None if it has nothing, or if that is damaged."""
         try:
             if version:
                 manifest = self._host.manifest(version)
-                have = Known(Kept(self._host, version), manifest.tensors, manifest.result_hash)
+                return Known(Kept(self._host, version), manifest.tensors, manifest.result_hash)
         except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
             log.warning("what this host has is damaged, and no base: %s", error)
-        at_once, bytes_per_s = self._options.blobs_at_once, self._line.bytes_per_s
-        return obtain(release, self._downloads, have, version, at_once=at_once, bytes_per_s=bytes_per_s)
+        return None
 
     def _is_kept(self, release: Release) -> bool:
         """Whether it is on the disk, whole: a rollback then costs no download."""

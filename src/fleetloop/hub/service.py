@@ -21,7 +21,7 @@ from fleetloop.core.hub import (
     never,
 )
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Release
+from fleetloop.core.release import Encoding, Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog
 from fleetloop.hub.catalog.migrations import bring_up_to_date
@@ -155,6 +155,9 @@ class HubService:
     def fetch_blob(self, hash: str, file: BinaryIO) -> None:
         file.write(self.publishing.read_blob(hash)[file.tell() :])
 
+    def draft(self, draft: Encoding, lease: LearnerLease) -> None:
+        self.publishing.draft(draft, lease)
+
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         return self.publishing.publish(release, lease)
 
@@ -197,6 +200,9 @@ class HubService:
 
     def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
         return self.publishing.news.first(lambda: self.publishing.channel(name, after), wait_s)
+
+    def coming(self, name: str, *, after: int = 0, blobs: int = 0, wait_s: float = 0.0) -> Release | Encoding | None:
+        return self.publishing.drafts.news.first(lambda: self.publishing.coming(name, after, blobs), wait_s)
 
     # ------------------------------------------------------------------ fleet
 

@@ -13,9 +13,9 @@ import numpy as np
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import Hub, LearnerLease, LearnerOrders, LearnerStatus
-from fleetloop.core.release import Release
+from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.learner.latest import Latest
-from fleetloop.weights.codec import Weights
+from fleetloop.weights.codec import Put, Weights
 from fleetloop.weights.ladder import Ladder
 from fleetloop.weights.signature import Signer
 from fleetloop.weights.verified import Known
@@ -166,7 +166,7 @@ class Publisher:
     def _upload(self, snapshot: Snapshot) -> Release:
         """Put the blobs, and return the manifest that is still to be published."""
         self._offered = Known.of(snapshot.weights)
-        encoded = self._ladder.encode(self._offered, self._parent + 1, self._hub.put_blob)
+        encoded = self._ladder.encode(self._offered, self._parent + 1, self._put_for)
         told = frozenset().union(*self._recent)
         return Release(
             **vars(self._identity),
@@ -180,6 +180,21 @@ class Publisher:
             clock_s=self._clock.now(),
             held_out=snapshot.held_out,
         )
+
+    def _put_for(self, base: int, codec: str) -> Put:
+        """Puts blobs, and tells robots that have the newest release, and can use these, that they are there."""
+        if base == 0 or base != self._parent:
+            return self._hub.put_blob
+        blobs = list[BlobEntry]()
+
+        def put(hash: str, data: bytes) -> None:
+            assert self._lease is not None
+            self._hub.put_blob(hash, data)
+            blobs.append(BlobEntry(hash, len(data)))
+            if len(blobs) > 1:  # what fits into one blob is there as soon as its manifest
+                self._hub.draft(Encoding(codec, base, tuple(blobs)), self._lease)
+
+        return put
 
     def _signed(self, manifest: Release) -> Release:
         return self._signer.sign(manifest) if self._signer else manifest

@@ -151,7 +151,7 @@ def decode_tensors(
     if codec is None:
         raise CodecUnknown("codec", f"is {encoding.codec!r}", f"this version reads {', '.join(CODECS)}")
     most = WAITING * at_once
-    with ahead(lambda entry: _checked(entry, fetch(entry.hash)), encoding.blobs, at_once, most=most) as blobs:
+    with ahead(lambda entry: checked(entry, fetch(entry.hash)), encoding.blobs, at_once, most=most) as blobs:
         weights = codec.decode(tensors, blobs, base)
     verify_tensors(tensors, expected, weights)
     return weights
@@ -165,7 +165,8 @@ def _standing_alone(release: Release) -> Encoding:
     raise BaseMissing("base", f"release {release.version} stands on others ({bases})", "fetch one of those first")
 
 
-def _checked(entry: BlobEntry, blob: bytes) -> bytes:
+def checked(entry: BlobEntry, blob: bytes) -> bytes:
+    """The blob. Raises BlobDamaged unless size and hash are as they should be."""
     if len(blob) != entry.size or blake3(blob).hexdigest() != entry.hash:
         raise BlobDamaged(f"blob {entry.hash[:12]}", "has other bytes than its hash says", "fetch it again")
     return blob

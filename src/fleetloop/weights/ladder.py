@@ -1,6 +1,8 @@
 """Which releases a new one is encoded against, so that a robot that missed any number of them needs few hops."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fleetloop.weights.block import SMALL, Profile
 from fleetloop.weights.codec import BLOCKS, Codec, Encoded, Put, encode
@@ -11,6 +13,14 @@ SPANS = (1, 4, 16)
 ANCHOR_EVERY = 16
 WORTH = 0.9
 """A delta that takes more than this share of an anchor is left out: who needs it takes the anchor."""
+
+
+PutFor: TypeAlias = Callable[[int, str], Put | None]
+"""What takes the blobs of an encoding, by its base and codec."""
+
+
+def nowhere(base: int, codec: str) -> None:
+    """Blobs are handed to nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +43,22 @@ class Ladder:
     _rungs: dict[int, Rung] = field(default_factory=dict)
     _anchor_bytes: int = 0
 
-    def encode(self, weights: Known, version: int, put: Put | None = None) -> list[tuple[int, Encoded]]:
+    def encode(self, weights: Known, version: int, put_for: PutFor = nowhere) -> list[tuple[int, Encoded]]:
         """(base, blobs) of each encoding that the release is to carry, if its version will be `version`.
 
-        `put` is given each blob while others are made, also those of a delta that then is left out.
+        Blobs are handed over while others are made, also those of a delta that then is left out.
         """
         deltas = []
         for rung in sorted(set(self._rungs.values()), key=lambda rung: -rung.version):
             try:
+                put = put_for(rung.version, self.codec.name)
                 deltas.append((rung.version, encode(weights, self.codec, rung.weights, self.profile, put=put)))
             except TensorMismatch:
                 continue  # of another architecture: nobody can come from there
         worth = [(base, delta) for base, delta in deltas if delta.size < WORTH * self._anchor_bytes]
         if worth and version % ANCHOR_EVERY:
             return worth
-        anchor = encode(weights, self.codec, put=put)
+        anchor = encode(weights, self.codec, put=put_for(0, self.codec.name))
         self._anchor_bytes = anchor.size
         return [*((base, delta) for base, delta in deltas if delta.size < WORTH * anchor.size), (0, anchor)]
 

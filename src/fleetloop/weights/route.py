@@ -6,14 +6,14 @@ way is looked for backwards from the release that is wanted, and manifests are a
 
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from fleetloop.core.errors import HubRefused, ReleaseInvalid
-from fleetloop.core.release import Encoding, Release
+from fleetloop.core.release import Encoding, Release, TensorEntry
 from fleetloop.weights.codec import decode
 from fleetloop.weights.errors import BaseMissing
 from fleetloop.weights.streams import DTYPES, Weights
@@ -112,7 +112,7 @@ def route(
     bytes_per_s: float = BYTES_PER_S,
 ) -> list[Hop] | None:
     """The hops that bring there soonest from release `have`, or from nothing; None if there are none."""
-    hop_cost = tensor_bytes(target) / DECODED_PER_S
+    hop_cost = tensor_bytes(target.tensors) / DECODED_PER_S
     # (seconds, tie-breaker, version, hops from there to the target)
     frontier: list[tuple[float, int, int, list[Hop]]] = [(0.0, 0, target.version, [])]
     seen: set[int] = set()
@@ -143,9 +143,9 @@ def _known_release(manifest: Callable[[int], Release], version: int) -> Release 
         return None
 
 
-def tensor_bytes(release: Release) -> int:
-    """Of all its tensors, decoded."""
+def tensor_bytes(tensors: Sequence[TensorEntry]) -> int:
+    """Of all of them, decoded."""
     return sum(
         int(np.prod(entry.shape, dtype=np.int64)) * np.dtype(DTYPES.get(entry.dtype, np.uint8)).itemsize
-        for entry in release.tensors
+        for entry in tensors
     )

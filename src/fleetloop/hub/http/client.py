@@ -1,7 +1,6 @@
 """The hub over HTTP: implements core's Hub for everybody who is not in the hub's process."""
 
 import os
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO
 import httpx
 
 from fleetloop.core.clock import Wall
-from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid, HubUnavailable
+from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -26,14 +25,13 @@ from fleetloop.core.hub import (
     never,
 )
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Release
+from fleetloop.core.release import Encoding, Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.download import download
+from fleetloop.hub.http.line import Line
 from fleetloop.hub.http.site_cache import SiteCache
-from fleetloop.hub.http.store_links import StoreLinks
 from fleetloop.hub.http.uplink import Uplink, giving_way
-from fleetloop.hub.options import is_loopback
 from fleetloop.hub.storage.objects import copy_verified
 
 IN_ONE_GO = 1 << 20
@@ -68,28 +66,15 @@ class HttpHub:
         Raises:
             ConfigInvalid: if the token would travel in the clear, or `ca` can't be used.
         """
-        self.url = url.rstrip("/")
+        self._line = Line(url, timeout_s=timeout_s, token=token, ca=ca)
+        self.url = self._line.url
         self._uplink = Uplink(uplink_mbps, Wall()) if uplink_mbps else None
-        self._timeout_s, self._store = timeout_s, StoreLinks(timeout_s)
-        host = httpx.URL(self.url).host
-        if token and self.url.startswith("http://") and not is_loopback(host):
-            raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
-        verify = _trusting(ca)
-        self._cache = SiteCache(release_cache, verify) if release_cache else None
-        self._http = httpx.Client(
-            base_url=self.url,
-            timeout=timeout_s,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            verify=verify,
-            limits=httpx.Limits(keepalive_expiry=30.0),  # shorter than the server's, so that it never hangs up first
-            trust_env=not is_loopback(host),  # a proxy has no way to this machine's own loopback
-        )
+        self._cache = SiteCache(release_cache, self._line.tls) if release_cache else None
 
     def close(self) -> None:
-        self._http.close()
+        self._line.close()
         if self._cache:
             self._cache.close()
-        self._store.close()
 
     # ------------------------------------------------------------------ experience
 
@@ -97,22 +82,22 @@ class HttpHub:
         with path.open("rb") as file:
             if path.stat().st_size > IN_ONE_GO:
                 return self._put_in_parts(id, file, hash, gives_way)
-            said = self._call("PUT", f"/v1/episodes/{id}", **self._rest(file, 0, {wire.HASH_HEADER: hash}))
+            said = self._line.call("PUT", f"/v1/episodes/{id}", **self._rest(file, 0, {wire.HASH_HEADER: hash}))
         return Acknowledgement(**said.json())
 
     def _put_in_parts(self, id: str, file: BinaryIO, hash: str, gives_way: Callable[[], bool]) -> Acknowledgement:
         """Ask where the bytes go and which are there already, send the rest, have it taken."""
         upload, size = f"/v1/uploads/{id}/{hash}", os.fstat(file.fileno()).st_size
-        said = self._call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
+        said = self._line.call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
         if said.status_code == ASKS_FOR_BYTES:
             place = said.json()
             if (offset := place["offset"]) < size:
                 if place["method"] == "PATCH":
                     rest = self._rest(file, offset, {wire.OFFSET_HEADER: str(offset)}, gives_way)
-                    self._call("PATCH", place["url"], **rest)
+                    self._line.call("PATCH", place["url"], **rest)
                 else:  # into a bucket, where what stops has to begin again: it gives way to nothing
-                    self._call_store(place["method"], place["url"], **self._rest(file, offset, {}))
-            said = self._call("POST", upload)
+                    self._line.call_store(place["method"], place["url"], **self._rest(file, offset, {}))
+            said = self._line.call("POST", upload)
         return Acknowledgement(**said.json())
 
     def _rest(
@@ -125,56 +110,47 @@ class HttpHub:
         return {"content": giving_way(content, gives_way), "headers": {**headers, "Content-Length": str(length)}}
 
     def get_episode(self, id: str, path: Path) -> None:
-        with self._streaming(f"/v1/episodes/{id}") as (chunks, hash):
-            try:
-                copy_verified(chunks, path, hash)
-            except EpisodeInvalid as error:
-                self._call("POST", f"/v1/episodes/{id}/check")  # says so if it is damaged there
-                raise HubUnavailable(self.url, f"sent other bytes than it has ({error})", "fetch it again") from error
-
-    @contextmanager
-    def _streaming(self, url: str) -> Iterator[tuple[Iterator[bytes], str]]:
-        """The bytes of an episode and their hash, from wherever the hub says that they are."""
         try:
-            with self._http.stream("GET", url) as said:
-                if said.is_error:
-                    raise wire.error_from_json(said.status_code, said.read(), self.url)
-                if not (hash := said.headers.get(wire.HASH_HEADER)):
+            with self._line.streaming(f"/v1/episodes/{id}") as (said, hash):
+                if not hash:
                     raise EpisodeInvalid(wire.HASH_HEADER, "is missing in the answer", f"is {self.url} a hub?")
-                if not said.has_redirect_location:
-                    yield said.iter_bytes(), hash
-                    return
-            with self._store.stream(said.headers["Location"]) as said:
-                yield said.iter_bytes(), hash
+                copy_verified(said.iter_bytes(), path, hash)
         except httpx.TransportError as error:
-            raise self._away(error) from error
+            raise self._line.away(error) from error
+        except EpisodeInvalid as error:
+            self._line.call("POST", f"/v1/episodes/{id}/check")  # says so if it is damaged there
+            raise HubUnavailable(self.url, f"sent other bytes than it has ({error})", "fetch it again") from error
 
     def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:
-        rows: list[Mapping[str, Any]] = self._get("/v1/episodes", task=task, outcome=outcome, limit=limit)["episodes"]
+        rows: list[Mapping[str, Any]] = self._line.get("/v1/episodes", task=task, outcome=outcome, limit=limit)[
+            "episodes"
+        ]
         return rows
 
     def annotate(self, annotation: Annotation) -> int:
-        return int(self._call("POST", "/v1/annotations", json=annotation.to_json()).json()["seq"])
+        return int(self._line.call("POST", "/v1/annotations", json=annotation.to_json()).json()["seq"])
 
     def annotations(self, episode: str) -> Sequence[Annotation]:
-        return [Annotation.from_json(item) for item in self._get(f"/v1/episodes/{episode}/annotations")["annotations"]]
+        return [
+            Annotation.from_json(item) for item in self._line.get(f"/v1/episodes/{episode}/annotations")["annotations"]
+        ]
 
     def events(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> Sequence[Event]:
-        said = self._get("/v1/events", wait_s, after=after, limit=limit, wait=wait_s)
+        said = self._line.get("/v1/events", wait_s, after=after, limit=limit, wait=wait_s)
         return [Event(**item) for item in said["events"]]
 
     # ------------------------------------------------------------------ releases
 
     def claim_lease(self, holder: str) -> LearnerLease:
-        return LearnerLease(**self._call("POST", "/v1/lease", json={"holder": holder}).json())
+        return LearnerLease(**self._line.call("POST", "/v1/lease", json={"holder": holder}).json())
 
     def renew_lease(self, lease: LearnerLease) -> LearnerLease:
-        return LearnerLease(**self._call("PUT", "/v1/lease", json=asdict(lease)).json())
+        return LearnerLease(**self._line.call("PUT", "/v1/lease", json=asdict(lease)).json())
 
     def put_blob(self, hash: str, data: bytes) -> None:
         # In pieces: of one large object, the rest would be copied whenever the socket has taken some.
         pieces = (data[at : at + IN_ONE_GO] for at in range(0, len(data), IN_ONE_GO))
-        self._call("PUT", f"/v1/blobs/{hash}", content=pieces, headers={"Content-Length": str(len(data))})
+        self._line.call("PUT", f"/v1/blobs/{hash}", content=pieces, headers={"Content-Length": str(len(data))})
 
     def get_blob(self, hash: str) -> bytes:
         file = BytesIO()
@@ -188,17 +164,26 @@ class HttpHub:
             file.seek(0)
             file.write(cached)
             return
+
+        @contextmanager
+        def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+            with self._line.streaming(f"/v1/blobs/{hash}", headers) as (said, _):
+                yield said
+
         try:
-            download(lambda headers: self._asked(f"/v1/blobs/{hash}", headers), file)
+            download(ask, file)
         except httpx.TransportError as error:
-            raise self._away(error) from error
+            raise self._line.away(error) from error
+
+    def draft(self, draft: Encoding, lease: LearnerLease) -> None:
+        self._line.call("POST", "/v1/drafts", json={"draft": asdict(draft), "lease": asdict(lease)})
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
-        said = self._call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
+        said = self._line.call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
         return Release.from_json(said.json())
 
     def steering(self) -> Steering:
-        return Steering.from_json(self._get("/v1/steering"))
+        return Steering.from_json(self._line.get("/v1/steering"))
 
     def promote(self, version: int) -> Steering:
         """Move `stable` to a release, and end a hold."""
@@ -222,78 +207,35 @@ class HttpHub:
 
     def tallies(self) -> Sequence[Tally]:
         """How robots did, by release."""
-        return [Tally(**item) for item in self._get("/v1/tallies")["tallies"]]
+        return [Tally(**item) for item in self._line.get("/v1/tallies")["tallies"]]
 
     def release(self, version: int) -> Release:
-        return Release.from_json(self._get(f"/v1/releases/{version}"))
+        return Release.from_json(self._line.get(f"/v1/releases/{version}"))
 
     def releases(self, *, limit: int = 1000) -> Sequence[Release]:
-        return [Release.from_json(item) for item in self._get("/v1/releases", limit=limit)["releases"]]
+        return [Release.from_json(item) for item in self._line.get("/v1/releases", limit=limit)["releases"]]
 
     def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
-        manifest = self._get(f"/v1/channels/{name}", wait_s, after=after, wait=wait_s)["release"]
+        manifest = self._line.get(f"/v1/channels/{name}", wait_s, after=after, wait=wait_s)["release"]
         return Release.from_json(manifest) if manifest else None
+
+    def coming(self, name: str, *, after: int = 0, blobs: int = 0, wait_s: float = 0.0) -> Release | Encoding | None:
+        path = f"/v1/channels/{name}/coming"
+        return wire.coming_from_json(self._line.get(path, wait_s, after=after, blobs=blobs, wait=wait_s))
 
     # ------------------------------------------------------------------ fleet
 
     def register(self, registration: Registration) -> None:
-        self._call("POST", "/v1/robots", json=wire.registration_to_json(registration))
+        self._line.call("POST", "/v1/robots", json=wire.registration_to_json(registration))
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
-        return [Orders(**item) for item in self._call("POST", "/v1/beats", json=[*map(asdict, statuses)]).json()]
+        return [Orders(**item) for item in self._line.call("POST", "/v1/beats", json=[*map(asdict, statuses)]).json()]
 
     def report_learner(self, status: LearnerStatus) -> LearnerOrders:
-        return LearnerOrders(**self._call("POST", "/v1/learner", json=asdict(status)).json())
+        return LearnerOrders(**self._line.call("POST", "/v1/learner", json=asdict(status)).json())
 
     def fleet(self) -> Fleet:
-        return wire.fleet_from_json(self._get("/v1/fleet"))
-
-    # ------------------------------------------------------------------ one call
-
-    @contextmanager
-    def _asked(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """An answer that is still coming in, from wherever the hub says."""
-        with self._http.stream("GET", path, headers=headers) as said:
-            if said.is_error:
-                raise wire.error_from_json(said.status_code, said.read(), self.url)
-            if not said.has_redirect_location:
-                yield said
-                return
-        with self._store.stream(said.headers["Location"], headers) as said:
-            yield said
+        return wire.fleet_from_json(self._line.get("/v1/fleet"))
 
     def _steer(self, path: str, **said: Any) -> Steering:
-        return Steering.from_json(self._call("PUT", path, json=said).json())
-
-    def _get(self, path: str, wait_s: float = 0.0, /, **params: Any) -> Any:
-        return self._call("GET", path, wait_s, params=params).json()
-
-    def _call(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> httpx.Response:
-        if wait_s:
-            request["timeout"] = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
-        try:
-            said = self._http.request(method, path, **request)
-        except httpx.TransportError as error:
-            raise self._away(error) from error
-        if said.is_error:
-            raise wire.error_from_json(said.status_code, said.content, self.url)
-        return said
-
-    def _call_store(self, method: str, url: str, **request: Any) -> None:
-        try:
-            self._store.call(method, url, **request)
-        except httpx.TransportError as error:
-            raise self._away(error) from error
-
-    def _away(self, error: httpx.TransportError) -> HubUnavailable:
-        remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else "is the hub running?"
-        return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", remedy)
-
-
-def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
-    if ca is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise ConfigInvalid("hub_ca", f"{ca} can't be used ({error})", "name a PEM file with a certificate") from error
+        return Steering.from_json(self._line.call("PUT", path, json=said).json())

@@ -67,7 +67,8 @@ class Face:
         self._doorman = Doorman(self._service.tokens, self._quick)
         self._events_bell = Doorbell(self._service.experience.news, self._quick)
         self._channel_bell = Doorbell(self._service.publishing.news, self._quick)
-        self._doorbells = (self._events_bell, self._channel_bell)
+        self._draft_bell = Doorbell(self._service.publishing.drafts.news, self._quick)
+        self._doorbells = (self._events_bell, self._channel_bell, self._draft_bell)
         yield
         self.hang_up()
 
@@ -89,6 +90,7 @@ class Face:
             ("PUT", "/v1/lease", self.renew_lease, learner),
             ("PUT", "/v1/blobs/{hash}", carrier.put_blob, learner),
             ("GET", "/v1/blobs/{hash}", carrier.get_blob, EVERYBODY),
+            ("POST", "/v1/drafts", self.draft, learner),
             ("POST", "/v1/releases", self.publish, learner),
             ("GET", "/v1/releases", self.releases, EVERYBODY),
             ("GET", "/v1/releases/{version}", self.release, EVERYBODY),
@@ -97,6 +99,7 @@ class Face:
             ("PUT", "/v1/pins/{robot}", self._steering.pin, operator),
             ("GET", "/v1/tallies", self._steering.tallies, learner | operator),
             ("GET", "/v1/channels/{name}", self.channel, EVERYBODY),
+            ("GET", "/v1/channels/{name}/coming", self.coming, EVERYBODY),
             ("POST", "/v1/robots", self.register, robot),
             ("POST", "/v1/beats", self.beat, robot),
             ("POST", "/v1/learner", self.report_learner, learner),
@@ -162,6 +165,13 @@ class Face:
         lease = wire.decode(wire.leases, wire.parse(await body(request, MAX_JSON_BYTES)), "lease")
         return JSONResponse(asdict(await run_in_threadpool(self._service.renew_lease, lease)))
 
+    async def draft(self, request: Request) -> Response:
+        said = wire.parse_object(await body(request, MAX_JSON_BYTES))
+        lease = wire.decode(wire.leases, said.get("lease"), "lease")
+        draft = wire.decode(wire.encodings, said.get("draft"), "draft")
+        await run_in_threadpool(self._service.draft, draft, lease)
+        return JSONResponse({}, status_code=201)
+
     async def publish(self, request: Request) -> Response:
         said = wire.parse_object(await body(request, MAX_JSON_BYTES))
         lease = wire.decode(wire.leases, said.get("lease"), "lease")
@@ -187,6 +197,16 @@ class Face:
 
         answer = await self._channel_bell.first((name, after), look, _wait_s(request))
         return Response(answer or wire.dumps({"release": None}), media_type=JSON)
+
+    async def coming(self, request: Request) -> Response:
+        name, after, blobs = request.path_params["name"], _number(request, "after", 0), _number(request, "blobs", 0)
+
+        def look() -> bytes:
+            found = self._service.publishing.coming(name, after, blobs)
+            return wire.dumps(wire.coming_to_json(found)) if found else b""
+
+        answer = await self._draft_bell.first((name, after, blobs), look, _wait_s(request))
+        return Response(answer or wire.dumps(wire.coming_to_json(None)), media_type=JSON)
 
     # ------------------------------------------------------------------ fleet
 

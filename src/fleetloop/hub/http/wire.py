@@ -30,7 +30,7 @@ from fleetloop.core.hub import (
     RobotStatus,
 )
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Release, check_format
+from fleetloop.core.release import Encoding, Release, check_format
 from fleetloop.core.spec import RobotSpec
 
 HASH_HEADER = "X-Fleetloop-Hash"
@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 acknowledgements = TypeAdapter(Acknowledgement)
 annotations = TypeAdapter(Annotation)
+encodings = TypeAdapter(Encoding)
 events = TypeAdapter(list[Event])
 leases = TypeAdapter(LearnerLease)
 learner_statuses = TypeAdapter(LearnerStatus)
@@ -117,6 +118,19 @@ def release_from_json(data: object) -> Release:
     decode(_releases, data, "release")
     assert isinstance(data, dict), "what passed for a Release is an object"
     return Release.from_json(data)
+
+
+def coming_to_json(coming: Release | Encoding | None) -> dict[str, Any]:
+    return {
+        "release": coming.to_json() if isinstance(coming, Release) else None,
+        "draft": asdict(coming) if isinstance(coming, Encoding) else None,
+    }
+
+
+def coming_from_json(data: Mapping[str, Any]) -> Release | Encoding | None:
+    if data["release"]:
+        return Release.from_json(data["release"])
+    return decode(encodings, data["draft"], "draft") if data["draft"] else None
 
 
 def annotation_from_json(data: dict[str, Any]) -> Annotation:

@@ -11,12 +11,13 @@ from blake3 import blake3
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubRefused, LeaseLost, ReleaseInvalid
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
-from fleetloop.core.release import Release
+from fleetloop.core.release import Encoding, Release
 from fleetloop.core.spec import PolicySpec
 from fleetloop.core.steering import Tally
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog.catalog import Catalog, Records
 from fleetloop.hub.experience import check_limit
+from fleetloop.hub.releases.drafts import Drafts
 from fleetloop.hub.releases.helm import Helm, existing
 from fleetloop.hub.releases.shelf import Shelf
 from fleetloop.hub.storage.objects import Incoming, Link, ObjectStore
@@ -33,6 +34,7 @@ class Releases:
 
     Attributes:
         news: rung when a channel moved.
+        drafts: what is not published yet; their bell is rung with `news` too.
         helm: where `stable` and the robots are steered.
         shelf: blobs that a fleet fetches now, in memory.
         turn: held while a manifest is taken in; whoever removes blobs holds it too, so that none goes in between.
@@ -48,8 +50,9 @@ class Releases:
         stable_follows_edge: bool,
         max_bytes: int,
     ) -> None:
-        self.news, self.turn, self.shelf = Bell(), Lock(), Shelf()
+        self.news, self.turn, self.shelf, self.drafts = Bell(), Lock(), Shelf(), Drafts()
         self.news.listen(self.shelf.clear)
+        self.news.listen(self.drafts.news.ring)
         self._catalog, self._objects, self._clock = catalog, objects, clock
         self._lease_s, self._max_bytes = lease_s, max_bytes
         self._follows = stable_follows_edge
@@ -127,6 +130,17 @@ class Releases:
 
     # ------------------------------------------------------------------ releases
 
+    def draft(self, draft: Encoding, lease: LearnerLease) -> None:
+        """Tell those who have its base of blobs that are here. Raises LeaseLost, or ReleaseInvalid naming the blob."""
+        with self._catalog.reading() as records:
+            _check_fence(records, lease)
+        for entry in draft.blobs:
+            if not _is_hash(entry.hash):
+                raise ReleaseInvalid("draft", f"{entry.hash!r} is no blake3 in hexadecimal")
+        for entry in draft.blobs[-1:]:  # the others were looked at with the draft before
+            self._check_blob(entry.hash, entry.size)
+        self.drafts.set(draft)
+
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         """Number a release and move the channels. The same manifest again is the same release.
 
@@ -140,6 +154,7 @@ class Releases:
                 self._check_blob(entry.hash, entry.size)
             numbered = self._number(release, lease)
         self._spec = numbered.policy_spec()
+        self.drafts.end()
         self.news.ring()
         return numbered
 
@@ -176,6 +191,11 @@ class Releases:
         with self._catalog.reading() as records:
             version = records.channel(name)
             return None if version in (0, after) else existing(records, version)
+
+    def coming(self, name: str, after: int, blobs: int) -> Release | Encoding | None:
+        """As `channel`; else the draft on top of `after` if it has more than so many blobs, and the channel follows."""
+        follows = name == EDGE or (self._follows and not self.helm.steering.held)
+        return self.channel(name, after) or (self.drafts.beyond(after, blobs) if follows else None)
 
     def tallies(self, after: int = 0) -> Sequence[Tally]:
         """How robots did, by release, since an event."""

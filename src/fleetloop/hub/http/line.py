@@ -1,0 +1,90 @@
+"""The client's line to the hub: one call, and what is wrong with it when it fails."""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fleetloop.core.errors import ConfigInvalid, HubUnavailable
+from fleetloop.hub.http import wire
+from fleetloop.hub.http.store_links import StoreLinks
+from fleetloop.hub.options import is_loopback
+
+
+class Line:
+    """One keep-alive client, and one for where the hub keeps its objects. Safe to call from several threads."""
+
+    def __init__(self, url: str, *, timeout_s: float, token: str, ca: Path | None) -> None:
+        """Arguments and errors are those of `HttpHub`."""
+        self.url = url.rstrip("/")
+        self.tls = _trusting(ca)
+        host = httpx.URL(self.url).host
+        if token and self.url.startswith("http://") and not is_loopback(host):
+            raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
+        self._timeout_s, self._store = timeout_s, StoreLinks(timeout_s)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=timeout_s,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            verify=self.tls,
+            limits=httpx.Limits(keepalive_expiry=30.0),  # shorter than the server's, so that it never hangs up first
+            trust_env=not is_loopback(host),  # a proxy has no way to this machine's own loopback
+        )
+
+    def close(self) -> None:
+        self._http.close()
+        self._store.close()
+
+    def get(self, path: str, wait_s: float = 0.0, /, **params: Any) -> Any:
+        """The JSON in the answer."""
+        return self.call("GET", path, wait_s, params=params).json()
+
+    def call(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> httpx.Response:
+        """The answer, for which the hub may take `wait_s` real seconds more than for others."""
+        if wait_s:
+            request["timeout"] = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
+        try:
+            said = self._http.request(method, path, **request)
+        except httpx.TransportError as error:
+            raise self.away(error) from error
+        if said.is_error:
+            raise wire.error_from_json(said.status_code, said.content, self.url)
+        return said
+
+    def call_store(self, method: str, url: str, **request: Any) -> None:
+        try:
+            self._store.call(method, url, **request)
+        except httpx.TransportError as error:
+            raise self.away(error) from error
+
+    @contextmanager
+    def streaming(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[tuple[httpx.Response, str]]:
+        """An answer that is still coming in, from wherever the hub says, and the hash that the hub says, if any.
+
+        Raises httpx.TransportError too, when the line breaks.
+        """
+        with self._http.stream("GET", path, headers=headers) as said:
+            if said.is_error:
+                raise wire.error_from_json(said.status_code, said.read(), self.url)
+            hash = said.headers.get(wire.HASH_HEADER, "")
+            if not said.has_redirect_location:
+                yield said, hash
+                return
+        with self._store.stream(said.headers["Location"], headers) as said:
+            yield said, hash
+
+    def away(self, error: httpx.TransportError) -> HubUnavailable:
+        remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else "is the hub running?"
+        return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", remedy)
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
+    if ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigInvalid("hub_ca", f"{ca} can't be used ({error})", "name a PEM file with a certificate") from error
