@@ -221,6 +221,11 @@ class Scripted:
         return self._says.pop(0) if self._says else None
 
 
+def followed(following):
+    with following.blobs() as blobs:
+        return b"".join(blobs)
+
+
 def entry(number):
     return BlobEntry(_named(number), 1)
 
@@ -251,7 +256,7 @@ def test_what_was_followed_to_its_end_is_what_the_manifest_names(draft, says, at
     hub = Scripted(says)
     following = Following(hub, draft, BYTES.__getitem__, at_once=at_once, wait_s=0.0, most_bytes=100)
     try:
-        got = b"".join(following.blobs())
+        got = followed(following)
     except ReleaseInvalid:
         return
     assert following.release is not None
@@ -268,7 +273,7 @@ def test_a_draft_that_grows_into_its_release_is_followed_to_the_end(numbers, dat
     following = Following(
         Scripted(says), encoding(numbers[:first]), BYTES.__getitem__, at_once=2, wait_s=0.0, most_bytes=100
     )
-    assert b"".join(following.blobs()) == bytes(numbers)
+    assert followed(following) == bytes(numbers)
     assert following.release is says[-1]
 
 
@@ -276,4 +281,4 @@ def test_a_draft_larger_than_the_tensors_is_not_followed():
     says = [encoding(range(30))]
     following = Following(Scripted(says), encoding([0]), BYTES.__getitem__, at_once=2, wait_s=0.0, most_bytes=29)
     with pytest.raises(ReleaseInvalid, match="takes 30 bytes"):
-        list(following.blobs())
+        followed(following)

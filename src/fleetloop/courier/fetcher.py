@@ -111,7 +111,8 @@ class Fetcher:
             most_bytes=most_bytes,
         )
         try:
-            weights = codec.decode(have.tensors, following.blobs(), have)
+            with following.blobs() as blobs:
+                weights = codec.decode(have.tensors, blobs, have)
         except (ReleaseInvalid, HubRefused) as error:
             log.info("a release that was being made was not followed to its end: %s", error)
             return following.release, None

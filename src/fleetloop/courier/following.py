@@ -4,15 +4,20 @@ What is followed is a draft: unsigned, and promised by nobody. What comes of it 
 came any other way, and thrown away if the manifest names other blobs.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Event
+from typing import Any, Protocol
 
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.hub import STABLE
 from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.weights.codec import checked
+
+LISTEN_S = 1.0
+"""Real seconds that one request waits: so long may it take until nobody listens any more."""
 
 
 class Coming(Protocol):
@@ -40,50 +45,77 @@ class Following:
         wait_s: float,
         most_bytes: int,
     ) -> None:
-        """Fetches `at_once` blobs in threads, waits up to `wait_s` real seconds for more, takes up to `most_bytes`."""
+        """Fetches `at_once` blobs in threads, waits up to `wait_s` real seconds for more, takes up to `most_bytes`.
+
+        `get_blob` keeps what it has fetched: it is asked once ahead of the decoder, and once by it.
+        """
         self.release: Release | None = None
         self._hub, self._get_blob, self._draft = hub, get_blob, draft
         self._at_once, self._wait_s, self._most_bytes = max(1, at_once), wait_s, most_bytes
-        self._taken = 0
-
-    def blobs(self) -> Iterator[bytes]:
-        """In order, each as soon as it is here; ends when there is a manifest that names exactly these.
-
-        Raises:
-            ReleaseInvalid: the manifest names others, there is none in time, or a blob is damaged.
-            HubRefused, HubUnavailable; DiskTrouble.
-        """
-        waiting = deque[Future[bytes]]()
-        pool = ThreadPoolExecutor(self._at_once, "following")
-        try:
-            while True:
-                if len(waiting) < self._at_once:
-                    waiting.extend(pool.submit(self._fetch, entry) for entry in self._more(patient=not waiting))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        self._over = Event()
 
     @property
     def size(self) -> int:
         """Bytes of the blobs so far."""
         return self._draft.size
 
-    def _more(self, *, patient: bool) -> tuple[BlobEntry, ...]:
-        """Those that nobody has taken yet. The patient wait until there is one, or a manifest."""
-        if self._taken == len(self._draft.blobs) and self.release is None:
-            self._listen(self._wait_s if patient else 0.0)
-        entries = self._draft.blobs[self._taken :]
-        self._taken += len(entries)
-        if patient and not entries and self.release is None:
-            raise ReleaseInvalid("draft", f"did not become a release within {self._wait_s:g} s")
-        return entries
+    @contextmanager
+    def blobs(self) -> Iterator[Iterator[bytes]]:
+        """In order, each as soon as it is here; fetching begins at once. Ends with a manifest that names exactly these.
+
+        What is asked for them raises:
+            ReleaseInvalid: the manifest names others, there is none in time, or a blob is damaged.
+            HubRefused, HubUnavailable; DiskTrouble.
+        """
+        pool = ThreadPoolExecutor(1 + self._at_once, "following")
+        told = SimpleQueue[tuple[BlobEntry | None, Future[Any]]]()
+        heard = pool.submit(self._hear, pool, told)
+        heard.add_done_callback(lambda done: told.put((None, done)))
+        try:
+            yield self._arrived(told)
+        finally:
+            self._over.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _hear(self, pool: ThreadPoolExecutor, told: SimpleQueue[tuple[BlobEntry | None, Future[Any]]]) -> None:
+        for entry in self._entries():
+            if self._over.is_set():
+                return
+            told.put((entry, pool.submit(self._fetch, entry)))
+
+    def _arrived(self, told: SimpleQueue[tuple[BlobEntry | None, Future[Any]]]) -> Iterator[bytes]:
+        while True:
+            entry, arrived = told.get()
+            arrived.result()
+            if entry is None:
+                return
+            yield checked(entry, self._get_blob(entry.hash))
+
+    def _fetch(self, entry: BlobEntry) -> None:
+        self._get_blob(entry.hash)  # to the disk: decoding may lag behind, and memory is short on robots
+
+    def _entries(self) -> Iterator[BlobEntry]:
+        taken = 0
+        while True:
+            yield from self._draft.blobs[taken:]
+            taken = len(self._draft.blobs)
+            if self.release is not None or self._over.is_set():
+                return
+            self._await_more()
+
+    def _await_more(self) -> None:
+        """Until the draft has grown, or has become a release."""
+        known, left_s = self._draft, self._wait_s
+        while self._draft is known and not self._over.is_set():
+            self._listen(min(left_s, LISTEN_S))
+            left_s -= LISTEN_S
+            if self._draft is known and left_s <= 0:
+                raise ReleaseInvalid("draft", f"did not become a release within {self._wait_s:g} s")
 
     def _listen(self, wait_s: float) -> None:
         known = self._draft
         said = self._hub.coming(STABLE, after=known.base, blobs=len(known.blobs), wait_s=wait_s)
-        if said is None:
+        if said is None or said == known:
             return
         if isinstance(said, Release):
             self.release = said
@@ -93,9 +125,6 @@ class Following:
         if said.size > self._most_bytes:
             raise ReleaseInvalid("draft", f"takes {said.size} bytes, more than the tensors themselves")
         self._draft = said
-
-    def _fetch(self, entry: BlobEntry) -> bytes:
-        return checked(entry, self._get_blob(entry.hash))
 
 
 def _same_way(release: Release, draft: Encoding) -> Encoding:
