@@ -1,6 +1,8 @@
 """Releases that are fetched and decoded while the learner makes them: sooner there, and verified like any other."""
 
+import gc
 import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +25,7 @@ from fleetloop.courier.following import Following
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.learner.publisher import Identity, Publisher, Snapshot
-from fleetloop.weights import blocks
+from fleetloop.weights import blocks, streams
 from fleetloop.weights.codec import Encoded, from_safetensors
 from fleetloop.weights.signature import Trust, make_key
 from fleetloop.weights.verified import result_hash
@@ -161,7 +163,14 @@ def test_a_draft_that_another_learner_makes_into_something_else_costs_time_alone
     np.testing.assert_array_equal(got, weights(3)["w"])
 
 
-def test_a_draft_of_which_nothing_more_comes_is_left_and_the_next_release_installed(loop):
+def test_a_draft_of_which_nothing_more_comes_is_left_and_the_next_release_installed(loop, monkeypatch):
+    decoded, real = [], blocks.decode
+
+    def counted(*args, **kwargs):
+        decoded.append("once")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(blocks, "decode", counted)
     loop.fetcher = Fetcher(
         loop.host,
         loop.robot,
@@ -173,8 +182,10 @@ def test_a_draft_of_which_nothing_more_comes_is_left_and_the_next_release_instal
 
     def hold_up(name):
         if name == "publish":
-            loop.fetcher.step()
+            for _ in range(3):
+                loop.fetcher.step()
             assert loop.installed()[0] == 1
+            assert decoded == ["once"], "what was given up is not followed again"
 
     loop.hold_up = hold_up
     before = loop.fetched
@@ -206,6 +217,47 @@ def test_a_followed_release_whose_tensors_are_others_is_not_installed(loop):
     loop.step_beside(lambda: loop.publish(2))
     assert loop.installed()[0] == 1
     assert "another hash than the manifest says" in loop.alarms.text
+
+
+def test_what_was_decoded_for_nothing_is_not_kept(loop, monkeypatch):
+    """No cycle of references keeps it until a full collection: it is as large as the policy."""
+    made, real = [], streams.allocate
+
+    def noted(tensors):
+        rooms, weights = real(tensors)
+        made.extend(weakref.ref(array) for array in weights.values())
+        return rooms, weights
+
+    def hold_up(name):
+        if name == "publish":
+            loop.fetcher._options = OPTIONS  # waits for nothing
+            gc.collect()
+            gc.disable()
+            loop.fetcher.step()
+            assert len(made) == 1
+            assert made[0]() is None
+
+    loop.hold_up = hold_up
+    monkeypatch.setattr(streams, "allocate", noted)
+    try:
+        loop.publish(2)
+    finally:
+        gc.enable()
+
+
+def test_who_stops_the_courier_ends_what_it_follows(loop):
+    def hold_up(name):
+        if name == "publish":
+            loop.until_fetched(before + BLOBS)
+            loop.fetcher.stop()
+            courier.join(PATIENCE_S / 2)
+            assert not courier.is_alive()
+
+    before, loop.hold_up = loop.fetched, hold_up
+    courier = threading.Thread(target=lambda: loop.fetcher._follow(loop.robot.coming("stable", after=1, wait_s=20), 1))
+    courier.start()
+    loop.publish(2)
+    assert loop.installed()[0] == 1
 
 
 # ---------------------------------------------------------------------- whatever the hub says

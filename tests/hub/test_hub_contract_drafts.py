@@ -9,6 +9,7 @@ from hub_world import World, manifest, publish, put_blobs, until
 from fleetloop.core.errors import LeaseLost, ReleaseInvalid
 from fleetloop.core.hub import EDGE, STABLE
 from fleetloop.core.release import BlobEntry, Encoding, Release
+from fleetloop.hub.releases.drafts import STALE_S
 
 
 def drafted(world: World, base: int = 1) -> tuple[Release, Encoding]:
@@ -64,10 +65,33 @@ def test_a_wrong_draft_is_refused(world: World) -> None:
     publish(world.hub, 1)
     _, draft = drafted(world)
     lease = world.hub.claim_lease("learner")
+    world.hub.draft(draft, lease)
     with pytest.raises(LeaseLost):
         world.hub.draft(draft, replace(lease, fence=lease.fence - 1))
     with pytest.raises(ReleaseInvalid, match="is not here"):
         world.hub.draft(replace(draft, blobs=(BlobEntry("0" * 64, 1),)), lease)
+    with pytest.raises(ReleaseInvalid, match="the manifest says -1"):
+        world.hub.draft(replace(draft, blobs=(replace(draft.blobs[0], size=-1), *draft.blobs)), lease)
     with pytest.raises(ReleaseInvalid, match="no blake3"):
-        world.hub.draft(replace(draft, blobs=(BlobEntry("../../escape", 1), *draft.blobs)), lease)
+        world.hub.draft(replace(draft, blobs=(*draft.blobs, BlobEntry("../../escape", 1))), lease)
+    with pytest.raises(ReleaseInvalid, match="nonsense/1"):
+        world.hub.draft(replace(draft, codec="nonsense/1"), lease)
     assert world.hub.coming(STABLE, after=1) == draft, "the one before stands"
+
+
+def test_another_learner_ends_the_draft(world: World) -> None:
+    publish(world.hub, 1)
+    _, draft = drafted(world)
+    assert world.hub.coming(STABLE, after=1) == draft
+    world.hub.claim_lease("learner")
+    assert world.hub.coming(STABLE, after=1) is None
+
+
+def test_a_draft_that_does_not_grow_is_told_of_no_more(world: World) -> None:
+    publish(world.hub, 1)
+    _, draft = drafted(world)
+    now = world.clock.now()
+    world.service.keep_house(now + STALE_S - 1)
+    assert world.hub.coming(STABLE, after=1) == draft
+    world.service.keep_house(now + STALE_S)
+    assert world.hub.coming(STABLE, after=1) is None

@@ -1,5 +1,6 @@
 """The hub's blobs by way of this host's disk: what has come stays when the line breaks off, or the courier ends."""
 
+import os
 import re
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -9,9 +10,18 @@ from blake3 import blake3
 from fleetloop.core.disk import disk_trouble
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.release import Release
+from fleetloop.core.turns import Turns
 from fleetloop.weights.errors import BlobDamaged
 
 _HASH = re.compile("[0-9a-f]{64}")
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """None if it went meanwhile."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 class Line(Protocol):
@@ -26,7 +36,7 @@ class Downloads:
     """A `weights.route.Source`. Each blob is a file that is named by its hash, whole or begun."""
 
     def __init__(self, line: Line, directory: Path) -> None:
-        self._line, self._directory = line, directory
+        self._line, self._directory, self._turns = line, directory, Turns()
 
     def release(self, version: int) -> Release:
         return self._line.release(version)
@@ -42,18 +52,19 @@ class Downloads:
             raise BlobDamaged(f"blob {hash[:12]!r}", "is named by no hash")
         path = self._directory / hash
         try:
-            return self._whole(path) or self._rest(path)
+            with self._turns.of(hash):  # who has given up may still be fetching it
+                return self._whole(path) or self._rest(path)
         except OSError as error:
             raise disk_trouble(path, error) from error
 
     def trim(self, most_bytes: int) -> None:
         """Forget the oldest of what is here, beyond so many bytes. Raises DiskTrouble."""
-        files = sorted(self._directory.iterdir(), key=lambda path: path.stat().st_mtime)
-        total = sum(path.stat().st_size for path in files)
-        for path in files:
+        files = [(found.st_mtime, found.st_size, path) for path in self._directory.iterdir() if (found := _stat(path))]
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
             if total <= most_bytes:
                 return
-            total -= path.stat().st_size
+            total -= size
             self._forget(path)
 
     def clear(self) -> None:

@@ -10,7 +10,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import STABLE, Hub
-from fleetloop.core.release import Encoding, Release
+from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.downloads import Downloads
 from fleetloop.courier.following import Following
@@ -46,13 +46,23 @@ class Fetcher:
         self._line, self._turn = Metered(hub, clock), Lock()
         self._downloads = Downloads(self._line, host.downloads)
         self._backoff, self._alarms, self._clock = backoff, alarms, clock
+        self._following: Following | None = None
+        self._given_up: tuple[BlobEntry, ...] = ()
+
+    def stop(self) -> None:
+        """Follow nothing any longer, so that the process can end. Callable from any thread."""
+        if self._following:
+            self._following.stop()
 
     def step(self) -> float:
         """Wait at the hub for another release and install it. Returns the real seconds until the next call."""
         version = self._host.current_version()
         try:
+            said: Release | Encoding | None
             said, made = self._hub.coming(STABLE, after=version, wait_s=self._options.poll_wall_s), None
-            release, made = self._follow(said, version) if isinstance(said, Encoding) else (said, None)
+            if isinstance(said, Encoding):
+                said, made = self._follow(said, version)
+            release = said or self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
             if release is not None:
                 self.bring(release, made)
                 self._host.choose(release.version)
@@ -95,27 +105,29 @@ class Fetcher:
     def _follow(self, draft: Encoding, version: int) -> tuple[Release | None, Obtained | None]:
         """Decode a release while it is made. The manifest that it ended with, if any, and what are to be its weights.
 
-        What can't be followed to its end is left: its blobs are on the disk.
+        What can't be followed to its end is given up: its blobs are on the disk.
         """
         have, codec = self._base(version), CODECS.get(draft.codec)
-        if have is None or codec is None:
-            return self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s), None
+        if have is None or codec is None or draft.blobs[:1] == self._given_up:
+            return None, None
         most_bytes = tensor_bytes(have.tensors)
-        self._downloads.trim(most_bytes)
-        following = Following(
-            self._hub,
-            draft,
-            self._downloads.get_blob,
-            at_once=self._options.blobs_at_once,
-            wait_s=self._options.poll_wall_s,
-            most_bytes=most_bytes,
-        )
-        try:
-            with following.blobs() as blobs:
-                weights = codec.decode(have.tensors, blobs, have)
-        except (ReleaseInvalid, HubRefused) as error:
-            log.info("a release that was being made was not followed to its end: %s", error)
-            return following.release, None
+        with self._turn:
+            self._downloads.trim(most_bytes)
+            self._following = following = Following(
+                self._hub,
+                draft,
+                self._downloads.get_blob,
+                at_once=self._options.blobs_at_once,
+                wait_s=self._options.poll_wall_s,
+                most_bytes=most_bytes,
+            )
+            try:
+                with following.blobs() as blobs:
+                    weights = codec.decode(have.tensors, blobs, have)
+            except (ReleaseInvalid, HubRefused) as error:
+                log.info("a release that was being made was not followed to its end: %s", error)
+                self._given_up = draft.blobs[:1]
+                return following.release, None
         return following.release, Obtained(weights, following.size, hops=1)
 
     def _obtain(self, release: Release, made: Obtained | None) -> Obtained:

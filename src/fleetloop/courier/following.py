@@ -74,8 +74,12 @@ class Following:
         try:
             yield self._arrived(told)
         finally:
-            self._over.set()
+            self.stop()
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Nobody wants the rest. Callable from any thread; who waits for blobs gets no more of them."""
+        self._over.set()
 
     def _hear(self, pool: ThreadPoolExecutor, told: SimpleQueue[tuple[BlobEntry | None, Future[Any]]]) -> None:
         for entry in self._entries():
@@ -86,7 +90,10 @@ class Following:
     def _arrived(self, told: SimpleQueue[tuple[BlobEntry | None, Future[Any]]]) -> Iterator[bytes]:
         while True:
             entry, arrived = told.get()
-            arrived.result()
+            try:
+                arrived.result()
+            finally:
+                del arrived  # its error knows this frame, and those that hold the arrays: they would outlive it
             if entry is None:
                 return
             yield checked(entry, self._get_blob(entry.hash))
@@ -95,6 +102,7 @@ class Following:
         self._get_blob(entry.hash)  # to the disk: decoding may lag behind, and memory is short on robots
 
     def _entries(self) -> Iterator[BlobEntry]:
+        self._check_size(self._draft)
         taken = 0
         while True:
             yield from self._draft.blobs[taken:]
@@ -122,9 +130,12 @@ class Following:
             said = _same_way(said, known)
         if (said.codec, said.base, said.blobs[: len(known.blobs)]) != (known.codec, known.base, known.blobs):
             raise ReleaseInvalid("draft", "became another release")
-        if said.size > self._most_bytes:
-            raise ReleaseInvalid("draft", f"takes {said.size} bytes, more than the tensors themselves")
+        self._check_size(said)
         self._draft = said
+
+    def _check_size(self, draft: Encoding) -> None:
+        if draft.size > self._most_bytes:
+            raise ReleaseInvalid("draft", f"takes {draft.size} bytes, more than the tensors themselves")
 
 
 def _same_way(release: Release, draft: Encoding) -> Encoding:

@@ -72,6 +72,7 @@ def _serve(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, options: 
     ended.wait()
     deadline = Wall().now() + options.drain_wall_s
     upload, fetch, pin, announce = threads
+    fetcher.stop()
     fetch.settle(0.0)  # it may be waiting at the hub; whatever it is doing can be cut off
     pin.settle(0.0)
     announce.settle(options.drain_wall_s)

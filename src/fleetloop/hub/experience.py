@@ -11,11 +11,11 @@ from fleetloop.core.errors import EpisodeInvalid, HubRefused, UnknownName
 from fleetloop.core.hub import Acknowledgement, Event
 from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
+from fleetloop.core.turns import Turns
 from fleetloop.hub.admission import Admission, episode_object, event_json, event_object, known
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog.catalog import Catalog, Records
 from fleetloop.hub.storage.objects import CHUNK, Arrived, Link, ObjectStore, gone, hash_of
-from fleetloop.hub.turns import Turns
 
 log = logging.getLogger(__name__)
 

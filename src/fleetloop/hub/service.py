@@ -111,7 +111,7 @@ class HubService:
 
         What can't be done is an alarm, and is tried again.
         """
-        return min(part.step(now) for part in (self.uploads, self.retention, self.collector))
+        return min(part.step(now) for part in (self.uploads, self.retention, self.collector, self.publishing.drafts))
 
     # ------------------------------------------------------------------ experience
 

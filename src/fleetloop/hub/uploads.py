@@ -8,9 +8,9 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubUnavailable
 from fleetloop.core.hub import Acknowledgement
 from fleetloop.core.ids import is_id
+from fleetloop.core.turns import Turns
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.storage.objects import Arrived, Incoming, ObjectStore, Part, Place, check_size
-from fleetloop.hub.turns import Turns
 
 PART = "uploads"
 SWEEPS = 24

@@ -3,6 +3,7 @@
 Latest wins: while one release is under way a single newer one waits, and a still newer one takes its place.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fleetloop.core.clock import Clock
-from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.errors import HubRefused, HubUnavailable, LeaseLost, ReleaseInvalid
 from fleetloop.core.hub import Hub, LearnerLease, LearnerOrders, LearnerStatus
 from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.learner.latest import Latest
@@ -19,6 +20,8 @@ from fleetloop.weights.codec import Put, Weights
 from fleetloop.weights.ladder import Ladder
 from fleetloop.weights.signature import Signer
 from fleetloop.weights.verified import Known
+
+log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 10.0
 LONGEST_RENEWAL_S = 10.0
@@ -188,13 +191,21 @@ class Publisher:
         blobs = list[BlobEntry]()
 
         def put(hash: str, data: bytes) -> None:
-            assert self._lease is not None
             self._hub.put_blob(hash, data)
             blobs.append(BlobEntry(hash, len(data)))
             if len(blobs) > 1:  # what fits into one blob is there as soon as its manifest
-                self._hub.draft(Encoding(codec, base, tuple(blobs)), self._lease)
+                self._draft(Encoding(codec, base, tuple(blobs)))
 
         return put
+
+    def _draft(self, draft: Encoding) -> None:
+        assert self._lease is not None
+        try:
+            self._hub.draft(draft, self._lease)
+        except LeaseLost:
+            raise
+        except (HubRefused, ReleaseInvalid) as error:  # it would only have been sooner
+            log.warning("the hub takes no draft: %s", error)
 
     def _signed(self, manifest: Release) -> Release:
         return self._signer.sign(manifest) if self._signer else manifest

@@ -48,11 +48,11 @@ class Ladder:
 
         Blobs are handed over while others are made, also those of a delta that then is left out.
         """
-        deltas = []
-        for rung in sorted(set(self._rungs.values()), key=lambda rung: -rung.version):
+        deltas = list[tuple[int, Encoded]]()
+        for rung in sorted(set(self._rungs.values()), key=lambda rung: rung.version):  # what most wait for is made last
             try:
                 put = put_for(rung.version, self.codec.name)
-                deltas.append((rung.version, encode(weights, self.codec, rung.weights, self.profile, put=put)))
+                deltas.insert(0, (rung.version, encode(weights, self.codec, rung.weights, self.profile, put=put)))
             except TensorMismatch:
                 continue  # of another architecture: nobody can come from there
         worth = [(base, delta) for base, delta in deltas if delta.size < WORTH * self._anchor_bytes]

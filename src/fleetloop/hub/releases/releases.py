@@ -21,7 +21,7 @@ from fleetloop.hub.releases.drafts import Drafts
 from fleetloop.hub.releases.helm import Helm, existing
 from fleetloop.hub.releases.shelf import Shelf
 from fleetloop.hub.storage.objects import Incoming, Link, ObjectStore
-from fleetloop.weights.codec import result_hash
+from fleetloop.weights.codec import CODECS, result_hash
 from fleetloop.weights.route import NOTHING, route
 
 BLOBS = "blobs"
@@ -50,7 +50,7 @@ class Releases:
         stable_follows_edge: bool,
         max_bytes: int,
     ) -> None:
-        self.news, self.turn, self.shelf, self.drafts = Bell(), Lock(), Shelf(), Drafts()
+        self.news, self.turn, self.shelf, self.drafts = Bell(), Lock(), Shelf(), Drafts(clock)
         self.news.listen(self.shelf.clear)
         self.news.listen(self.drafts.news.ring)
         self._catalog, self._objects, self._clock = catalog, objects, clock
@@ -83,7 +83,8 @@ class Releases:
                 )
             lease = LearnerLease(holder, (held.fence if held else 0) + 1, now + self._lease_s)
             records.set_lease(LEARNER, lease)
-            return lease
+        self.drafts.end()
+        return lease
 
     def renew_lease(self, lease: LearnerLease) -> LearnerLease:
         with self._catalog.writing() as records:
@@ -134,10 +135,11 @@ class Releases:
         """Tell those who have its base of blobs that are here. Raises LeaseLost, or ReleaseInvalid naming the blob."""
         with self._catalog.reading() as records:
             _check_fence(records, lease)
-        for entry in draft.blobs:
+        if draft.codec not in CODECS:
+            raise ReleaseInvalid("codec", f"is {draft.codec!r}", f"this version reads {', '.join(CODECS)}")
+        for entry in self.drafts.new(draft):
             if not _is_hash(entry.hash):
                 raise ReleaseInvalid("draft", f"{entry.hash!r} is no blake3 in hexadecimal")
-        for entry in draft.blobs[-1:]:  # the others were looked at with the draft before
             self._check_blob(entry.hash, entry.size)
         self.drafts.set(draft)
 
