@@ -118,7 +118,7 @@ def test_a_file_that_is_no_episode_is_not_looked_at_twice_as_urgent(host):
 def test_uploads_share_the_uplink(tmp_path):
     clock = Virtual()
     uplink = Uplink(8.0, clock)  # a megabyte per second
-    sent = [b"".join(giving_way(uplink.paced(io.BytesIO(bytes(1_000_000))), never)) for _ in range(2)]
+    sent = [b"".join(giving_way(uplink.paced(io.BytesIO(bytes(1_000_000))), 1_000_000, never)) for _ in range(2)]
     assert [len(data) for data in sent] == [1_000_000, 1_000_000]
     assert clock.now() == pytest.approx(2.0, abs=SIP / 1e6)
 
@@ -127,7 +127,7 @@ def test_an_idle_uplink_saves_nothing_up():
     clock = Virtual()
     uplink = Uplink(8.0, clock)
     clock.sleep_until(100.0)
-    list(giving_way(uplink.paced(io.BytesIO(bytes(500_000))), never))
+    list(giving_way(uplink.paced(io.BytesIO(bytes(500_000))), 500_000, never))
     assert clock.now() == pytest.approx(100.5, abs=SIP / 1e6)
 
 

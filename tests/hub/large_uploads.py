@@ -23,9 +23,10 @@ def ask(http: httpx.Client, episode: Sealed, size: int | None = None) -> httpx.R
 
 
 def send(http: httpx.Client, episode: Sealed, data: bytes, offset: int = 0) -> httpx.Response:
-    """Bytes to wherever the hub wants them."""
+    """Bytes to wherever the hub wants them, be they not all that may go there."""
     place = ask(http, episode).json()
     assert place["offset"] == offset
+    assert place["length"] == episode.size - offset
     headers = {wire.OFFSET_HEADER: str(offset)} if place["method"] == "PATCH" else {}
     return http.request(place["method"], place["url"], content=data, headers=headers)
 

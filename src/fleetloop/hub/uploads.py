@@ -88,7 +88,11 @@ class Uploads:
         """
         key = _key(id, hash)
         with self._turns.of(id):  # who has lost patience with one request sends another
-            return self._experience.known(id, hash) or self._commit(id, key, hash, check_robot)
+            known = self._experience.known(id, hash)
+            if known is None:
+                return self._commit(id, key, hash, check_robot)
+        self._objects.discard(key)  # somebody sent it twice
+        return known
 
     def _commit(self, id: str, key: str, hash: str, check_robot: CheckRobot) -> Acknowledgement:
         try:

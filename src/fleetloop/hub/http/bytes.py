@@ -56,7 +56,8 @@ class Carrier:
         if isinstance(said, Acknowledgement):
             return _acknowledged(said)
         method, url = ("PUT", said.url) if said.url else ("PATCH", request.url.path)
-        return JSONResponse({"method": method, "url": url, "offset": said.offset}, status_code=202)
+        place = {"method": method, "url": url, "offset": said.offset, "length": said.length}
+        return JSONResponse(place, status_code=202)
 
     async def continue_upload(self, request: Request) -> Response:
         offset = whole(wire.OFFSET_HEADER, request.headers.get(wire.OFFSET_HEADER, ""))

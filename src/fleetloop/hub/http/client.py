@@ -31,7 +31,7 @@ from fleetloop.hub.http import wire
 from fleetloop.hub.http.download import download
 from fleetloop.hub.http.line import Line
 from fleetloop.hub.http.site_cache import SiteCache
-from fleetloop.hub.http.uplink import Uplink, giving_way
+from fleetloop.hub.http.uplink import Uplink, giving_way, stopped
 from fleetloop.hub.storage.objects import copy_verified
 
 IN_ONE_GO = 1 << 20
@@ -80,34 +80,57 @@ class HttpHub:
 
     def put_episode(self, id: str, path: Path, hash: str, *, gives_way: Callable[[], bool] = never) -> Acknowledgement:
         with path.open("rb") as file:
-            if path.stat().st_size > IN_ONE_GO:
+            size = path.stat().st_size
+            if size > IN_ONE_GO:
                 return self._put_in_parts(id, file, hash, gives_way)
-            said = self._line.call("PUT", f"/v1/episodes/{id}", **self._rest(file, 0, {wire.HASH_HEADER: hash}))
+            whole = self._part(file, 0, size, {wire.HASH_HEADER: hash})
+            said = self._line.call("PUT", f"/v1/episodes/{id}", **whole)
         return Acknowledgement(**said.json())
 
     def _put_in_parts(self, id: str, file: BinaryIO, hash: str, gives_way: Callable[[], bool]) -> Acknowledgement:
         """Ask where the bytes go and which are there already, send the rest, have it taken."""
         upload, size = f"/v1/uploads/{id}/{hash}", os.fstat(file.fileno()).st_size
-        said = self._line.call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
-        if said.status_code == ASKS_FOR_BYTES:
+        ends = 0
+        while ends < size:
+            said = self._line.call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
+            if said.status_code != ASKS_FOR_BYTES:
+                return Acknowledgement(**said.json())
             place = said.json()
-            if (offset := place["offset"]) < size:
-                if place["method"] == "PATCH":
-                    rest = self._rest(file, offset, {wire.OFFSET_HEADER: str(offset)}, gives_way)
-                    self._line.call("PATCH", place["url"], **rest)
-                else:  # into a bucket, where what stops has to begin again: it gives way to nothing
-                    self._line.call_store(place["method"], place["url"], **self._rest(file, offset, {}))
-            said = self._line.call("POST", upload)
-        return Acknowledgement(**said.json())
+            if place["offset"] < ends:
+                raise HubUnavailable("upload", "was begun again by another request")
+            ends = place["offset"] + place["length"]
+            self._send(place, file, gives_way)
+            if ends < size and gives_way():
+                raise stopped()
+        return Acknowledgement(**self._line.call("POST", upload).json())
 
-    def _rest(
-        self, file: BinaryIO, offset: int, headers: Mapping[str, str], gives_way: Callable[[], bool] = never
+    def _send(self, place: Mapping[str, Any], file: BinaryIO, gives_way: Callable[[], bool]) -> None:
+        """The bytes that go to this place next."""
+        offset, length = place["offset"], place["length"]
+        if not length:
+            return
+        if place["method"] == "PATCH":
+            headers = {wire.OFFSET_HEADER: str(offset)}
+            self._line.call("PATCH", place["url"], **self._part(file, offset, length, headers, gives_way))
+            return
+        # Into a bucket, which keeps whole parts alone: what gave way within one might never come to an end.
+        self._line.call_store(place["method"], place["url"], **self._part(file, offset, length, {}))
+
+    def _part(
+        self,
+        file: BinaryIO,
+        offset: int,
+        length: int,
+        headers: Mapping[str, str],
+        gives_way: Callable[[], bool] = never,
     ) -> dict[str, Any]:
-        """Of a request: the file from `offset` on."""
+        """Of a request: so many of the file's bytes from `offset` on."""
         file.seek(offset)
-        length = os.fstat(file.fileno()).st_size - offset
         content = self._uplink.paced(file) if self._uplink else file
-        return {"content": giving_way(content, gives_way), "headers": {**headers, "Content-Length": str(length)}}
+        return {
+            "content": giving_way(content, length, gives_way),
+            "headers": {**headers, "Content-Length": str(length)},
+        }
 
     def get_episode(self, id: str, path: Path) -> None:
         try:

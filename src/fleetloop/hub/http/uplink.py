@@ -16,16 +16,21 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def giving_way(file: Readable, gives_way: Callable[[], bool]) -> Iterator[bytes]:
-    """The file's bytes. Raises GaveWay if `gives_way` says so, which is asked after every stretch of them."""
+def giving_way(file: Readable, length: int, gives_way: Callable[[], bool]) -> Iterator[bytes]:
+    """The file's next `length` bytes. Raises GaveWay if `gives_way` says so, asked after every stretch of them."""
     sent = 0
-    while part := file.read(PART):
+    while part := file.read(min(PART, length)):
         yield part
+        length -= len(part)
         sent += len(part)
         if sent >= STRETCH:
             sent = 0
             if gives_way():
-                raise GaveWay("upload", "has stopped for something more urgent")
+                raise stopped()
+
+
+def stopped() -> GaveWay:
+    return GaveWay("upload", "has stopped for something more urgent")
 
 
 class Uplink:

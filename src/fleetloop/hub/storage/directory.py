@@ -72,7 +72,7 @@ class DirectoryStore:
                 self._disk.remove(path)
                 offset = 0
             self._make_room(path, size)
-        return Place(offset)
+        return Place(offset, size - offset)
 
     def append(self, key: str, offset: int, limit: int) -> Part:
         path = self._upload(key)

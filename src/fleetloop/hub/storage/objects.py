@@ -41,10 +41,12 @@ class Place:
 
     Attributes:
         offset: how many bytes are there already.
+        length: how many may go there next; 0 if that was all of them.
         url: takes them by a plain PUT, for anybody and for a while; empty if the hub itself takes them.
     """
 
     offset: int
+    length: int
     url: str = ""
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import accumulate, chain, takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -14,14 +16,17 @@ from obstore.store import S3Store as Bucket
 from fleetloop.core.disk import Disk
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
 from fleetloop.hub.storage.directory import INCOMING, Staging
-from fleetloop.hub.storage.objects import Arrived, Incoming, Link, Part, Place, check_size, gone, hash_of, not_uploaded
+from fleetloop.hub.storage.objects import Arrived, Incoming, Link, Part, Place, gone, hash_of, not_uploaded
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 LINK_S = timedelta(hours=1)
-# S3 makes only what comes as one PUT conditional. What is larger is a blob, whose name is its content's anyway.
+# S3 makes only what comes as one PUT conditional, or as a copy.
 LARGEST_PUT = 300_000_000
+PART_BYTES = 8 << 20
+"""Of an upload; what is interrupted loses at most as much. Each is an object, named by where it begins: links can be
+signed for plain PUTs alone."""
 PATIENCE = {
     "max_retries": 3,
     "retry_timeout": timedelta(seconds=5),
@@ -59,34 +64,48 @@ class S3Store:
         return self._staging.incoming(limit)
 
     def begin(self, key: str, size: int) -> Place:
-        found = self.size(f"{INCOMING}/{key}")  # tells too whether the bucket can be reached
-        if found == size:
-            return Place(size)
-        return Place(0, obstore.sign(self._bucket, "PUT", f"{INCOMING}/{key}", LINK_S))
+        offset = sum(part["size"] for part in self._parts(key))  # tells too whether the bucket can be reached
+        if offset > size:  # no part of these bytes
+            self.discard(key)
+            offset = 0
+        length = min(size - offset, PART_BYTES)
+        if not length:
+            return Place(offset, 0)
+        return Place(offset, length, obstore.sign(self._bucket, "PUT", f"{INCOMING}/{key}/{offset:012d}", LINK_S))
 
     def append(self, key: str, offset: int, limit: int) -> Part:
         raise HubRefused("upload", "does not go to the hub", "put it where the hub says", status=409)
 
     @contextmanager
     def collect(self, key: str, limit: int) -> Iterator[Arrived]:
-        name = f"{INCOMING}/{key}"
-        size = self.size(name)
-        if size is None:
+        names = [part["path"] for part in self._parts(key)]
+        if not names:
             raise not_uploaded(key)
-        check_size(size, limit)
         with self._staging.incoming(limit) as incoming:
-            for chunk in self.read(name):
+            for chunk in chain.from_iterable(map(self.read, names)):
                 incoming.write(chunk)
-            copied = incoming.finish()
-            yield Arrived(copied.path, copied.size, copied.hash, object=name)
+            whole = incoming.finish()
+            # One part is copied inside the bucket. S3 joins no objects: of several, the hub puts what it has read.
+            yield Arrived(whole.path, whole.size, whole.hash, object=names[0] if len(names) == 1 else "")
 
     def discard(self, key: str) -> None:
-        self.remove(f"{INCOMING}/{key}")
+        with self._reached():
+            if names := [part["path"] for part in self._below(f"{INCOMING}/{key}/")]:
+                obstore.delete(self._bucket, names)
+
+    def _parts(self, key: str) -> Sequence["ObjectMeta"]:
+        """Those that follow one on the other from the beginning."""
+        with self._reached():
+            found = sorted(self._below(f"{INCOMING}/{key}/"), key=itemgetter("path"))
+        ends = accumulate((part["size"] for part in found), initial=0)
+        return [part for part, _ in takewhile(_goes_on, zip(found, ends, strict=False))]
+
+    def _below(self, prefix: str) -> "Iterator[ObjectMeta]":
+        return chain.from_iterable(obstore.list(self._bucket, prefix))
 
     def sweep(self, before: float) -> int:
         with self._reached():
-            found = [one for batch in obstore.list(self._bucket, INCOMING) for one in batch]
-            old = [one["path"] for one in found if one["last_modified"].timestamp() < before]
+            old = [one["path"] for one in self._below(INCOMING) if one["last_modified"].timestamp() < before]
             if old:
                 obstore.delete(self._bucket, old)
         return len(old)
@@ -110,12 +129,21 @@ class S3Store:
         if arrived.object:
             self._copy(arrived.object, name, replace=replace)
             return
+        if arrived.size > LARGEST_PUT:
+            self._place_large(arrived, name, replace=replace)
+            return
         with self._reached():
-            if arrived.size > LARGEST_PUT:
-                obstore.put(self._bucket, name, arrived.path)
-            else:
-                mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
-                obstore.put(self._bucket, name, arrived.path, mode=mode, use_multipart=False)
+            mode: Literal["overwrite", "create"] = "overwrite" if replace else "create"
+            obstore.put(self._bucket, name, arrived.path, mode=mode, use_multipart=False)
+
+    def _place_large(self, arrived: Arrived, name: str, *, replace: bool) -> None:
+        passing = f"{INCOMING}/{arrived.hash}"
+        with self._reached():
+            obstore.put(self._bucket, passing, arrived.path)
+        try:
+            self._copy(passing, name, replace=replace)
+        finally:
+            self.remove(passing)
 
     def _copy(self, name: str, new: str, *, replace: bool) -> None:
         try:
@@ -165,7 +193,7 @@ class S3Store:
 
     def names(self, prefix: str) -> Sequence[str]:
         with self._reached():
-            return sorted(one["path"] for batch in obstore.list(self._bucket, f"{prefix}/") for one in batch)
+            return sorted(one["path"] for one in self._below(f"{prefix}/"))
 
     @contextmanager
     def _reached(self, name: str = "") -> Iterator[None]:
@@ -182,6 +210,12 @@ class S3Store:
             host = urlsplit(self._url).netloc
             remedy = "look at the bucket, the network and the hub's AWS_… settings"
             raise HubUnavailable("hub.store", f"s3://{host} can't serve now ({_brief(error)})", remedy) from error
+
+
+def _goes_on(found: "tuple[ObjectMeta, int]") -> bool:
+    """Whether a part begins where those before it end."""
+    part, end = found
+    return part["path"].endswith(f"/{end:012d}")
 
 
 def _brief(error: Exception) -> str:
