@@ -110,7 +110,7 @@ class Online:
         helped: whether anybody takes over.
         share: of the demonstrations, that the base was cloned from and that stay in the offline buffer.
         without: tasks whose demonstrations the learner does not get, although the base was cloned from them too.
-        sampler: what differs from the learner's defaults.
+        learner: options of its that differ from the defaults.
         uniform: draw uniformly from everything that is held, in place of the adaptive sampler.
         rollouts: share of the minutes for which the base works alone before, nobody helping. A value function is fitted
             to that and to the demonstrations, and then is frozen. None for an algorithm that needs none.
@@ -126,7 +126,7 @@ class Online:
     helped: bool = True
     share: float = 1.0
     without: tuple[str, ...] = ()
-    sampler: Mapping[str, Any] = field(default_factory=dict)
+    learner: Mapping[str, Any] = field(default_factory=dict)
     uniform: bool = False
     rollouts: float | None = None
     exploration: float = 0.0
@@ -142,7 +142,7 @@ class Online:
             algorithm,
             operators=operators,
             minutes=setting.minutes,
-            sampler=self.sampler,
+            learner=self.learner,
             exploration=self.exploration,
         )
         base = load_base(bench.base(self.share))

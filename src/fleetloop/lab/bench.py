@@ -23,7 +23,7 @@ from fleetloop.lab.plan import Choice, FleetPlan, RobotPlan
 from fleetloop.lab.storage import Cache
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import Base, load_base, write_base
-from fleetloop.learner.options import LearnerOptions, OptimizerOptions, PretrainOptions, SamplerOptions
+from fleetloop.learner.options import LearnerOptions, OptimizerOptions, PretrainOptions
 from fleetloop.learner.pretrain import pretrain
 
 EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor any fleet ever meets
@@ -124,21 +124,21 @@ class Bench:
         *,
         operators: int,
         minutes: float,
-        sampler: Mapping[str, Any] | None = None,
+        learner: Mapping[str, Any] | None = None,
         exploration: float = 0.0,
     ) -> FleetPlan:
         """A fleet of these robots under the setting."""
         setting = self.setting
-        learner = LearnerOptions(
+        options = LearnerOptions(
             batch=setting.batch,
             steps_per_s=setting.steps_per_s,
-            sampler=SamplerOptions(**(sampler or {})),
             optimizer=self.optimizer(minutes),
+            **(learner or {}),
         )
         return FleetPlan(
             tuple(robots),
             algorithm,
-            learner,
+            options,
             seed=self.seed,
             operators=operators,
             robot=RobotKind("sim", setting.deployed),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from fleetloop.core.errors import UnknownName
 from fleetloop.lab.arms import (
@@ -162,6 +163,13 @@ PRETRAINING = Experiment(
 )
 
 _half = replace(_four, minutes=30.0)  # half as long: many arms, and samplers differ most while there is much to learn
+
+
+def _sampled(name: str, **options: Any) -> Online:
+    """By a sampler with other options."""
+    return Online(name, learner={"sampler": options})
+
+
 SAMPLER = Experiment(
     "sampler",
     "What is the adaptive sampler worth, and what should its numbers be?",
@@ -172,14 +180,14 @@ SAMPLER = Experiment(
         Pretrained(),
         Online("adaptive"),
         *(
-            Online(f"fixed-{share}", sampler={"least_online": share, "most_online": share, "cold_start_online": share})
+            _sampled(f"fixed-{share}", least_online=share, most_online=share, cold_start_online=share)
             for share in (0.2, 0.5, 0.8)
         ),
         Online("uniform", uniform=True),
-        *(Online(f"tasks-{across}", sampler={"across_tasks": across}) for across in ("uniform", "success")),
-        *(Online(f"a-{boost}", sampler={"boost": boost}) for boost in (1.05, 1.5, 2.0, 4.0)),
-        *(Online(f"w-{window}", sampler={"window": window}) for window in (50, 800)),
-        *(Online(f"replay-{most}", sampler={"max_replay": most}) for most in (50, 1000)),
+        *(_sampled(f"tasks-{across}", across_tasks=across) for across in ("uniform", "success")),
+        *(_sampled(f"a-{boost}", boost=boost) for boost in (1.05, 1.5, 2.0, 4.0)),
+        *(_sampled(f"w-{window}", window=window) for window in (50, 800)),
+        *(_sampled(f"replay-{most}", max_replay=most) for most in (50, 1000)),
     ),
     claims=(
         Claim("adaptive", "pretrained"),
@@ -190,6 +198,21 @@ SAMPLER = Experiment(
         *(Claim("adaptive", f"w-{window}") for window in (50, 800)),
         *(Claim("adaptive", f"replay-{most}") for most in (50, 1000)),
     ),
+)
+
+GRIDS = (0, 2, 4)
+GRID = Experiment(
+    "grid",
+    "What do weights that are published on a grid cost in success?",
+    _half,
+    _quick(_half),
+    (
+        Expert(),
+        Pretrained(),
+        Online("every-bf16"),
+        *(Online(f"grid-{exponent}", learner={"publish_grid": exponent}) for exponent in GRIDS),
+    ),
+    claims=tuple(Claim(f"grid-{exponent}", "every-bf16") for exponent in GRIDS),
 )
 
 KEPT = ("restock/cooler", "box/walls")
@@ -215,7 +238,7 @@ RETENTION = Experiment(
     claims=(Claim("replayed", "pretrained"), Claim("not-replayed", "pretrained"), Claim("replayed", "not-replayed")),
 )
 
-EXPERIMENTS = {item.name: item for item in (MAIN, FLEET, PRETRAINING, SAMPLER, RETENTION)}
+EXPERIMENTS = {item.name: item for item in (MAIN, FLEET, PRETRAINING, SAMPLER, GRID, RETENTION)}
 
 
 def experiment(name: str) -> Experiment:
