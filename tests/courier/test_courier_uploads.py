@@ -119,6 +119,33 @@ def test_a_refusal_of_the_courier_keeps_the_episode_waiting(courier, status):
     assert "token" in courier.alarms.text
 
 
+def test_an_episode_of_a_robot_that_the_token_is_not_for_holds_back_no_other(courier):
+    """Carried here from another host: once the token is for its robot too, it goes up by itself."""
+    foreign, *ids = [record(courier.host, number) for number in range(3)]
+    courier.hub.refuse[foreign] = HubRefused("token", "is for robot-1 alone", "ask for a new one", 403)
+    for _ in range(5):
+        courier.uploader.step()
+    assert courier.hub.received == ids
+    assert courier.files() == [f"{foreign}.arrow"]
+    assert "robot-1 alone" in courier.alarms.text
+    del courier.hub.refuse[foreign]
+    courier.drain()
+    assert courier.hub.received == [*ids, foreign]
+    assert courier.alarms.text == ""
+
+
+def test_the_alarm_is_gone_once_what_was_refused_was_moved_back(courier):
+    id = record(courier.host, 1)
+    courier.hub.refuse[id] = HubRefused("task", "'slide/far' is not one of this fleet's", "known: box/walls", 422)
+    courier.drain()
+    assert "'slide/far'" in courier.alarms.text
+    del courier.hub.refuse[id]
+    (courier.host.spool / "refused" / f"{id}.arrow").rename(courier.host.spool / f"{id}.arrow")
+    courier.drain()
+    assert courier.hub.received == [id]
+    assert courier.alarms.text == ""
+
+
 class Full(RealDisk):
     full = True
 

@@ -263,6 +263,21 @@ def test_an_export_holds_the_same_bytes(host, tmp_path, move):
     assert left == ({} if move else {path.name: path.read_bytes() for path in copies})
 
 
+def test_an_export_from_a_full_disk_makes_room_first(host, tmp_path):
+    class Small(RealDisk):
+        def write(self, path, data):
+            if path.parent == host.spool and list(host.spool.glob("*.arrow")):
+                raise DiskTrouble(str(path), "the disk is full", "free some space")
+            super().write(path, data)
+
+    ids = [record(host, 1)]
+    Spool(host.spool, RealDisk(), Alarms()).seal_finished()
+    ids.append(record(host, 2))
+    copies = export_spool(host, tmp_path / "stick", disk=Small(), move=True)
+    assert [path.stem for path in copies] == ids
+    assert list(host.spool.glob("*.arrow")) == list(host.spool.glob("*.partial")) == []
+
+
 def test_a_spool_that_a_courier_serves_is_left_alone(host, tmp_path):
     record(host, 1)
     with only_courier(host, "try"):

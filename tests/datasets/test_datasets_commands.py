@@ -93,6 +93,21 @@ def test_the_hubs_episodes_go_out_as_people_judged_them(tmp_path, hub):
     assert back[episodes[2].meta.id] == episodes[2].meta
 
 
+def test_what_the_hub_has_no_more_is_left_out(tmp_path, hub):
+    service, url = hub
+    episodes = [record(tmp_path / "recorded", number, spec=BLIND) for number in range(3)]
+    for one in episodes:
+        put(service, tmp_path / "recorded" / f"{one.meta.id}.arrow", one)
+    forgotten, lost, there = (one.meta.id for one in episodes)
+    with service._catalog.writing() as records:
+        records.add_tombstone(forgotten, {"wall_s": 0.0})
+    (tmp_path / "hub" / "episodes" / f"{lost}.arrow").unlink()
+    said = run("export", tmp_path / "dataset", "--hub", url)
+    assert "1 episodes added, 1 in all" in said
+    run("import", tmp_path / "dataset", "--out", tmp_path / "back")
+    assert list(sealed_bytes(tmp_path / "back")) == [f"{there}.arrow"]
+
+
 def put(service, path, episode):
     from blake3 import blake3
 

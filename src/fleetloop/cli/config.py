@@ -125,7 +125,9 @@ class FleetConfig(Section):
     seed: int = Field(default=0, ge=0, lt=1 << 31, description="of the robots' resets and of the policy's noise")
     host: str = Field(default_factory=platform.node, min_length=1, description="name of this machine in the fleet view")
     tasks: tuple[str, ...] = Field(
-        default=("restock/shelf", "laundry/fold", "box/walls"), min_length=1, description="what the fleet works at"
+        default=("restock/shelf", "laundry/fold", "box/walls"),
+        min_length=1,
+        description="what the fleet works at; the hub takes episodes of these and of the robots' own tasks alone",
     )
     own_tasks: Mapping[str, OwnTask] = Field(
         default_factory=dict, description="by id, tasks that the robot does not know by itself, or knows otherwise"
@@ -173,6 +175,11 @@ class FleetConfig(Section):
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"robots: two are called {min(twice)!r}")
         return self
+
+    @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """`tasks`, and what single robots are to do beside them."""
+        return tuple(dict.fromkeys([*self.tasks, *(task for robot in self.robots for task in robot.tasks or ())]))
 
     @property
     def url(self) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="LeRobotDataset v3.0, in and out.")
 
 
+GONE = 410
+
+
 class Cameras(StrEnum):
     """How a data set keeps what cameras saw."""
 
@@ -74,7 +77,7 @@ def import_dataset(
 
 @app.command(
     epilog=flags.examples(
-        "fleetloop dataset export fleet-dataset --hub http://localhost:8470",
+        "fleetloop dataset export fleet-dataset --hub http://localhost:8787",
         "fleetloop dataset export fleet-dataset --from demonstrations --cameras image",
         "fleetloop dataset export shelf --task restock/shelf --robot robot-1",
     ),
@@ -132,12 +135,13 @@ def _from_directory(place: Path) -> Iterator["Episode"]:
 def _from_hub(hub: "Hub", place: Path, known: frozenset[str]) -> Iterator["Episode"]:
     """All that the hub has beyond `known`, in its order and as annotations would have it; excluded ones left out."""
     from fleetloop.core.episode import Episode, judged
+    from fleetloop.core.errors import HubRefused
     from fleetloop.core.outcome import Annotation, standing
 
     ids, said, after = list[str](), dict[str, list[Annotation]](), 0
     while events := hub.events(after):
         after = events[-1].seq
-        ids += [event.ref for event in events if event.kind == "episode"]
+        ids += [event.ref for event in events if event.kind == "episode" and not event.data.get("tombstone")]
         for event in events:
             if event.kind == "annotation":
                 annotation = Annotation.from_json(dict(event.data))
@@ -146,7 +150,13 @@ def _from_hub(hub: "Hub", place: Path, known: frozenset[str]) -> Iterator["Episo
         if id in known or standing(said.get(id, []), "exclude"):
             continue
         path = place / id
-        hub.get_episode(id, path)
+        try:
+            hub.get_episode(id, path)
+        except HubRefused as error:
+            if error.status != GONE:
+                raise
+            typer.echo(f"left out: {error}", err=True)
+            continue
         yield judged(Episode.open(path), said.get(id, []))
         path.unlink()  # it stays mapped for as long as it is needed
 

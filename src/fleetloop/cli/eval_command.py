@@ -101,6 +101,7 @@ def evaluate(
                 seed=seed,
                 processes=processes,
                 shuffle_instructions=shuffle_instructions,
+                options=chosen.actor.model_copy(update={"condition": None}),  # the candidate's stands
                 progress=progress,
             )
 
@@ -119,7 +120,8 @@ def evaluate(
     else:
         candidate = None if expert else named_candidate(chosen, release=release, base=base, checkpoint=checkpoint)
         if candidate is not None:
-            acts_on = candidate.condition if condition is None else condition
+            said = (condition, chosen.actor.condition, candidate.condition)
+            acts_on = next(one for one in said if one is not None)
             candidate = replace(candidate, condition=acts_on, guidance=guidance)
             circumstances |= {"condition": acts_on, "guidance": guidance}
         by_task = evaluation.scores(attempt(candidate, chosen.tasks))

@@ -55,7 +55,7 @@ def hub(
     }
     chosen = load_config(config, sets or (), given)
     clock = clock_from(chosen.clock.file, create_factor=chosen.clock.factor)
-    serve(chosen.hub, clock, tasks=chosen.tasks, ready=lambda url: typer.echo(f"the hub serves at {url}"))
+    serve(chosen.hub, clock, tasks=chosen.all_tasks, ready=lambda url: typer.echo(f"the hub serves at {url}"))
 
 
 @app.command(

@@ -85,7 +85,7 @@ def _check_tasks(config: "FleetConfig", demonstrated: set[str]) -> None:
     """Raise ConfigInvalid where the sampler is told of a task that is neither worked at nor demonstrated."""
     from fleetloop.core.errors import ConfigInvalid
 
-    known = demonstrated.union(config.tasks, *(robot.tasks or () for robot in config.robots))
+    known = demonstrated.union(config.all_tasks)
     sampler = config.learner.sampler
     for option, tasks in (("least_offline", sampler.least_offline), ("task_weight", sampler.task_weight)):
         if unknown := set(tasks) - known:

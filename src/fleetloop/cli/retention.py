@@ -48,7 +48,7 @@ def compare(
 
 
 def _not_worked_at(config: FleetConfig, directory: Path) -> list[str]:
-    worked_at = set(config.tasks).union(*(robot.tasks or () for robot in config.robots))
+    worked_at = set(config.all_tasks)
     left = [task for task in load_base(directory).facts.get("tasks", {}) if task not in worked_at]
     if not left:
         raise ConfigInvalid(

@@ -1,5 +1,6 @@
 """What a person does with a spool whose courier is not running."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,19 +42,26 @@ def drain_spool(host: HostDirectory, hub: Hub, *, disk: Disk, options: CourierOp
 
 
 def export_spool(host: HostDirectory, directory: Path, *, disk: Disk, move: bool) -> list[Path]:
-    """Seal what ended and copy all sealed episodes durably; returns the copies. `move`: remove each here afterwards.
+    """Copy all sealed episodes durably, and what ended and now is sealed; returns the copies. `move`: remove each here
+    afterwards, which may make the room to seal the others.
 
     Raises:
         DiskTrouble: if the target can't be written, or if a courier serves this host's directory.
     """
     with only_courier(host, "stop it first: it would upload what is being copied"):
         spool = Spool(host.spool, disk, Alarms())
-        spool.seal_finished()
         disk.make(directory)
-        copied = []
-        for path in spool.sealed():
-            disk.write(directory / path.name, path.read_bytes())
-            copied.append(directory / path.name)
-            if move:
-                spool.forget(path)
+        copied = list[Path]()
+
+        def carry(paths: Sequence[Path]) -> None:
+            for path in paths:
+                copy = directory / path.name
+                disk.write(copy, path.read_bytes())
+                copied.append(copy)
+                if move:
+                    spool.forget(path)
+
+        carry(spool.sealed())
+        spool.seal_finished()
+        carry([path for path in spool.sealed() if directory / path.name not in copied])
         return copied

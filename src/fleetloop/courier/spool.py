@@ -22,6 +22,7 @@ class Spool:
         self._directory, self._disk, self._alarms = directory, disk, alarms
         self._urgent_bytes = urgent_bytes
         self._urgent: dict[Path, bool] = {}  # of the episodes that wait, as far as they were looked into
+        self._put_back: set[Path] = set()
         self._chosen: Path | None = None
         self._in_a_row = 0
         self._refused = directory / REFUSED
@@ -35,6 +36,7 @@ class Spool:
 
         Raises DiskTrouble after all were tried, for the first that could not be sealed.
         """
+        self._announce_refused()
         troubles = []
         for partial in sorted(self._directory.glob(f"*{PARTIAL}")):
             try:
@@ -60,8 +62,14 @@ class Spool:
         return sorted(self._directory.glob(f"*{SEALED}"))
 
     def next(self) -> Path | None:
-        """The episode to upload now: the oldest urgent one, and at times the oldest of all; None if none waits."""
-        waiting = self.sealed()
+        """The episode to upload now: the oldest urgent one, and at times the oldest of all; None if none waits.
+
+        Those that were put back come again once nothing else waits.
+        """
+        sealed = self.sealed()
+        waiting = [path for path in sealed if path not in self._put_back]
+        if not waiting:
+            self._put_back, waiting = set(), sealed
         self._urgent = {path: self._is_urgent(path) for path in waiting}
         urgent = [path for path in waiting if self._urgent[path]]
         if urgent and self._in_a_row < URGENT_IN_A_ROW:
@@ -86,6 +94,10 @@ class Spool:
         except EpisodeInvalid:  # the upload will say so
             return False
 
+    def put_back(self, episode: Path) -> None:
+        """What can't go up now must not hold back the others."""
+        self._put_back.add(episode)
+
     def forget(self, episode: Path) -> None:
         """Delete what the hub has durably."""
         self._disk.remove(episode)
@@ -98,10 +110,11 @@ class Spool:
         self._announce_refused()
 
     def _announce_refused(self) -> None:
-        reasons = sorted(self._refused.glob(f"*{REASON}"))
-        if reasons:
-            newest = refusal(reasons[-1].with_name(reasons[-1].name.removesuffix(REASON)))
-            self._alarms.set(PART, f"{len(reasons)} refused and kept in {self._refused}, e.g. {newest}")
+        kept = sorted(path for path in self._refused.iterdir() if not path.name.endswith(REASON))
+        if kept:
+            self._alarms.set(PART, f"{len(kept)} refused and kept in {self._refused}, e.g. {refusal(kept[-1])}")
+        else:
+            self._alarms.clear(PART)
 
 
 def refusal(file: Path) -> str:

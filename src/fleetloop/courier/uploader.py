@@ -76,6 +76,7 @@ class Uploader:
             raise
         except FleetLoopError as error:
             if isinstance(error, HubRefused) and error.status in NOT_ABOUT_THE_EPISODE:
+                self._spool.put_back(path)  # a token may be for other robots than this episode's
                 raise HubUnavailable("hub", f"refuses uploads ({error})") from error
             self._spool.set_aside(path, error)
             return

@@ -162,7 +162,7 @@ class Bench:
                 robot=robot,
                 seed=EVALUATION_SEED,
                 processes=1,
-                options=ActorOptions(takeover_grace=1, condition=condition),
+                options=ActorOptions(condition=condition),
             )
             found[task] = [_compact(item) for item in results]
         return found

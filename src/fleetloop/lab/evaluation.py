@@ -100,12 +100,13 @@ def evaluate(
     Args:
         shuffle_instructions: tell the policy what another reset of the same task at that site would have said. Who
             heeds words then fails where the words differ.
+        options: how the fleet's robots are driven; what it leaves to exploration or to people is left out here.
         progress: told how many trials have just been done.
 
     Raises:
         SpecMismatch: if the robot does not offer what the policy needs, has no expert to measure, or can't be judged.
     """
-    options = options or ActorOptions(takeover_grace=1)
+    options = (options or ActorOptions()).model_copy(update={"takeover_grace": 1.0, "exploration": 0.0})
     if candidate is not None and options.condition is None:
         options = options.model_copy(update={"condition": candidate.condition})
     work: list[_Piece] = []

@@ -81,4 +81,4 @@ def try_at_site(
 ) -> list[Tried]:
     """Try a task at one site, disturbed as the fleet is; no candidate: the expert."""
     todo, robot = tasks_named(config, [task]), robot_kind(config)
-    return evaluate(candidate, todo, (site,), episodes, robot=robot, seed=seed, processes=1)
+    return evaluate(candidate, todo, (site,), episodes, robot=robot, seed=seed, processes=1, options=config.actor)
