@@ -21,7 +21,7 @@ Values = Annotated[
 
 @app.command(
     epilog=flags.examples(
-        "fleetloop recap fit --episodes demonstrations --episodes host/rollouts --base base --out values.safetensors",
+        "fleetloop recap fit --episodes demonstrations --episodes hub/episodes --base base --out values.safetensors",
         "fleetloop recap fit --episodes demonstrations --base base --set algorithm.options.horizon_s=2",
     )
 )

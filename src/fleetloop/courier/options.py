@@ -57,7 +57,9 @@ class CourierOptions(BaseModel):
         description="parts of a release that are fetched at the same time, while others are decoded; eight times as "
         "many wait in memory at most; 0: one after the other",
     )
-    keep_releases: int = Field(default=3, ge=1, description="releases kept on the host's disk besides the current one")
+    keep_releases: int = Field(
+        default=3, ge=1, description="newest releases kept on the host's disk; the current one is, too"
+    )
     drain_wall_s: float = Field(
         default=10.0,
         ge=0,
