@@ -6,13 +6,15 @@ machine. The learner has one core and thread, the robot's host another.
 
 `verified`: seconds from the snapshot in the publisher's hand until the robot's host has checked the last hash. `encode`
 and `decode` are measured alone, in the same run, hashing included; `line`: bytes fetched by the line's speed. `all
-bf16`: the same with every value sent as it is. Then the bytes over the line of a site whose couriers share one cache
+bf16`: the same with every value sent as it is. `--lerobot PYTHON` has LeRobot push the same weights its own way
+(`shared/lerobot_push.py`). Then the bytes over the line of a site whose couriers share one cache
 (nginx, as `docs/how-to/site-cache.md` shows it).
 """
 
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--snapshots", type=Path, default=Path.home() / ".cache/fleetloop/bench-links")
     parser.add_argument("--couriers", type=int, nargs="*", default=[1, 10, 50], help="at a site; none: leave that out")
     parser.add_argument("--lines", nargs="*", choices=LINES, default=[*LINES])
+    parser.add_argument("--lerobot", type=Path, help="the Python of LeRobot's environment; none: leave it out")
     given = parser.parse_args()
     torch.set_num_threads(1)
     old, new = map(Known.of, pair(given.snapshots, given.rate, STEPS, given.layers))
@@ -82,6 +85,12 @@ def main() -> None:
     if rows:
         show(f"{_gigabytes(new.weights):.2f} GB of bf16, {STEPS} steps at {given.rate:.0e}: seconds", rows)
     figures = {"lines": rows}
+    if given.lerobot and rows:
+        took = {row[""]: row["verified"] for row in rows}
+        figures["lerobot"] = peers = [
+            _pushed(given.lerobot, new, line, took[line], delay_s=delay_s) for line in given.lines
+        ]
+        show("LeRobot's push of the same weights: seconds", peers)
     if given.couriers and not which("nginx"):
         print("there is no nginx here: what many couriers fetch is left out")
     elif given.couriers:
@@ -164,6 +173,21 @@ def _alone(hub: HttpHub, release: Release, old: Known, new: Known) -> tuple[floa
     decoded = WALL.now()
     os.sched_setaffinity(0, {LEARNERS})
     return encoded - began, decoded - fetched
+
+
+def _pushed(python: Path, new: Known, line: str, ours_s: float, *, delay_s: float) -> Row:
+    """The same weights by LeRobot's own code, beside what ours took."""
+    mbps = LINES[line]
+    shape = ("--mbps", f"{mbps:g}", "--delay-s", f"{delay_s:g}") if mbps else ()
+    os.sched_setaffinity(0, CORES)
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(to_safetensors(new.weights))
+        file.flush()
+        command = [python.absolute(), "-m", "shared.lerobot_push", file.name, *shape]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=Path(__file__).parent)
+    os.sched_setaffinity(0, {LEARNERS})
+    pushed = json.loads(said.stdout)
+    return {"": line, **pushed, "ours": ours_s, "times ours": pushed["seconds"] / ours_s}
 
 
 def _site(old: Known, new: Known, couriers: Sequence[int]) -> list[Row]:
