@@ -205,6 +205,18 @@ def test_stopping_ends_the_running_episode_as_aborted(tmp_path):
     assert stage.status.phase == "stopped"
 
 
+def test_a_robot_that_hangs_keeps_no_operator(tmp_path):
+    stage = Stage(tmp_path, operator=Script(lambda tick: None))
+    stage.install(1)
+    stage.until(lambda: stage.status.frames == 5)
+    assert stage.status.wants_attention
+    stage.clock.sleep_until(stage.actor.due + 4.0)
+    assert not stage.status.wants_attention
+    assert "no tick for 4 s" in stage.status.alarm
+    stage.until(lambda: stage.status.wants_attention)
+    assert "no tick" not in stage.status.alarm
+
+
 def test_the_hubs_refusal_shows_as_an_alarm(tmp_path):
     stage = Stage(tmp_path)
     stage.host.post_orders(Orders("robot-1", alarm="count: the policy needs more"))

@@ -15,10 +15,16 @@ def test_a_second_actor_of_the_same_name_is_refused_before_it_moves(tmp_path):
     disk = RealDisk()
     host = HostDirectory(tmp_path, disk)
     assignment = Assignment("run", "arm-1", "here", "site-0", (Task("t/a", "go", 1.0),))
+    closed: list[str] = []
+
+    class Untouched:  # it fails otherwise
+        def close(self):
+            closed.append("robot")
+
     with disk.create(host.mail / "arm-1.lock"), pytest.raises(DiskTrouble, match="another actor on this host"):
         run_actor(
             assignment,
-            None,  # a robot that is touched would fail otherwise
+            Untouched(),
             None,
             None,
             host=host,
@@ -27,3 +33,4 @@ def test_a_second_actor_of_the_same_name_is_refused_before_it_moves(tmp_path):
             load_policy=None,
             options=None,
         )
+    assert closed == ["robot"]

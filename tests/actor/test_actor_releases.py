@@ -55,6 +55,16 @@ def test_a_pinned_robot_runs_its_own_release_from_the_next_episode_on_until_it_i
         assert (episode.action[:, 1] == float(version)).all()
 
 
+def test_a_robot_that_starts_anew_drives_by_what_is_there_until_its_own_release_comes(tmp_path):
+    stage = Stage(tmp_path)
+    stage.install(1, mark=1.0)
+    stage.host.post_orders(Orders("robot-1", release=2))
+    (episode,) = stage.play(1)
+    assert (episode.column("release") == 1).all()
+    stage.host.keep(release(2, 2.0), to_safetensors(weights(2.0)))
+    stage.until(lambda: stage.status.release == 2)
+
+
 def test_between_chunks_the_old_one_is_played_to_its_boundary_and_every_frame_names_its_own(tmp_path):
     stage = Stage(tmp_path, options=ActorOptions(swap="chunk"), delay_ticks=2)
     stage.install(1, mark=1.0)

@@ -60,7 +60,8 @@ class FakeHub:
         directory.mkdir(exist_ok=True)
         self.directory, self.away, self.refuse = directory, False, {}
         self.received, self.blobs, self.releases, self.stable = [], {}, {}, None
-        self.registered, self.beaten, self.misfit, self.beat_s = {}, [], None, 0.0
+        self.registered, self.beaten, self.misfit = {}, [], None
+        self.beat_s = self.clock_s = 0.0
         self.cut_after, self.fetched = None, 0
         self._lock = threading.Lock()
 
@@ -122,4 +123,5 @@ class FakeHub:
             if status.robot not in self.registered:
                 raise HubRefused("robot", f"{status.robot!r} is not registered", status=404)
         self.beaten.append(list(statuses))
-        return [Orders(status.robot, 42.0, "pool/1", beat_s=self.beat_s) for status in statuses]
+        told = {"beat_s": self.beat_s, "clock_s": self.clock_s}
+        return [Orders(status.robot, 42.0, "pool/1", **told) for status in statuses]

@@ -31,7 +31,16 @@ class Courier:
             self.host, self.hub, options=OPTIONS, backoff=backoff, alarms=self.alarms, clock=Virtual()
         )
         self.pins = PinFetcher(self.fetcher, self.host, self.hub, options=OPTIONS, backoff=backoff, alarms=self.alarms)
-        self.herald = Herald(self.host, self.hub, OPTIONS, backoff, self.alarms, refused=lambda: self.pins.refused)
+        self.clock = Virtual()
+        self.herald = Herald(
+            self.host,
+            self.hub,
+            OPTIONS,
+            backoff,
+            self.alarms,
+            clock=self.clock,
+            refused=lambda: self.pins.refused,
+        )
 
     def drain(self):
         while not self.uploader.idle or list(self.host.spool.glob("*.partial")):

@@ -176,6 +176,15 @@ def test_a_pin_that_can_not_be_followed_is_said(courier):
     assert "there is no release 9" in courier.alarms.text
 
 
+def test_a_pin_that_can_not_be_followed_holds_back_no_other(courier):
+    courier.hub.publish(9, 9.0)
+    courier.host.post_orders(Orders("robot-1", release=8))
+    courier.host.post_orders(Orders("robot-2", release=9))
+    courier.pins.step()
+    assert courier.host.versions() == [9]
+    assert "there is no release 8" in courier.alarms.text
+
+
 def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):
     courier.hub.away = True
     courier.fetcher.step()

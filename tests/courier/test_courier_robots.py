@@ -22,6 +22,57 @@ def test_robots_are_registered_and_beaten_for_and_get_their_orders(courier):
     assert courier.host.orders("robot-1").attention_until == 42.0
 
 
+def test_attention_ends_by_the_clock_of_the_robots_own_machine(courier):
+    """Each machine's clock counts from its own start: what the hub says is worth only what is left of it."""
+    courier.clock.sleep_until(7.0)
+    courier.hub.clock_s = 32.0
+    join(courier)
+    courier.herald.step()
+    orders = courier.host.orders("robot-1")
+    assert (orders.clock_s, orders.attention_until) == (7.0, 17.0)
+
+
+def test_torn_mail_is_no_mail(courier):
+    """A power cut may leave a name without its bytes; nobody else would ever write that file again."""
+    join(courier)
+    join(courier, "robot-2")
+    courier.herald.step()
+    for name in ("robot-1.orders.json", "robot-1.status.json", "robot-1.registration.json"):
+        (courier.host.mail / name).write_bytes(b"")
+    (courier.host.mail / "robot-2.orders.json").write_text('{"robot": "robot-2", "of_another_version": 1}')
+    assert courier.host.orders("robot-1") == Orders("robot-1")
+    assert courier.host.pinned() == set()
+    courier.herald.step()
+    assert [status.robot for status in courier.hub.beaten[-1]] == ["robot-2"]
+    join(courier)
+    courier.herald.step()
+    assert courier.host.orders("robot-1").attendant == "pool/1"
+
+
+def test_a_robot_whose_registration_is_refused_stays_with_the_release_that_it_was_told(courier):
+    join(courier)
+    courier.host.post_orders(Orders("robot-1", attention_until=9.0, attendant="pool/1", release=4))
+    courier.hub.misfit = SpecMismatch("count", "the policy needs float32[2]; the robot offers float32[1]")
+    courier.herald.step()
+    orders = courier.host.orders("robot-1")
+    assert (orders.release, orders.attention_until, orders.attendant) == (4, 0.0, "")
+    assert "offers float32[1]" in orders.alarm
+
+
+def test_a_robot_that_is_gone_does_not_make_the_others_beat_without_end(courier):
+    join(courier, wants_attention=True)
+    join(courier, "robot-2")
+    for _ in range(8):
+        courier.host.post_status(RobotStatus("robot-2", "running"))
+        courier.herald.step()
+    assert [status.robot for status in courier.hub.beaten[-1]] == ["robot-2"]
+    courier.herald._pause_s, beats = 60.0, len(courier.hub.beaten)
+    for count in range(5):
+        courier.host.post_status(RobotStatus("robot-2", "running", frames=count))
+        courier.herald.step()
+    assert len(courier.hub.beaten) == beats
+
+
 def test_a_hub_that_lost_its_memory_gets_the_robots_again(courier):
     join(courier)
     courier.herald.step()

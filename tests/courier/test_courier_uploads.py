@@ -155,6 +155,20 @@ class Full(RealDisk):
         super().write(path, data)
 
 
+def test_on_a_full_disk_what_is_refused_still_leaves_the_way_free(tmp_path):
+    disk = Full()
+    courier = Courier(tmp_path, disk)
+    ids = [record(courier.host, number) for number in range(2)]
+    disk.full = False
+    courier.spool.seal_finished()
+    disk.full = True
+    courier.hub.refuse[ids[0]] = HubRefused("task", "'slide/far' is not one of this fleet's", "known: box/walls", 422)
+    courier.drain()
+    assert courier.hub.received == [ids[1]]
+    assert (courier.host.spool / "refused" / f"{ids[0]}.arrow").exists()
+    assert "nobody wrote down why" in courier.alarms.text
+
+
 def test_on_a_full_disk_nothing_is_lost(tmp_path):
     disk = Full()
     courier = Courier(tmp_path, disk)

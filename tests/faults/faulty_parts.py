@@ -234,7 +234,7 @@ class CourierProcess:
         steps = (
             Uploader(Spool(host.spool, disk, alarms, urgent_bytes=100_000), hub, COURIER, _backoff(rng), alarms).step,
             Fetcher(host, hub, options=COURIER, backoff=_backoff(rng), alarms=alarms, clock=clock).step,
-            Herald(host, hub, COURIER, _backoff(rng), alarms).step,
+            Herald(host, hub, COURIER, _backoff(rng), alarms, clock=clock).step,
         )
         self.threads: tuple[Step, ...] = tuple(_timeless(step) for step in steps)
 

@@ -2,6 +2,8 @@
 
 import sys
 
+import psutil
+import pytest
 from hub_world import HubProcess, publish, until
 from promoting import promoting
 
@@ -38,8 +40,11 @@ def test_a_held_out_loss_beyond_its_bound_is_refused_by_task_and_a_better_releas
     assert fleet.hub.steering().candidate == 0, "what was refused is not tried again"
     fleet.publish(held_out={"box/walls": 0.14})
     fleet.step(60)
+    assert "no held-out loss on restock/shelf" in fleet.verdicts[3], "what can't be checked does not pass"
+    fleet.publish(held_out={"box/walls": 0.14, "restock/shelf": 0.2})
+    fleet.step(60)
     fleet.step()
-    assert fleet.at(STABLE) == 3
+    assert fleet.at(STABLE) == 4
 
 
 def test_while_stable_is_held_nothing_becomes_a_candidate(fleet):
@@ -68,6 +73,27 @@ def test_what_was_rolled_back_is_not_promoted_again_when_the_hold_ends(fleet):
         fleet.step(100)
     assert fleet.at(STABLE) == 1
     assert fleet.verdicts[2] == "rolled back to 1"
+
+
+@pytest.mark.parametrize("word", ["roll_back", "hold", "promote"])
+def test_a_persons_word_stands_though_the_gates_decide_at_the_same_moment(fleet, word):
+    """They looked at the steering before it was said, and write their verdict after it."""
+    for _ in range(3):
+        fleet.publish()
+    fleet.hub.promote(1)
+    fleet.hub.promote(2)
+    fleet.step(100)
+    helm = fleet.hub.publishing.helm
+    assert helm.steering.candidate == 3
+    said = {"roll_back": fleet.hub.roll_back, "hold": fleet.hub.hold, "promote": lambda: fleet.hub.promote(1)}[word]()
+    for late in (
+        lambda: helm.accept(3, "passed its gates"),
+        lambda: helm.refuse(3, "its canary"),
+        lambda: helm.enter("canary", 200.0, after=3, robots=("robot-1",)),
+    ):
+        late()
+        assert helm.steering == said
+        assert fleet.at(STABLE) == {"roll_back": 1, "hold": 2, "promote": 1}[word]
 
 
 # ---------------------------------------------------------------------- the user's command
@@ -112,6 +138,21 @@ def test_patience_with_a_command_ends(fleet):
     assert not fleet.promoter._trial_run.running
 
 
+@promoting(command=("sh", "-c", "sleep 600 & echo $! > {hub}; wait"), patience_s=100)
+def test_what_a_command_has_started_ends_with_it(fleet, tmp_path):
+    told = tmp_path / "child"
+    fleet.promoter._trial_run._hub_url = str(told)
+    for _ in range(2):
+        fleet.publish()
+        fleet.step()
+    fleet.step()
+    until(lambda: told.exists() and told.read_text().strip() != "")
+    child = psutil.Process(int(told.read_text()))
+    fleet.step(101)
+    psutil.wait_procs([child], 10)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
 # ---------------------------------------------------------------------- in a process
 
 
@@ -129,5 +170,23 @@ def test_a_hub_process_lets_candidates_go_their_way_by_itself(tmp_path):
         publish(client, 3, parent=2)
         until(lambda: client.fleet().stable == 3)
         assert hub.stop() == 0
+    finally:
+        hub.kill()
+
+
+def test_promotion_that_is_switched_off_leaves_no_robot_on_the_candidate(tmp_path):
+    promote = {"every_s": 0.0, "command": [sys.executable, "-c", "import time; time.sleep(30)"]}
+    hub = HubProcess.start(tmp_path / "hub", stable_follows_edge=False, promote=promote)
+    try:
+        client = HttpHub(hub.url)
+        publish(client, 1)
+        until(lambda: client.fleet().stable == 1)
+        publish(client, 2, parent=1)
+        until(lambda: client.steering().candidate == 2)
+        hub.kill()
+        hub = HubProcess.start(tmp_path / "hub", stable_follows_edge=False)
+        steering = HttpHub(hub.url).steering()
+        assert (steering.candidate, steering.robots) == (0, ())
+        assert "switched off" in steering.verdicts["2"]
     finally:
         hub.kill()

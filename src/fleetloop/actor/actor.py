@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # A tick that is due counts as due in spite of the last digit of a floating-point deadline.
 ROUNDING_TICKS = 1e-6
+STUCK_S = 3.0
+"""Clock seconds after its due time at which a step that has not come hangs: it must not keep an operator."""
 
 
 class Actor:
@@ -219,7 +221,8 @@ class Actor:
 
     def _attended(self, now: float) -> bool:
         with self._lock:
-            return now < self._orders.attention_until
+            # Orders from before a restart of this machine may lie there still: by a clock that has begun anew since.
+            return self._orders.clock_s <= now < self._orders.attention_until
 
     def _ask_release(self) -> None:
         with self._lock:
@@ -248,7 +251,10 @@ class Actor:
 
     def status(self) -> RobotStatus:
         """How the robot is. Counts of the running episode are those of a moment ago."""
+        late_s = self._clock.now() - self.due
         with self._lock:
+            running = self._phase == "running"
+            stuck = f"control: no tick for {late_s:.0f} s: a call to the robot hangs" if late_s > STUCK_S else ""
             tally = self._total + self._attempt.tally if self._attempt else self._total
             return RobotStatus(
                 robot=self._assignment.robot,
@@ -263,7 +269,7 @@ class Actor:
                 frames_human=tally.frames_human,
                 ticks_missed=tally.ticks_missed,
                 lateness_s=self._lateness_s,
-                wants_attention=self._phase == "running" and self._operator.wants_attention,
+                wants_attention=running and not stuck and self._operator.wants_attention,
                 operator=self._operator.name,
-                alarm=self._alarms.text,
+                alarm="; ".join(filter(None, (stuck if running else "", self._alarms.text))),
             )

@@ -72,7 +72,8 @@ class Loader:
                 self._loaded = self._load(wanted)
             self._accepted()
         except FileNotFoundError:
-            return self._loaded  # the courier has moved on between two reads, or is still fetching what is pinned
+            # The courier has moved on between two reads, or is still fetching what is pinned.
+            return self._loaded or (self.newest() if pinned else None)
         except (FleetLoopError, ValueError) as error:
             self._loaded = self._loaded or self._fallback(wanted)
             if self._version != wanted:

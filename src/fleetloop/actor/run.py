@@ -4,6 +4,7 @@ import logging
 import signal
 import sys
 import threading
+from contextlib import closing
 
 from fleetloop.actor.actor import Actor
 from fleetloop.actor.clerk import Clerk
@@ -49,13 +50,14 @@ def run_actor(
 ) -> None:
     """Drive one robot until SIGTERM or SIGINT, which end the running episode as aborted.
 
-    It drives by releases alone that `trust` takes.
+    It drives by releases alone that `trust` takes. The robot is closed at the end, whatever that is.
 
     To be called in the main thread. Raises what any of the actor's parts raised, after the running episode was ended,
     and DiskTrouble if another actor on this host drives a robot of this name.
     """
     name, remedy = assignment.robot, "stop that one, or choose another name"
-    with alone(host.mail / f"{name}.lock", f"robot {name}", "another actor on this host drives it", remedy):
+    busy = "another actor on this host drives it"
+    with closing(robot), alone(host.mail / f"{name}.lock", f"robot {name}", busy, remedy):
         _drive(
             assignment,
             robot,
@@ -125,7 +127,6 @@ def _drive(
         bell.set()
         for thread in threads:
             thread.settle(LAST_WORDS_WALL_S)
-        robot.close()
     loader.close()  # reached where nothing was raised
 
 

@@ -15,17 +15,19 @@ Mail is the latest word, not a queue: each file is replaced as a whole, so eithe
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fleetloop.core.disk import Disk, disk_trouble
+from fleetloop.core.errors import FleetLoopError
 from fleetloop.core.hub import Orders, Registration, RobotStatus
 from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec
 
 LOG_BYTES = 1_000_000
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class HostDirectory:
         self.root, self._disk = root, disk
         self.spool, self.releases, self.mail = root / "spool", root / "releases", root / "mail"
         self.downloads = root / "downloads"
+        self._damaged = set[Path]()
         for directory in (self.spool, self.releases, self.mail, self.downloads):
             disk.make(directory)
 
@@ -139,16 +142,13 @@ class HostDirectory:
         self._post(f"{registration.robot}.registration.json", data)
 
     def registrations(self) -> Iterator[Registration]:
-        for data in self._mail("registration"):
-            values = {**data, "spec": RobotSpec.from_json(data["spec"]), "tasks": tuple(data["tasks"])}
-            yield Registration(**values)
+        return self._mail("registration", _registration)
 
     def post_status(self, status: RobotStatus) -> None:
         self._post(f"{status.robot}.status.json", asdict(status))
 
     def statuses(self) -> Iterator[RobotStatus]:
-        for data in self._mail("status"):
-            yield RobotStatus(**data)
+        return self._mail("status", lambda data: RobotStatus(**data))
 
     def status_stamp(self, robot: str) -> int:
         """A number that changes whenever the robot posts its status, so that a dead actor's last word is told apart."""
@@ -159,14 +159,11 @@ class HostDirectory:
 
     def orders(self, robot: str) -> Orders:
         """The newest orders; none at all before the courier has spoken to the hub."""
-        try:
-            return Orders(**json.loads((self.mail / f"{robot}.orders.json").read_bytes()))
-        except FileNotFoundError:
-            return Orders(robot)
+        return self._letter(self.mail / f"{robot}.orders.json", _orders) or Orders(robot)
 
     def pinned(self) -> set[int]:
         """The versions that robots of this host are to run in place of the current one."""
-        return {data["release"] for data in self._mail("orders") if data.get("release")}
+        return {orders.release for orders in self._mail("orders", _orders) if orders.release}
 
     def orders_stamp(self, robot: str) -> int:
         """A number that changes whenever orders arrive for the robot; 0 before the first."""
@@ -184,6 +181,26 @@ class HostDirectory:
         except OSError as error:
             raise disk_trouble(self.mail / name, error) from error
 
-    def _mail(self, kind: str) -> Iterator[dict[str, Any]]:
-        for path in sorted(self.mail.glob(f"*.{kind}.json")):
-            yield json.loads(path.read_bytes())
+    def _mail(self, kind: str, read: Callable[[Any], T]) -> Iterator[T]:
+        letters = (self._letter(path, read) for path in sorted(self.mail.glob(f"*.{kind}.json")))
+        return (letter for letter in letters if letter is not None)
+
+    def _letter(self, path: Path, read: Callable[[Any], T]) -> T | None:
+        """None if there is none, or if a power cut or another version has left something else; the next one comes."""
+        try:
+            return read(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, FleetLoopError) as error:
+            if path not in self._damaged:
+                log.warning("%s is damaged, and left out: %s", path, error)
+            self._damaged.add(path)
+            return None
+
+
+def _registration(data: Any) -> Registration:
+    return Registration(**{**data, "spec": RobotSpec.from_json(data["spec"]), "tasks": tuple(data["tasks"])})
+
+
+def _orders(data: Any) -> Orders:
+    return Orders(**data)

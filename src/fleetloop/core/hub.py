@@ -61,6 +61,7 @@ class Orders:
 
     Attributes:
         attention_until: clock seconds until which its operator holds it; 0 for not at all.
+        clock_s: what the clock by which that is told shows: the hub's, or, once a courier has brought it, its host's.
         attendant: who of the pool attends.
         release: the version that it is to run, in place of the stable channel's; 0 for that one.
         alarm: why the hub will not have this robot; empty if it does.
@@ -73,6 +74,7 @@ class Orders:
     alarm: str = ""
     beat_s: float = 0.0
     release: int = 0
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Clock
 from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Hub, Orders, Registration, RobotStatus
@@ -29,10 +30,11 @@ class Herald:
         backoff: Backoff,
         alarms: Alarms,
         *,
+        clock: Clock,
         refused: Callable[[], Collection[int]] = tuple,
     ) -> None:
-        """`refused` says which releases this host will not take."""
-        self._refused = refused
+        """`clock` is the one that this host's actors go by; `refused` says which releases this host will not take."""
+        self._refused, self._clock = refused, clock
         self._host, self._hub, self._options = host, hub, options
         self._backoff, self._alarms = backoff, alarms
         self._registered: dict[str, Registration] = {}
@@ -72,7 +74,8 @@ class Herald:
         if posted == self._posted:
             return False
         self._posted = posted
-        return any(self._wanted.get(status.robot) is not status.wants_attention for status in self._host.statuses())
+        spoken_for = (status for status in self._host.statuses() if status.robot in self._wanted)
+        return any(self._wanted[status.robot] is not status.wants_attention for status in spoken_for)
 
     def _register(self) -> None:
         for registration in self._host.registrations():
@@ -85,7 +88,8 @@ class Herald:
                 raise
             except FleetLoopError as error:
                 self._registered.pop(robot, None)
-                self._host.post_orders(Orders(robot, alarm=str(error)))
+                unattended = replace(self._host.orders(robot), attention_until=0.0, attendant="")
+                self._host.post_orders(replace(unattended, alarm=str(error)))
                 continue
             self._registered[robot] = registration
 
@@ -95,9 +99,10 @@ class Herald:
         if not statuses:
             return
         self._wanted = {status.robot: status.wants_attention for status in statuses}
+        asked = self._clock.now()
         answers = self._hub.beat(statuses)
         for orders in answers:
-            self._host.post_orders(orders)
+            self._host.post_orders(_by_own_clock(orders, asked))
         if not any(self._wanted.values()):
             self._pause_s = max(self._pause_s, *(orders.beat_s for orders in answers))
 
@@ -115,3 +120,9 @@ class Herald:
         ordered = self._host.orders(status.robot).release
         refused = ordered if ordered in self._refused() else status.refused
         return replace(status, alarm="; ".join(both), refused=refused)
+
+
+def _by_own_clock(orders: Orders, asked: float) -> Orders:
+    """In this host's clock seconds. What the answer took on its way only shortens the attention."""
+    left = orders.attention_until - orders.clock_s if orders.attention_until else 0.0
+    return replace(orders, attention_until=asked + left if left > 0 else 0.0, clock_s=asked)

@@ -36,19 +36,19 @@ class PinFetcher:
         """Fetch what is missing. Returns the real seconds until the next call."""
         wanted = self._host.pinned() - set(self._host.versions())
         self.refused &= wanted
-        try:
-            for version in sorted(wanted):
-                self._bring(version)
-        except FleetLoopError as error:
-            self._alarms.set(PART, str(error))
+        if problems := list(filter(None, map(self._bring, sorted(wanted)))):
+            self._alarms.set(PART, "; ".join(problems))
             return self._backoff.failed()
         self._alarms.clear(PART)
         self._backoff.succeeded()
         return self._options.beat_wall_s
 
-    def _bring(self, version: int) -> None:
+    def _bring(self, version: int) -> str:
+        """What is wrong with it, if anything."""
         try:
             self._fetcher.bring(self._hub.release(version))
-        except ReleaseInvalid:
-            self.refused |= {version}
-            raise
+        except FleetLoopError as error:
+            if isinstance(error, ReleaseInvalid):
+                self.refused |= {version}
+            return str(error)
+        return ""

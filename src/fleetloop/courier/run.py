@@ -57,7 +57,9 @@ def _serve(host: HostDirectory, hub: Hub, *, disk: Disk, clock: Clock, options: 
         host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms, clock=clock, trust=trust
     )
     pins = PinFetcher(fetcher, host, hub, options=options, backoff=Backoff(options, rng.spawn(1)[0]), alarms=alarms)
-    herald = Herald(host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms, refused=lambda: pins.refused)
+    herald = Herald(
+        host, hub, options, Backoff(options, rng.spawn(1)[0]), alarms, clock=clock, refused=lambda: pins.refused
+    )
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

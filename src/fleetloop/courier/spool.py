@@ -1,6 +1,7 @@
 """The spool: recordings that came to their end are sealed, sealed episodes wait for the hub, refused ones are kept."""
 
 import json
+import logging
 from pathlib import Path
 
 from fleetloop.core.alarm import Alarms
@@ -8,6 +9,8 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, FleetLoopError
 from fleetloop.core.recording import PARTIAL, SEALED, seal
+
+log = logging.getLogger(__name__)
 
 PART = "spool"
 REFUSED, REASON = "refused", ".reason.json"
@@ -105,8 +108,11 @@ class Spool:
     def set_aside(self, file: Path, error: FleetLoopError) -> None:
         """Keep a file that nobody wants out of the way, with the reason beside it."""
         reason = {"file": file.name, "error": type(error).__name__, "field": error.field, "reason": str(error)}
-        self._disk.write(self._refused / f"{file.name}{REASON}", json.dumps(reason, indent=1).encode())
-        self._disk.rename(file, self._refused / file.name)
+        self._disk.rename(file, self._refused / file.name)  # which needs no room
+        try:
+            self._disk.write(self._refused / f"{file.name}{REASON}", json.dumps(reason, indent=1).encode())
+        except DiskTrouble as trouble:
+            log.warning("%s was refused (%s), which could not be noted: %s", file.name, error, trouble)
         self._announce_refused()
 
     def _announce_refused(self) -> None:

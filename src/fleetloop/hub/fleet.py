@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
+from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
-from fleetloop.core.errors import HubRefused, SpecMismatch
+from fleetloop.core.errors import HubRefused, HubUnavailable, SpecMismatch
 from fleetloop.core.hub import EDGE, STABLE, Fleet, LearnerStatus, Member, Orders, Registration, RobotStatus
 from fleetloop.core.spec import PolicySpec, check_fit
 from fleetloop.core.steering import Steering
@@ -27,7 +28,11 @@ class _Heard:
 
 
 class FleetBook:
-    """Membership and beats. Registrations and attention leases outlive a restart; statuses come anew with each beat."""
+    """Membership and beats. Registrations and attention leases outlive a restart; statuses come anew with each beat.
+
+    Attributes:
+        alarms: why no robot gets an operator's attention; empty if that can be had.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class FleetBook:
         attention: AttentionOptions,
     ) -> None:
         """`policy` says what the newest release asks of a robot, `steering` which one it is to run."""
+        self.alarms = Alarms()
         self._catalog, self._clock = catalog, clock
         self._tasks, self._policy, self._silent_s, self._steering = tuple(tasks), policy, silent_s, steering
         self._beats_per_s, self._beat_s, self._beat_s_until = beats_per_s, 0.0, 0.0
@@ -79,7 +85,7 @@ class FleetBook:
             self._attention.settle(now)
             self._keep_grants()
             beat_s = self._pace(now)
-            return [replace(self._orders(status.robot), beat_s=beat_s) for status in statuses]
+            return [replace(self._orders(status.robot), beat_s=beat_s, clock_s=now) for status in statuses]
 
     def check_known(self, robot: str) -> None:
         """Raises HubRefused (404) for one that has never registered."""
@@ -108,7 +114,6 @@ class FleetBook:
         with self._lock:
             now = self._clock.now()
             self._attention.settle(now)
-            self._keep_grants()
             learner_at, learner = self._learner or (now, None)
             return Fleet(
                 clock_s=now,
@@ -132,7 +137,10 @@ class FleetBook:
 
     def _orders(self, name: str) -> Orders:
         release, policy = self._steering().release_for(name), self._policy()
-        orders = replace(self._attention.orders(name), release=release)
+        orders = self._attention.orders(name)
+        if not any(robot == name and attendant == orders.attendant for robot, _, attendant in self._kept):
+            orders = Orders(name)  # nobody is told of a lease that a restart would forget
+        orders = replace(orders, release=release)
         if policy is None:
             return orders
         try:
@@ -150,9 +158,16 @@ class FleetBook:
         return self._beat_s
 
     def _keep_grants(self) -> None:
-        """Write the attention leases down when they changed, before anybody is told."""
+        """Write the attention leases down when they changed, before anybody is told. Where that can't be done, beats
+        and the fleet view go on, and nobody gets a new lease."""
         grants = self._attention.grants()
-        if grants != self._kept:
+        if grants == self._kept:
+            return
+        try:
             with self._catalog.writing() as records:
                 records.set_attended(grants)
-            self._kept = grants
+        except HubUnavailable as error:
+            self.alarms.set("attention", str(error))
+            return
+        self._kept = grants
+        self.alarms.clear("attention")

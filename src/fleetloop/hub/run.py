@@ -138,6 +138,8 @@ def _run(
         trial_run = TrialRun(options.promote.command, url)
         promoter = Promoter(service.publishing, service.book, options.promote, trial_run, clock)
         threads.append(LoudThread("hub-promotion", lambda: _promote(promoter, clock, server, stop), stop))
+    elif candidate := service.publishing.helm.steering.candidate:  # nobody would ever decide
+        service.publishing.helm.refuse(candidate, "promotion was switched off")
     try:
         for thread in threads:
             thread.start()

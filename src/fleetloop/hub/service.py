@@ -217,6 +217,6 @@ class HubService:
         return self.publishing.helm.answered(status.answered)
 
     def fleet(self) -> Fleet:
-        parts = (self.uploads, self.retention, self.collector)
+        parts = (self.uploads, self.retention, self.collector, self.book)
         alarms = (self.experience.alarm, *(part.alarms.text for part in parts))
         return replace(self.book.view(), alarm="; ".join(filter(None, alarms)))

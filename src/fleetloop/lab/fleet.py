@@ -223,6 +223,6 @@ def _courier(host: VirtualHost, hub: HubService, disk: RealDisk, agenda: Agenda)
     return Courier(
         Uploader(Spool(host.spool, disk, alarms), hub, COURIER, backoff(), alarms),
         Fetcher(host, hub, options=COURIER, backoff=backoff(), alarms=alarms, clock=agenda.clock),
-        Herald(host, hub, COURIER, backoff(), alarms),
+        Herald(host, hub, COURIER, backoff(), alarms, clock=agenda.clock),
         alarms,
     )

@@ -35,13 +35,11 @@ class Helm:
 
     # ------------------------------------------------------------------ what a person says
 
-    def promote(self, version: int, verdict: str = "") -> Steering:
+    def promote(self, version: int) -> Steering:
         """Move `stable` to a release, and end a hold. Raises HubRefused: 404 if there is none, 410 if collected.
 
-        Without a verdict of the gates a person has decided: that ends what the learner was told and has not answered.
+        That also ends what the learner was told and has not answered.
         """
-        if verdict:
-            return self._move(version, held=False, verdicts={version: verdict})
         return self._move(version, held=False, verdicts={version: "promoted by hand"}, learner_to=0)
 
     def roll_back(self, version: int = 0, *, reset_learner: bool = False) -> Steering:
@@ -56,7 +54,7 @@ class Helm:
             what = f"release {version} is newer than stable, {stable}" if version else "there is none before stable"
             raise HubRefused("version", what, "name a release to go back to, or promote one", status=409)
         verdicts = {stable: f"rolled back to {back_to}"} if stable != back_to else {}
-        order = {"learner_to": back_to, "learner_order": secrets.token_hex(8)} if reset_learner else {}
+        order: dict[str, Any] = {"learner_to": back_to, "learner_order": secrets.token_hex(8)} if reset_learner else {}
         return self._move(back_to, held=True, verdicts=verdicts, **order)
 
     def hold(self) -> Steering:
@@ -93,26 +91,53 @@ class Helm:
 
     # ------------------------------------------------------------------ the candidate
 
-    def enter(self, stage: str, now_s: float, **values: Any) -> Steering:
-        """The candidate goes into a stage of its trial; `values` are fields of the steering."""
+    # Whoever calls these looked at the steering a while ago: what a person has said since stands, and nothing happens.
+
+    def enter(self, stage: str, now_s: float, *, after: int, **values: Any) -> Steering:
+        """A stage of a trial begins, if `after` still is the candidate; `values` are fields of the steering."""
 
         def entered(records: Records, now: Steering) -> Steering:
+            if now.held or now.candidate != after:
+                return now
             return replace(now, **{"stage": stage, "stage_s": now_s, "stage_event": records.newest_event(), **values})
 
         return self._update(entered)
 
-    def refuse(self, verdict: str) -> Steering:
+    def accept(self, version: int, verdict: str) -> Steering:
+        """The candidate has passed: it is stable. So is the first release of all, without having been one."""
+
+        def left(now: Steering, stable: int) -> bool:
+            return now.held or bool(stable and now.candidate != version)
+
+        return self._move(version, held=False, verdicts={version: verdict}, unless=left)
+
+    def refuse(self, version: int, verdict: str) -> Steering:
         """The candidate has failed: robots that tried it go back to `stable`."""
-        return self._update(lambda _, now: _decided(now, {now.candidate: f"refused: {verdict}"}))
+        said = {version: f"refused: {verdict}"}
+        return self._update(lambda _, now: _decided(now, said) if now.candidate == version else now)
+
+    def begin_anew(self, now_s: float) -> Steering:
+        """The clock has restarted: what was under way counts from now on."""
+        return self._update(lambda _, now: replace(now, stage_s=now_s, begun_s=now_s))
 
     # ------------------------------------------------------------------ within
 
-    def _move(self, version: int, *, held: bool, verdicts: Mapping[int, str] | None = None, **values: Any) -> Steering:
-        """`values` are further fields of the steering."""
+    def _move(
+        self,
+        version: int,
+        *,
+        held: bool,
+        verdicts: Mapping[int, str] | None = None,
+        unless: Callable[[Steering, int], bool] = lambda now, stable: False,
+        **values: Any,
+    ) -> Steering:
+        """`unless` is asked of steering and `stable` as they are; `values` are further fields of the steering."""
 
         def moved(records: Records, now: Steering) -> Steering:
-            obtainable(records, version)
             stable = records.channel(STABLE)
+            if unless(now, stable):
+                return now
+            obtainable(records, version)
             said = {"version": version, "newest": records.newest_version(), "held": held}
             self._objects.put(f"channels/{STABLE}", json.dumps(said).encode())
             records.move_channel(STABLE, version)

@@ -34,7 +34,7 @@ class Promoter:
         self._options, self._trial_run = options, trial_run
         now, steering = clock.now(), self._helm.steering
         if max(steering.begun_s or 0.0, steering.stage_s) > now:  # the clock has restarted
-            self._helm.enter(steering.stage, now, begun_s=now, stage_event=steering.stage_event)
+            self._helm.begin_anew(now)
 
     def step(self, now: float) -> None:
         """Do what is due at `now` (clock seconds). Raises HubUnavailable if disk or database fail."""
@@ -46,7 +46,8 @@ class Promoter:
         if not steering.candidate:
             self._look_for_candidate(now, steering)
         elif now - steering.stage_s > self._options.patience_s:
-            self._refuse(f"no verdict of its {steering.stage} within {self._options.patience_s:.0f} s")
+            late = f"no verdict of its {steering.stage} within {self._options.patience_s:.0f} s"
+            self._refuse(steering.candidate, late)
         elif steering.stage == EVALUATION:
             self._evaluate(now, steering.candidate)
         else:
@@ -70,16 +71,20 @@ class Promoter:
             return
         if self._canary.robots and self._tally(stable.version, steering.since_event).episodes < self._canary.baseline:
             return
-        self._helm.enter(EVALUATION, now, candidate=edge.version, begun_s=now)
+        self._helm.enter(EVALUATION, now, after=0, candidate=edge.version, begun_s=now)
         log.info("release %d is the candidate", edge.version)
         if problem := self._held_out_problem(edge, stable):
-            self._refuse(problem)
+            self._refuse(edge.version, problem)
 
     def _held_out_problem(self, candidate: Release, stable: Release) -> str:
         bound = self._options.held_out_ratio
-        for task, loss in candidate.held_out.items():
-            before = stable.held_out.get(task)
-            if bound is not None and before is not None and loss > bound * before:
+        if bound is None:
+            return ""
+        for task, before in stable.held_out.items():
+            loss = candidate.held_out.get(task)
+            if loss is None:
+                return f"it tells no held-out loss on {task}, as stable does: its learner may have just begun"
+            if loss > bound * before:
                 return f"its held-out loss on {task} is {loss:.3g}, more than {bound:g} times stable's {before:.3g}"
         return ""
 
@@ -93,7 +98,7 @@ class Promoter:
             try:
                 self._trial_run.start(version)
             except OSError as error:
-                self._refuse(f"hub.promote.command can't be run ({error})")
+                self._refuse(version, f"hub.promote.command can't be run ({error})")
             return
         result = self._trial_run.result()
         if result is None:
@@ -102,7 +107,7 @@ class Promoter:
         if passed:
             self._begin_canary(now, version)
         else:
-            self._refuse(f"hub.promote.command said no: {said}")
+            self._refuse(version, f"hub.promote.command said no: {said}")
 
     # ------------------------------------------------------------------ the canary
 
@@ -122,7 +127,7 @@ class Promoter:
         known = self._tally(stable.version, self._helm.steering.since_event)
         # A rate of 1 that a few episodes seem to have would refuse whatever fails once.
         expected = (known.unaided + 1) / (known.episodes + 2)
-        self._helm.enter(CANARY, now, robots=robots, expected=expected)
+        self._helm.enter(CANARY, now, after=version, robots=robots, expected=expected)
         log.info("release %d is tried on %s", version, ", ".join(robots))
 
     def _free_robots(self) -> tuple[str, ...]:
@@ -133,7 +138,7 @@ class Promoter:
 
     def _watch(self, now: float, steering: Steering) -> None:
         for status in self._those_that_refuse(steering):
-            self._refuse(f"{status.robot} can't run it: {status.alarm}"[:LAST_WORDS])
+            self._refuse(steering.candidate, f"{status.robot} can't run it: {status.alarm}"[:LAST_WORDS])
             return
         tally, canary = self._tally(steering.candidate, steering.stage_event), self._canary
         test = SequentialTest(steering.expected, canary.worse_by, canary.false_alarm, canary.miss, most=canary.episodes)
@@ -144,7 +149,7 @@ class Promoter:
         if verdict:
             self._accept(steering.candidate, f"passed its canary: {found}")
         else:
-            self._refuse(f"its canary: {found}")
+            self._refuse(steering.candidate, f"its canary: {found}")
 
     def _those_that_refuse(self, steering: Steering) -> Iterator[RobotStatus]:
         statuses = (member.status for member in self._book.view().members)
@@ -158,10 +163,10 @@ class Promoter:
     # ------------------------------------------------------------------ verdicts
 
     def _accept(self, version: int, verdict: str) -> None:
-        self._helm.promote(version, verdict)
+        self._helm.accept(version, verdict)
         log.info("release %d is stable: %s", version, verdict)
 
-    def _refuse(self, verdict: str) -> None:
-        log.warning("release %d was refused: %s", self._helm.steering.candidate, verdict)
+    def _refuse(self, version: int, verdict: str) -> None:
+        log.warning("release %d was refused: %s", version, verdict)
         self._trial_run.stop()
-        self._helm.refuse(verdict)
+        self._helm.refuse(version, verdict)

@@ -1,7 +1,10 @@
 """A command of the user's that says whether a candidate may go on: a simulated evaluation, for example."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -31,7 +34,11 @@ class TrialRun:
         arguments = [_filled(argument, filled) for argument in self._command]
         self._said = TemporaryFile()  # noqa: SIM115 -- open for as long as the process runs
         self._process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.STDOUT
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that what it starts can be ended with it
         )
 
     def result(self) -> tuple[bool, str] | None:
@@ -47,9 +54,10 @@ class TrialRun:
         return status == 0, f"exit status {status}: {said}"
 
     def stop(self) -> None:
-        """End it, if it runs."""
+        """End it, if it runs, and all that it has started."""
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         if self._said is not None:
             self._said.close()
