@@ -154,6 +154,33 @@ def test_a_robot_without_ground_truth_leaves_it_unknown(tmp_path):
     assert named.tolist() == [[-1, -1], [-1, -1], [0, 1], [1, 1], [-1, -1], [-1, -1]]
 
 
+@pytest.mark.parametrize("most_bytes", [None, 1])
+def test_a_label_of_another_shape_than_others_is_unknown(tmp_path, most_bytes, caplog):
+    """Policies see no labels: a robot that counts otherwise is one of the fleet all the same."""
+    longer = replace(ROBOT, state=(ROBOT.state[0], replace(ROBOT.state[1], shape=(3,))))
+    episodes = {}
+    buffer = ExperienceBuffer(SPEC, max_replay=9, most_bytes=most_bytes, fetch=lambda id: episodes[id])
+    for number, robot in enumerate([ROBOT, longer]):
+        other = {"embodiment": "other"} if robot is longer else {}
+        episode = Episode.open(write_episode(tmp_path, number, "hh", robot=replace(robot, **other)))
+        episodes[episode.meta.id] = episode
+        buffer.ingest(prepare(episode, hg_dagger(), SPEC))
+    named = buffer.gather(np.arange(4, dtype=np.int32), np.zeros(4, np.int64), np.ones(4, bool)).state["named"]
+    assert named.tolist() == [[0, 0], [1, 0], [-1, -1], [-1, -1]]
+    assert "named" in caplog.text
+
+
+def test_names_of_features_are_no_paths(tmp_path):
+    """Gymnasium's keys have slashes; and a recorded one may be anything."""
+    far = replace(ROBOT, state=(ROBOT.state[0], replace(ROBOT.state[1], name="../out/of")), embodiment="other")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    buffer = ExperienceBuffer(SPEC, max_replay=9, scratch=scratch)
+    buffer.ingest(prepare(Episode.open(write_episode(tmp_path / "e", 1, "hh", robot=far)), hg_dagger(), SPEC))
+    assert buffer.payload.holds(0)
+    assert {path.name for path in tmp_path.iterdir()} == {"scratch", "e"}
+
+
 def test_labels_that_do_not_fit_are_refused(tmp_path):
     episode = Episode.open(write_episode(tmp_path, 1, "hhh"))
     good = hg_dagger().label(episode)

@@ -68,6 +68,34 @@ def test_the_same_step_again_replaces_it(tmp_path):
     same(latest(tmp_path), checkpoint(5))
 
 
+@pytest.mark.parametrize("moves", [0, 1])
+def test_killed_while_it_writes_the_same_step_again_it_loses_none(tmp_path, moves):
+    """Be it the only one that is kept."""
+
+    class Killed(Exception):
+        pass
+
+    class Dying(RealDisk):
+        left = moves
+
+        def rename(self, source, target):
+            if target.parent == tmp_path:
+                self.left -= 1
+                if self.left < 0:
+                    raise Killed
+            super().rename(source, target)
+
+    save(RealDisk(), tmp_path, checkpoint(5), keep=1)
+    with pytest.raises(Killed):
+        save(Dying(), tmp_path, replace(checkpoint(5), cursor=20), keep=1)
+    assert latest(tmp_path).step == 5
+    assert list(tmp_path.glob(".building-*")) != []
+    CheckpointWriter(RealDisk(), tmp_path, 1)
+    assert list(tmp_path.glob(".building-*")) == []
+    save(RealDisk(), tmp_path, replace(checkpoint(5), cursor=20), keep=1)
+    assert [load(path).cursor for path in existing(tmp_path)] == [20]
+
+
 @pytest.mark.parametrize("victim", [TENSORS, STATE])
 def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, victim):
     save(RealDisk(), tmp_path, checkpoint(5), keep=2)

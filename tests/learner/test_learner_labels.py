@@ -1,6 +1,7 @@
 """Label versions in the learner: made behind it, switched between two steps, the same after a restart."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from learner_world import MemoryHub, advance, beat, demonstrations, hg_dagger, l
 from fleetloop.algorithms.recap import Recap
 from fleetloop.algorithms.recap_options import RecapOptions
 from fleetloop.core.algorithm import FixedLabels, FrameLabels
+from fleetloop.core.episode import Episode
+from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.core.outcome import Outcome
 from fleetloop.learner.checkpoint import latest
 from fleetloop.learner.errors import LabelsInvalid
@@ -201,3 +204,58 @@ def test_without_failures_the_fleet_view_says_so(tmp_path):
     advance(learner, 5)
     refresh(learner)
     assert "push/left: no failures yet" in learner.status().alarm
+
+
+def test_a_hub_that_is_away_only_puts_the_next_version_off(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), demos=demos, base=judged_base())
+    advance(learner, 5)
+    fetch, asked = learner.parts.feeder.episode, []
+
+    def at_times(id):
+        asked.append(id)
+        if len(asked) % 3:
+            raise HubUnavailable("hub", "is away")
+        return fetch(id)
+
+    learner.parts.relabelling._archive._fetch = at_times
+    before = learner.parts.algorithm.version
+    until_switched(learner, before)
+    assert held_indicators(learner) == expected_indicators(learner, demos)
+
+
+def test_what_can_not_be_read_any_more_is_left_out_of_the_next_version(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), demos=demos, base=judged_base())
+    advance(learner, 5)
+    fetch, lost = learner.parts.feeder.episode, list(hub.files)[1]
+
+    def all_but_one(id):
+        if id == lost:
+            raise HubRefused("episode", f"{id} is damaged", status=410)
+        return fetch(id)
+
+    learner.parts.relabelling._archive._fetch = all_but_one
+    until_switched(learner, learner.parts.algorithm.version)
+    held, expected = held_indicators(learner), expected_indicators(learner, demos)
+    assert {id for id in held if id != lost} == expected.keys() - {lost}
+    assert all(held[id] == expected[id] for id in held if id != lost)
+
+
+def until_switched(learner, before):
+    """In the background the hub is asked again and again; steps go on."""
+    for _ in range(500):
+        with suppress(HubUnavailable):
+            learner.work()
+        if learner.parts.algorithm.version > before:
+            return
+        beat(learner)
+    raise AssertionError("no other version came")
+
+
+def test_an_empty_demonstration_is_at_hand_too(tmp_path):
+    hub, demos = world(tmp_path)
+    empty = Episode.open(write_episode(tmp_path / "empty", 9, "", purpose="demonstration"))
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), demos=[*demos, empty], base=judged_base())
+    advance(learner, 5)
+    until_switched(learner, learner.parts.algorithm.version)

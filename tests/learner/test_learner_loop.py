@@ -260,6 +260,20 @@ def test_the_way_from_an_episodes_end_to_its_first_batch_is_measured(tmp_path):
     assert came - 1.0 <= row["episode_to_batch_s"] <= came - 1.0 + 0.5
 
 
+def test_what_is_said_of_an_episode_later_is_no_new_episode(tmp_path):
+    hub, clock = MemoryHub(), Virtual(100.0)
+    learner = learner_at(tmp_path / "l", hub, clock=clock, demos=demonstrations(tmp_path / "demos", 2))
+    ids = [hub.add(write_episode(tmp_path, number, "h" * 21)) for number in range(3)]
+    hub.add(write_episode(tmp_path, 9, "p" * 21))  # nothing of it trains
+    advance(learner, 9)
+    for id in ids:
+        hub.say(id, outcome=Outcome.FAILURE)
+    advance(learner, 9)
+    assert sorted(row["episode"] for row in rows(tmp_path / "l", "first_draw")) == ids
+    assert len(learner.parts.sampler._successes[0]) == 4
+    assert learner._journey._ended == {}
+
+
 def test_figures_say_how_it_goes(tmp_path):
     hub = MemoryHub()
     hub.add(write_episode(tmp_path, 1, "hhhhhhhh"))

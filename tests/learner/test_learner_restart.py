@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from learner_world import (
     MemoryHub,
     advance,
@@ -16,6 +18,7 @@ from metrics_read import rows
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.outcome import Outcome
+from fleetloop.learner.buffer.ledger import carried_over
 from fleetloop.learner.checkpoint import latest
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.options import SamplerOptions
@@ -102,3 +105,47 @@ def test_a_checkpoint_of_another_hub_run_or_policy_is_refused(tmp_path):
             restore(again, wrong)
     with pytest.raises(CheckpointInvalid, match="cursor"):
         catch_up(learner_at(tmp_path / "three", MemoryHub(), demos=demos), good)
+
+
+def test_what_can_be_read_no_more_or_again_keeps_it_from_nothing(tmp_path):
+    """The hub may find an episode damaged after it was learned from, and a person may restore one."""
+    demos, hub = demonstrations(tmp_path / "demos", 2), MemoryHub()
+    ids = [hub.add(write_episode(tmp_path, number, "hhhhhh")) for number in range(4)]
+    hub.removed = {ids[2]}
+    learner = learner_at(tmp_path / "one", hub, demos=demos)
+    advance(learner, 12)
+    assert len(learner.parts.buffer.episodes) == 5
+    hub.removed = {ids[0]}
+    again = learner_at(tmp_path / "two", hub, demos=demos)
+    catch_up(again, learner.checkpoint())
+    restore(again, learner.checkpoint())
+    counted, kept = counts(learner), counts(again)
+    assert kept.keys() == {*(demo.meta.id for demo in demos), *ids[1:]}
+    assert kept.pop(ids[2]) == [0] * 6
+    assert kept == {id: counted[id] for id in kept}
+    assert any(sum(found) for found in kept.values())
+    advance(again, 3)
+
+
+def counts(learner):
+    """By episode, how often its samples were drawn."""
+    buffer = learner.parts.buffer
+    return {held.id: buffer.draws(np.arange(held.first, held.last)).tolist() for held in buffer.episodes}
+
+
+LEDGERS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=8)
+
+
+@given(LEDGERS, LEDGERS)
+def test_counts_go_with_their_episodes_whatever_else_comes_or_goes(then, now):
+    then, now = (np.array(rows, np.int64).reshape(-1, 2) for rows in (then, now))
+    draws = np.concatenate([np.full(count, 100 * place) for place, (_, count) in enumerate(then)] or [[]])
+    found, new, gone = carried_over(draws.astype(np.int32), then, now)
+    assert len(found) == now[:, 1].sum()
+    assert len(now) - new == len(then) - gone
+    if np.array_equal(then, now):
+        assert (found.tolist(), new, gone) == (draws.tolist(), 0, 0)
+    for place in set((found // 100).tolist()) - {0}:
+        held = np.repeat(now[:, 0], now[:, 1])[found == 100 * place]
+        assert set(held.tolist()) == {then[place, 0]}
+        assert len(held) == then[place, 1]

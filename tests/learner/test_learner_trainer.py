@@ -11,9 +11,10 @@ from fleetloop.learner.anchor import anchor_of
 from fleetloop.learner.arrival import prepare
 from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.errors import LossInvalid
-from fleetloop.learner.export import is_statistic, release_weights, statistics_hash, tensors
+from fleetloop.learner.export import exact_weights, is_statistic, release_weights, statistics_hash, tensors
 from fleetloop.learner.options import AnchorOptions, OptimizerOptions
 from fleetloop.learner.trainer import Trainer
+from fleetloop.weights.codec import from_safetensors, to_safetensors
 
 
 @pytest.fixture
@@ -153,6 +154,14 @@ def test_a_distance_that_a_policy_does_not_have_is_refused():
     ):
         anchor_of(TinyPolicy(), AnchorOptions(kl=0.1))
     assert anchor_of(TinyPolicy(), AnchorOptions()) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.uint16, torch.bool])
+def test_weights_of_every_type_outlive_a_checkpoint_unrounded(dtype):
+    held = torch.arange(6).reshape(2, 3).to(dtype).T
+    (back,) = from_safetensors(to_safetensors(exact_weights({"held": held}))).values()
+    assert back.shape == (3, 2)
+    assert torch.equal(torch.from_numpy(back.astype(np.float64)), held.double())
 
 
 def test_a_release_carries_bf16_and_exact_statistics():

@@ -149,6 +149,35 @@ def test_set_points_are_told_relative_to_the_grippers():
     assert there[..., 1:] == pytest.approx(here[..., 1:], abs=2)
 
 
+def test_a_turn_is_told_the_short_way_round():
+    """A gripper measured at -3.08 rad is 0.003 rad from a set-point at 3.2, and not a whole turn."""
+    frame = fresh(GRIPPERS).frame
+    hands = torch.zeros(1, 2, 8)
+    fields = next(feature for feature in GRIPPERS.state if feature.name == "hands").fields
+    hands[..., fields.index("sin_yaw")], hands[..., fields.index("cos_yaw")] = np.sin(-3.08), np.cos(-3.08)
+    actions = torch.zeros(1, 1, 10)
+    actions[..., 3], actions[..., 8] = 3.2, -3.0
+    encoded = frame.encode(actions, {"hands": hands})
+    moved = (encoded * frame.scale)[0, 0]
+    assert moved[3].item() == pytest.approx(6.28 - 2 * np.pi, abs=1e-4)
+    assert moved[8].item() == pytest.approx(0.08, abs=1e-4)
+
+
+def test_grippers_that_are_moved_by_other_numbers_than_set_points_are_learned_too():
+    """Where an action is no place, nothing ties it to one."""
+    joints = replace(GRIPPERS, action=FeatureSpec("joints", (14,)))
+    policy, rng = fresh(joints), np.random.default_rng(0)
+    batch = scenes(rng, 8)
+    batch = replace(batch, actions=rng.normal(size=(8, 4, 14)).astype(np.float32))
+    policy.fit_statistics(batch)
+    assert np.isfinite(losses(policy, batch)).all()
+    assert chunk(policy, batch, 0).shape == (4, 14)
+    acting = FlowPolicy.acting(policy.config, policy.spec, exact_weights(policy.state_dict()))
+    said = instruction(batch, 0)
+    ours = acting.chunk(observation(batch, 0), said, None, rng=np.random.default_rng(0))
+    np.testing.assert_allclose(ours, chunk(policy, batch, 0), atol=1e-4)
+
+
 # ---------------------------------------------------------------------- loss
 
 

@@ -1,10 +1,13 @@
 """Fitting RECAP's value function and thresholds: the next label version, made in bounded slices."""
 
 import copy
+import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +27,17 @@ from fleetloop.algorithms.recap_value import (
 )
 from fleetloop.algorithms.segments import takeovers
 from fleetloop.core.algorithm import FrameLabels
-from fleetloop.core.critic import Sights
+from fleetloop.core.critic import Critic, Sights
 from fleetloop.core.episode import Episode
+from fleetloop.core.errors import EpisodeInvalid, HubRefused, HubUnavailable
 from fleetloop.core.frame import FloatArray, Source
 from fleetloop.core.outcome import Outcome
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Slices: TypeAlias = Generator[HubUnavailable | None, None, T]
+"""One bounded piece of work after the other; what it says is why one could not be done."""
 LEAST_FRAMES = 8  # taken of each episode, however many there are
 CLIP_NORM = 1.0
 
@@ -64,15 +73,21 @@ class ValueFit:
         self._slices = self._run()
 
     def work(self) -> None:
-        """Read or judge one episode, or take one optimizer step."""
+        """Read or judge one episode, or take one optimizer step. Raises HubUnavailable: call again later."""
         if not self._done:
             try:
-                next(self._slices)
+                trouble = next(self._slices)
             except StopIteration:
                 self._done = True
+            else:
+                if trouble is not None:
+                    raise trouble
         elif self._late:
             episode = self._late[0]
-            self._labels[episode.meta.id] = self.judgement.label(episode)
+            try:
+                self._labels[episode.meta.id] = self.judgement.label(episode)
+            except EpisodeInvalid as error:
+                log.warning("%s keeps its labels: %s", episode.meta.id, error)
             self._late.popleft()
 
     def add(self, episode: Episode) -> None:
@@ -89,35 +104,57 @@ class ValueFit:
 
     # ------------------------------------------------------------------ the slices
 
-    def _run(self) -> Iterator[None]:
-        each = max(LEAST_FRAMES, self._options.value_frames // max(len(self._ids), 1))
+    def _run(self) -> _Slices[None]:
         version, critic = self.judgement.version + 1, copy.deepcopy(self.judgement.critic)
-        read: dict[str, _Read] = {}
-        for id in self._ids:
-            if len(episode := self._episodes[id]):
-                frames = np.unique(np.linspace(0, len(episode) - 1, min(each, len(episode))).astype(np.intp))
-                sights = critic.look(episode, frames)
-                read[id] = _Read(Track.of(episode), frames, sights, episode.meta.instruction)
-            yield
-        tracks = {id: item.track for id, item in read.items()}
+        read: list[_Read] = []
+        tracks: dict[str, Track] = {}
+        for id, most in zip(self._ids, self._shares(version), strict=True):
+            found = yield from self._opened(id, partial(_read, critic, most))
+            if found is not None and len(found.track.tick):
+                tracks[id] = found.track
+                read += [found] if most else []
+            yield None
         scales = _scales(list(tracks.values()), self._options)
         unjudged = replace(self.judgement, version=version, scales=scales, critic=critic)
-        yield from self._fit(unjudged, list(read.values()))
+        yield from self._fit(unjudged, read)
         values: dict[str, FloatArray] = {}
         for id in tracks:
-            values[id] = unjudged.values(self._episodes[id])
-            yield
+            worth = yield from self._opened(id, unjudged.values)
+            if worth is not None:
+                values[id] = worth
+            yield None
         scales = {}  # the same, with their thresholds
         for task, scale in unjudged.scales.items():
-            judged = [(track, values[id]) for id, track in tracks.items() if track.task == task]
-            scales[task] = self._with_threshold(task, scale, judged)
+            judged = [(tracks[id], worth) for id, worth in values.items() if tracks[id].task == task]
+            scales[task] = self._with_threshold(task, scale, judged) if judged else scale
         judgement = replace(unjudged, scales=scales)
-        for id, track in tracks.items():
-            self._labels[id] = judgement.labels(track, values[id])
-            yield
+        for id, worth in values.items():
+            self._labels[id] = judgement.labels(tracks[id], worth)
+            yield None
         self.judgement = judgement
 
-    def _fit(self, judgement: Judgement, read: Sequence[_Read]) -> Iterator[None]:
+    def _shares(self, version: int) -> list[int]:
+        """How many frames of each episode it is fitted to: all alike, or, of very many episodes, a few of some."""
+        count, most = len(self._ids), self._options.value_frames
+        if count * LEAST_FRAMES <= most:
+            return [most // max(count, 1)] * count
+        rng = np.random.Generator(np.random.Philox(key=np.array([self._options.seed, version], np.uint64)))
+        chosen = set(rng.choice(count, most // LEAST_FRAMES, replace=False).tolist())
+        return [LEAST_FRAMES if index in chosen else 0 for index in range(count)]
+
+    def _opened(self, id: str, look: Callable[[Episode], T]) -> _Slices[T | None]:
+        """What is to be found in an episode, once the hub can be reached; None if it can't be read any more."""
+        while True:
+            try:
+                return look(self._episodes[id])
+            except HubUnavailable as error:
+                trouble = error
+            except (EpisodeInvalid, HubRefused) as error:
+                log.warning("%s keeps its labels: %s", id, error)
+                return None
+            yield trouble
+
+    def _fit(self, judgement: Judgement, read: Sequence[_Read]) -> _Slices[None]:
         """One optimizer step a slice, on frames drawn uniformly from those with a known return."""
         options, critic = self._options, judgement.critic
         target = [returns(item.track, judgement.scales[item.track.task]) for item in read]
@@ -144,7 +181,7 @@ class ValueFit:
             torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)
             optimizer.step()
             self.steps, self.loss = step + 1, loss.item()
-            yield
+            yield None
 
     def _with_threshold(self, task: str, scale: TaskScale, judged: Sequence[tuple[Track, FloatArray]]) -> TaskScale:
         """eps over the frames that it decides on: the policy's own; where there are none, over all.
@@ -158,6 +195,13 @@ class ValueFit:
         corrections = self._options.intervention_weight * human
         positives = self._options.of(task).positives * (len(decided) + corrections) - corrections
         return replace(scale, threshold=threshold(decided, max(positives, 0.0) / len(decided)))
+
+
+def _read(critic: Critic, most: int, episode: Episode) -> _Read:
+    """Of `most` of its frames at most, evenly spread."""
+    frames = np.unique(np.linspace(0, max(len(episode) - 1, 0), min(most, len(episode))).astype(np.intp))
+    sights = critic.look(episode, frames) if len(frames) else {}
+    return _Read(Track.of(episode), frames, sights, episode.meta.instruction)
 
 
 def fit_value(

@@ -38,7 +38,10 @@ class Refresh(Protocol):
     """
 
     def work(self) -> None:
-        """One bounded slice, some tens of milliseconds; nothing once it is ready. Repeatable: no clock, own seeds."""
+        """One bounded slice, some tens of milliseconds; nothing once it is ready. Repeatable: no clock, own seeds.
+
+        Raises HubUnavailable if an episode can't be fetched now: it is called again later.
+        """
         ...
 
     def add(self, episode: Episode) -> None:

@@ -61,6 +61,7 @@ class Arrival:
         prepared: what the buffer is to hold of that episode from now on; None for nothing.
         quality: if somebody spoke of that and of nothing else, what holds now; all else about the episode stays.
         gone: whether nothing is held of it for good: no restart will meet that episode again.
+        known: whether it came in before, and somebody has said something about it.
     """
 
     seq: int
@@ -68,6 +69,7 @@ class Arrival:
     prepared: Prepared | None = None
     quality: float | None = None
     gone: bool = False
+    known: bool = False
 
 
 def labelled(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepared:

@@ -69,6 +69,8 @@ class CheckpointWriter:
         self._disk, self._root, self._keep = disk, root, keep
         self._pending: Latest[Checkpoint] = Latest()
         disk.make(root)
+        for half in root.glob(".building-*"):  # somebody was killed, or the disk was full
+            _discard(half)
         self.cursor = oldest_cursor(root)
 
     def offer(self, checkpoint: Checkpoint) -> None:
@@ -105,8 +107,12 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
     disk.make(building)
     disk.write(building / TENSORS, data)
     disk.write(building / STATE, json.dumps(state).encode())
-    _discard(final)  # the same step of an abandoned branch
+    before = final.with_name(f"{final.name}.before")  # of the same step; it counts until the new one has its name
+    _discard(before)
+    if final.exists():
+        disk.rename(final, before)
     disk.rename(building, final)
+    _discard(before)
     for old in existing(root)[:-keep]:
         _discard(old)
     return final

@@ -28,7 +28,7 @@ def release_weights(state: Mapping[str, torch.Tensor], grid: Grid | None = None)
 
 def exact_weights(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:
     """Copies of a state dict's tensors, unrounded."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
+    return {name: _exact(tensor.detach().cpu()) for name, tensor in state.items()}
 
 
 def tensors(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, torch.Tensor]:
@@ -50,6 +50,12 @@ def statistics_hash(state: Mapping[str, torch.Tensor]) -> str:
 def config_hash(config: Mapping[str, Any]) -> str:
     """blake3 over the configuration as sorted JSON."""
     return blake3(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _exact(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    if tensor.dtype is torch.bfloat16:  # which numpy does not know
+        return np.array(tensor.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16))
+    return np.array(tensor.numpy())
 
 
 def _released(name: str, tensor: torch.Tensor) -> npt.NDArray[Any]:

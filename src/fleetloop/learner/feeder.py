@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.episode import Episode, judged
-from fleetloop.core.errors import EpisodeInvalid, HubRefused, SpecMismatch
+from fleetloop.core.errors import EpisodeInvalid, HubRefused, HubUnavailable, SpecMismatch
 from fleetloop.core.hub import Event, Hub
 from fleetloop.core.outcome import Annotation, standing
 from fleetloop.core.policy import Features
@@ -17,7 +17,7 @@ from fleetloop.core.spec import PolicySpec
 from fleetloop.learner.arrival import Arrival, Prepared, labelled, prepare
 from fleetloop.learner.buffer.cache import EpisodeCache
 
-GONE = 410  # HTTP's word for what was there and will not come back
+UNKNOWN, GONE = 404, 410  # HTTP's words for what is not there, and for what was and will not come back
 
 
 class Feeder:
@@ -106,7 +106,7 @@ class Feeder:
             quality = self._quality(id)
             return Arrival(event.seq) if quality is None else Arrival(event.seq, id, quality=quality)
         # Its images stay what they are: nobody need look at them again.
-        return self._admit(event.seq, id, lambda episode: labelled(episode, *self._by))
+        return replace(self._admit(event.seq, id, lambda episode: labelled(episode, *self._by)), known=True)
 
     def _is_removed(self, id: str) -> bool:
         """Whether an episode that has a tombstone has lost its bytes too."""
@@ -135,6 +135,8 @@ class Feeder:
                 return Arrival(seq)
             return Arrival(seq, id, replace(prepared(episode), quality=self._quality(id)))
         except (EpisodeInvalid, SpecMismatch, HubRefused) as error:
+            if isinstance(error, HubRefused) and error.status not in (UNKNOWN, GONE):
+                raise HubUnavailable("hub", f"refuses episode {id} ({error})") from error  # which says nothing of it
             self.refused += 1
             self.alarm = f"episode {id} can't be used: {error}"
             return Arrival(seq, id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
 from fleetloop.core.frame import Source
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.outcome import Outcome
@@ -41,7 +41,7 @@ class Learner:
     def __init__(self, run: str, options: LearnerOptions, parts: Parts) -> None:
         now = parts.clock.now()
         self.run, self.options, self.parts = run, options, parts
-        self.cursor, self.release = 0, 0
+        self.cursor, self.release, self.demonstrated = 0, 0, 0
         self.epochs: list[tuple[int, int]] = []
         self.parked = False
         self._pace = Pace(options.steps_per_s, options.most_debt_s, now)
@@ -97,6 +97,7 @@ class Learner:
         """Demonstrations that come from this machine's disk, not from the hub. Before the first step, in one order."""
         for prepared in demonstrations:
             self.parts.buffer.ingest(self.parts.relabelling.admitted(prepared))
+        self.demonstrated = len(self.parts.buffer.episodes)
 
     def admit(self, arrivals: Sequence[Arrival], now: float) -> None:
         """Make what has arrived visible to the next draw."""
@@ -117,22 +118,34 @@ class Learner:
             self.parts.buffer.retire(arrival.episode)
             self.parts.relabelling.retired(arrival.episode)
             return
-        fresh = self.parts.buffer.ingest(self.parts.relabelling.admitted(arrival.prepared))
-        episode = arrival.prepared.episode
-        if episode.meta.purpose == "online":
+        try:
+            prepared = self.parts.relabelling.admitted(arrival.prepared)
+        except EpisodeInvalid as error:  # its pictures were not looked at before
+            self._lose(arrival.episode, f"episode {arrival.episode} can't be used: {error}")
+            return
+        fresh = self.parts.buffer.ingest(prepared)
+        episode = prepared.episode
+        if fresh:
             self._journey.admit(episode, now)
+        if episode.meta.purpose == "online" and not arrival.known:
             unaided = episode.meta.outcome is Outcome.SUCCESS and not (episode.source == Source.HUMAN).any()
             self.parts.sampler.note_episode(self.parts.buffer.tasks.index(episode.meta.task), unaided)
         self._online_frames += fresh
         if fresh:
             self._last_news = now
 
+    def _lose(self, episode: str, why: str) -> None:
+        """What can't be read is held no more."""
+        self.parts.buffer.retire(episode)
+        self.parts.relabelling.retired(episode)
+        self._lost = why
+
     # ------------------------------------------------------------------ label versions
 
     def work(self) -> bool:
         """One slice, some tens of milliseconds, of what makes the next label version; False if there is none to make.
 
-        May be called from another thread than `step`.
+        May be called from another thread than `step`. Raises HubUnavailable: call again later.
         """
         return self.parts.relabelling.work()
 
@@ -182,8 +195,7 @@ class Learner:
         try:
             return self.parts.loader.batch(draw)
         except PayloadLost as error:
-            self.parts.buffer.retire(error.episode)
-            self._lost = str(error)
+            self._lose(error.episode, str(error))
         except HubUnavailable as error:
             self._stalled = f"training waits for an episode that is not on this machine any more: {error}"
         return None
@@ -274,7 +286,8 @@ class Learner:
         arrays = {f"trainer.{name}": array for name, array in exact_weights(parts.trainer.state()).items()}
         arrays |= {f"sampler.{name}": array for name, array in parts.sampler.state().items()}
         arrays |= {"draws": parts.buffer.all_draws(), "epochs": np.array(self.epochs, np.int64).reshape(-1, 2)}
-        arrays["online_draws"] = np.array(self._online_draws)
+        arrays |= {"ledger": parts.buffer.episodes.ledger(), "online_draws": np.array(self._online_draws)}
+        arrays["demonstrated"] = np.array(len(parts.buffer.episodes.ledger(self.demonstrated)))
         algorithm = parts.algorithm.state_dict()
         arrays |= {f"algorithm.{name}": value for name, value in algorithm.items() if isinstance(value, np.ndarray)}
         return Checkpoint(

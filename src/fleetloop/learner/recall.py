@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fleetloop.core.disk import Disk
 from fleetloop.core.hub import LearnerOrders
-from fleetloop.learner.checkpoint import later_than, set_back
+from fleetloop.learner.checkpoint import existing, later_than, set_back
 from fleetloop.learner.errors import CheckpointInvalid
 
 NOTE = "answered.json"
@@ -34,9 +34,12 @@ class Recall:
         orders = self._orders
         if orders.order in ("", self.answered):
             return None
+        kept = existing(self._checkpoints)
         try:
             later_than(self._checkpoints, orders.back_to)
         except CheckpointInvalid as error:
+            if existing(self._checkpoints) != kept:
+                return None  # one was written meanwhile, and an old one went: look again
             self.alarm = f"was told to go back, and goes on: {error}"
             self._answer(orders)
             return None

@@ -34,7 +34,8 @@ class Archive(Mapping[str, Episode]):
 
     def open(self, id: str) -> Episode:
         """The same, for one who looks once."""
-        return self._held.get(id) or self._fetch(id)
+        held = self._held.get(id)
+        return self._fetch(id) if held is None else held  # an empty one is false
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)
@@ -81,7 +82,7 @@ class Relabelling:
         return True
 
     def work(self) -> bool:
-        """One slice of what makes the next version; False if there is nothing to do."""
+        """One slice of what makes the next version; False if there is nothing to do. Raises HubUnavailable."""
         refresh = self._refresh
         if refresh is None or refresh.ready:
             return False

@@ -1,11 +1,17 @@
 """Going on from a checkpoint: the same experience in the same order, then the same numbers."""
 
+import logging
+
 import numpy as np
 
+from fleetloop.learner.buffer.ledger import carried_over
+from fleetloop.learner.buffer.samples import Ids
 from fleetloop.learner.checkpoint import Checkpoint
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.export import config_hash, tensors
 from fleetloop.learner.loop import Learner
+
+log = logging.getLogger(__name__)
 
 
 def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> None:
@@ -45,16 +51,31 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         raise CheckpointInvalid("policy", "has another configuration than this one", "start in a new directory")
     same = checkpoint.algorithm_name == parts.algorithm.name
     # Another algorithm makes other samples and other losses of the same episodes: those are counted from here on.
-    draws = checkpoint.arrays["draws"] if same else np.zeros_like(parts.buffer.all_draws())
-    if len(draws) != len(parts.buffer.all_draws()):
-        raise CheckpointInvalid(
-            "draws",
-            f"count {len(draws)} samples, but {len(parts.buffer.all_draws())} are held",
-            "bring back the demonstrations and the algorithm's options of that run, or start in a new directory",
-        )
+    draws = _counted(learner, checkpoint) if same else np.zeros_like(parts.buffer.all_draws())
     parts.buffer.restore(draws, checkpoint.uncovered)
     if same:
         parts.sampler.restore(checkpoint.under("sampler."))
     parts.trainer.restore(tensors(checkpoint.under("trainer.")), checkpoint.step)
     parts.metrics.rewind(checkpoint.step)
     learner.resume(checkpoint)
+
+
+def _counted(learner: Learner, checkpoint: Checkpoint) -> Ids:
+    """The checkpoint's draw counters for the samples that are held now.
+
+    An episode of the hub that could be read then may be damaged now, or the other way round: the others keep theirs.
+    """
+    draws, episodes = checkpoint.arrays["draws"], learner.parts.buffer.episodes
+    now = episodes.ledger()
+    then = checkpoint.arrays.get("ledger", now)  # those from before it have the same, or are refused
+    ours = then[: int(checkpoint.arrays.get("demonstrated", len(then)))]
+    if len(draws) != then[:, 1].sum() or not np.array_equal(ours, now[: len(ours)]):
+        raise CheckpointInvalid(
+            "draws",
+            f"count {len(draws)} samples, {ours[:, 1].sum()} of them of other demonstrations than are held",
+            "bring back the demonstrations and the algorithm's options of that run, or start in a new directory",
+        )
+    found, new, gone = carried_over(draws, then, now)
+    if new or gone:
+        log.warning("%d episodes are held otherwise than at the checkpoint, %d no more; others keep counts", new, gone)
+    return found

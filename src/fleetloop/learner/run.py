@@ -206,7 +206,11 @@ def _feed(learner: Learner, stop: threading.Event, journal: Journal) -> Callable
 
 def _make_labels(learner: Learner, stop: threading.Event) -> Callable[[], None]:
     def make() -> None:
-        if not learner.work():
+        try:
+            idle = not learner.work()
+        except HubUnavailable:  # whoever feeds says so
+            idle = True
+        if idle:
             stop.wait(PAUSE_S)
 
     return make

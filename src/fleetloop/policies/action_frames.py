@@ -1,5 +1,7 @@
 """The frames that a chunk of actions may be expressed in before the network sees it."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -21,20 +23,29 @@ class GripperFrame(nn.Module):
         self._sin, self._cos = field("sin_yaw"), field("cos_yaw")
         scale = torch.tensor([POSITION_SCALE] * 3 + [YAW_SCALE, 1.0]).repeat(hands.shape[0])
         self.register_buffer("scale", scale, persistent=False)
+        turns = torch.arange(hands.shape[0]) * len(AXES) + AXES.index("yaw")
+        self.register_buffer("_turns", turns, persistent=False)
 
     scale: Tensor
+    _turns: Tensor
 
     def _origin(self, hands: Tensor) -> Tensor:
         yaw = torch.atan2(hands[..., self._sin], hands[..., self._cos])[..., None]
         origin = torch.cat([hands[..., self._position], yaw, torch.zeros_like(yaw)], dim=-1)
         return origin.flatten(1)[:, None]
 
+    def _shortest(self, moved: Tensor) -> Tensor:
+        """Turns the short way round: a yaw is measured in (-pi, pi], and a set-point may lie beyond."""
+        yaw = moved[..., self._turns]
+        wrapped = torch.where(yaw.abs() > math.pi, torch.atan2(torch.sin(yaw), torch.cos(yaw)), yaw)
+        return moved.index_copy(-1, self._turns, wrapped)
+
     def fit(self, actions: Tensor) -> None:
         """Nothing to fit: the scales are physical."""
 
     def encode(self, actions: Tensor, state: dict[str, Tensor]) -> Tensor:
         """(B, H, A) in the robot's units -> as the network predicts them."""
-        return (actions - self._origin(state["hands"])) / self.scale
+        return self._shortest(actions - self._origin(state["hands"])) / self.scale
 
     def decode(self, encoded: Tensor, state: dict[str, Tensor]) -> Tensor:
         return encoded * self.scale + self._origin(state["hands"])

@@ -20,7 +20,7 @@ from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.policy import Batch
 from fleetloop.core.spec import CameraSpec, PolicySpec, RobotSpec
-from fleetloop.policies.action_frames import action_frame
+from fleetloop.policies.action_frames import GripperFrame, action_frame
 from fleetloop.policies.critic import FlowCritic
 from fleetloop.policies.encoder import Encoded, Encoder
 from fleetloop.policies.flow_options import CONDITIONS, FREQUENCIES, POSITION_SCALE, TIME_FREQUENCIES, FlowOptions
@@ -107,7 +107,8 @@ class FlowPolicy(nn.Module):
         self.encoder = Encoder(spec, options.words, options.pointers, sight)
         size = options.horizon * spec.action.shape[0]
         hands_count = hands.shape[0] if hands else 0
-        self._gates = hands_count * (self.encoder.anchors + 1) if self.encoder.anchors else 0
+        tied = self.encoder.anchors and isinstance(self.frame, GripperFrame)  # other actions are no places
+        self._gates = hands_count * (self.encoder.anchors + 1) if tied else 0
         self.trunk = Trunk(
             measured=self.encoder.measured_width + len(CONDITIONS),
             learned=self.encoder.learned_width,
@@ -228,7 +229,7 @@ class FlowPolicy(nn.Module):
         flow = torch.cat([mixed.flatten(1), torch.sin(phases), torch.cos(phases)], 1)
         out: Tensor = self.trunk(lead, flow)
         clean = out[:, : mixed[0].numel()].view(mixed.shape)
-        if encoded.anchors is None or encoded.anchor_mask is None:
+        if not self._gates or encoded.anchors is None or encoded.anchor_mask is None:
             return clean
         return clean + self._anchored(out[:, mixed[0].numel() :], encoded.anchors, encoded.anchor_mask)
 

@@ -129,7 +129,7 @@ class FlowOnRobot:
             hidden = _activated(hidden @ weight + bias, scale, shift)
         out = hidden @ self._out[0] + self._out[1]
         clean = out[: mixed.size].reshape(mixed.shape)
-        if anchors is None or self._scene is None:
+        if anchors is None or self._scene is None or out.size == mixed.size:
             return clean
         return clean + self._scene.shift(out[mixed.size :], anchors)
 

@@ -24,6 +24,9 @@ _DTYPES: Mapping[str, str] = {
     "I32": "int32",
     "I16": "int16",
     "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
     "U8": "uint8",
     "BOOL": "bool",
 }
@@ -66,5 +69,6 @@ def _array(data: bytes, at: int, name: str, kind: str, shape: list[int]) -> Arra
         raise TensorMismatch(f"tensor {name}", f"has the type {kind}", f"known: {', '.join(_DTYPES)}")
     if not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"{name} has the shape {shape}")
-    array = np.frombuffer(data, DTYPES[_DTYPES[kind]], math.prod(shape), at).reshape(shape)
+    dtype = DTYPES.get(_DTYPES[kind], _DTYPES[kind])  # checkpoints may hold more types than releases
+    array = np.frombuffer(data, dtype, math.prod(shape), at).reshape(shape)
     return array if array.flags.aligned else array.copy()

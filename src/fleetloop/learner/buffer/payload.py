@@ -4,8 +4,10 @@ One row per sample, in columns that a sample is found in by its slot. Rows come 
 drawn from for the longest make room, and are loaded anew when they are drawn. A sample's payload never changes.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.frame import Array
 from fleetloop.learner.buffer.columns import Column
 from fleetloop.learner.buffer.samples import Ids
+
+log = logging.getLogger(__name__)
 
 Rows = Mapping[str, Array]
 """By column, (n, …) each: `NAME.state`, `NAME.seen` and `actions`."""
@@ -96,7 +100,7 @@ class Payload:
             return
         slots = self._take_slots(count)
         for name, column in self.columns.items():
-            column.rows[slots] = rows[name] if name in rows else unknown(column.rows)
+            column.rows[slots] = _fitting(rows, name, column.rows)
         self._slots.rows[first : first + count] = slots
         self._hold(number, slice(first, first + count))
 
@@ -179,7 +183,8 @@ class Payload:
             self._drop_oldest()
 
     def _column(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Column:
-        return Column(shape, dtype, self._scratch / name if self._scratch else None)
+        file = quote(name, safe="")  # what a robot calls its features is no path
+        return Column(shape, dtype, self._scratch / file if self._scratch else None)
 
     # ------------------------------------------------------------------ out
 
@@ -214,7 +219,18 @@ class Payload:
         self.loaded += 1
         self.put(number, first, rows)
         for name, array in out.items():
-            array[where] = rows[name][samples[where] - first] if name in rows else unknown(array)
+            known = _fitting(rows, name, array)
+            array[where] = known[samples[where] - first] if known.ndim == array.ndim else known
+
+
+def _fitting(rows: Rows, name: str, like: Array) -> Array:
+    """The rows of this column; where they are no such rows as those of `like`, a label of another robot, unknown."""
+    values = rows.get(name)
+    if values is not None and values.shape[1:] == like.shape[1:]:
+        return values
+    if values is not None:
+        log.warning("%s has the shape %s, not %s, and is taken for unknown", name, values.shape[1:], like.shape[1:])
+    return unknown(like)
 
 
 def unknown(like: Array) -> Array:

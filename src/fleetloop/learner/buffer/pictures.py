@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,8 @@ class PictureCache:
 
     def look(self, episode: Episode, camera: str, height: int, width: int) -> Images:
         """(T, height, width, 3): all frames. Raises EpisodeInvalid."""
-        path, shape = self._directory / f"{episode.meta.id}-{camera}-{height}x{width}", (len(episode), height, width, 3)
+        file = quote(f"{episode.meta.id}-{camera}-{height}x{width}", safe="")
+        path, shape = self._directory / file, (len(episode), height, width, 3)
         with self._lock:
             if path in self._held:
                 self._held.move_to_end(path)

@@ -7,6 +7,7 @@ from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 from fleetloop.core.frame import Array
 from fleetloop.core.outcome import Outcome
@@ -27,6 +28,7 @@ NONE = -1
 TRAINS = 0  # the reason of an episode that no filter leaves out
 EPISODE = np.dtype(
     [
+        ("key", np.int64),  # of its id: the same in every process
         ("first", np.int64),  # its samples are [first, last)
         ("last", np.int64),
         ("task", np.int32),
@@ -133,6 +135,7 @@ class Table(Sequence[Held]):
     def append(self, entry: Entry, first: int, task: int, part: Part, spans: slice) -> None:
         """A row for an episode whose samples begin at `first`, and whose spans are these in the pool of its part."""
         row = (
+            int.from_bytes(blake3(entry.id.encode()).digest(8), signed=True),
             first,
             first + len(entry.facts),
             task,
@@ -161,6 +164,11 @@ class Table(Sequence[Held]):
         while number != NONE:
             self.rows["forgotten"][number] = True
             number = int(self.rows["before"][number])
+
+    def ledger(self, last: int | None = None) -> npt.NDArray[np.int64]:
+        """(rows, 2): the key and the number of samples of every row that is not forgotten, of the first `last`."""
+        rows = self.rows[:last][~self.rows["forgotten"][:last]]
+        return np.stack([rows["key"], rows["last"] - rows["first"]], axis=1)
 
     @property
     def remembered(self) -> npt.NDArray[np.bool_]:
