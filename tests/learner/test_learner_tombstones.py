@@ -120,6 +120,31 @@ def test_an_episode_that_is_lost_without_a_tombstone_is_an_alarm(tmp_path):
     assert first in learner.status().alarm
 
 
+def test_a_parked_learner_holds_up_no_retention(tmp_path):
+    """A night without corrections: episodes come that train nothing, and no newer step is ever saved."""
+    hub, settings = MemoryHub(), {"park_after_s": 5.0, "checkpoint_every_s": 1e9}
+    learner = learner_at(tmp_path / "learner", hub, **settings)
+    ids = [hub.add(write_episode(tmp_path, number, "hhhh")) for number in range(3)]
+    for _ in range(3):
+        advance(learner, 2)
+        save(learner)
+    while not learner.parked:
+        beat(learner)
+    for number in range(3, 9):
+        ids.append(hub.add(write_episode(tmp_path, number, "pppp")))
+        beat(learner)
+        save(learner)
+    assert learner.status().checkpoint == len(hub.log)
+    for id in (ids[0], ids[5]):
+        hub.bury(id)
+    beat(learner)
+    save(learner)
+    assert learner.status().checkpoint == len(hub.log)
+    for id in (ids[0], ids[5]):
+        hub.remove(id)
+    advance(again(tmp_path / "learner", hub, **settings), 2)
+
+
 def test_the_hub_is_told_the_cursor_of_the_oldest_checkpoint(tmp_path):
     """A damaged newest one must be able to fall back on it."""
     hub = MemoryHub()

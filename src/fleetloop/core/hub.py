@@ -83,8 +83,8 @@ class LearnerStatus:
 
     Attributes:
         cursor: the last event that it has taken in.
-        checkpoint: the cursor of its oldest checkpoint, to which a restart may take it back; 0: it has none, or does
-            not say. What lies at or before it, it never asks for again.
+        checkpoint: the cursor of its oldest checkpoint, to which a restart may take it back (while it is parked, of its
+            newest); 0: it has none, or does not say. What lies at or before it, it can do without.
         answered: the order that it has obeyed, or refused, last; empty for none.
     """
 

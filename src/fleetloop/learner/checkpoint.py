@@ -6,7 +6,7 @@ again (or the local cache), in the same order, up to the checkpoint's cursor.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class CheckpointWriter:
     """Writes checkpoints away from the training loop; latest wins.
 
     Attributes:
-        cursor: of the oldest checkpoint that is kept; 0 if there is none.
+        cursor, newest: of the oldest checkpoint that is kept, and of the newest; 0 if there is none.
     """
 
     def __init__(self, disk: Disk, root: Path, keep: int) -> None:
@@ -71,7 +71,7 @@ class CheckpointWriter:
         disk.make(root)
         for half in root.glob(".building-*"):  # somebody was killed, or the disk was full
             _discard(half)
-        self.cursor = oldest_cursor(root)
+        self._look()
 
     def offer(self, checkpoint: Checkpoint) -> None:
         """Write this as soon as possible, unless something newer is offered first."""
@@ -82,7 +82,11 @@ class CheckpointWriter:
         checkpoint = self._pending.take(wait_s)
         if checkpoint is not None:
             save(self._disk, self._root, checkpoint, self._keep)
-            self.cursor = oldest_cursor(self._root)
+            self._look()
+
+    def _look(self) -> None:
+        kept = existing(self._root)
+        self.cursor, self.newest = cursor_of(kept), cursor_of(kept[::-1])
 
 
 def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -123,14 +127,12 @@ def existing(root: Path) -> list[Path]:
     return sorted(root.glob("step-*"))
 
 
-def oldest_cursor(root: Path) -> int:
-    """Of the checkpoints that are kept; 0 if there is none, or it can't be told."""
-    for path in existing(root):
-        try:
-            return int(json.loads((path / STATE).read_bytes())["cursor"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
-    return 0
+def cursor_of(kept: Sequence[Path]) -> int:
+    """Of the first of these checkpoints; 0 if there is none, or it can't be told."""
+    try:
+        return int(json.loads((kept[0] / STATE).read_bytes())["cursor"]) if kept else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def latest(root: Path) -> Checkpoint | None:

@@ -267,7 +267,8 @@ class Learner:
             lag_s=self._pace.lag_s,
             figures=self._row or self.figures(),
             alarm=next(filter(None, (self._stalled, *heard)), ""),
-            checkpoint=parts.checkpoints.cursor,
+            # A parked learner makes no newer ones: their age must not keep the hub's disk full.
+            checkpoint=parts.checkpoints.newest if self.parked else parts.checkpoints.cursor,
             answered=parts.recall.answered,
         )
 
