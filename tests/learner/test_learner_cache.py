@@ -1,7 +1,9 @@
 """The files of episodes on the learner's disk: bounded, whole, and fetched again when they are wanted again."""
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
@@ -113,3 +115,26 @@ def test_a_hub_that_is_away_costs_nothing(hub, tmp_path):
     finally:
         hub.away = False
     assert cache.open(other).meta.id == other
+
+
+def test_what_is_on_the_disk_is_there_while_another_is_fetched(hub, tmp_path):
+    asked, go_on = Event(), Event()
+
+    class Slow(MemoryHub):
+        def get_episode(self, id, path):
+            if id == ids[1]:
+                asked.set()
+                assert go_on.wait(30)
+            super().get_episode(id, path)
+
+    slow, ids = Slow(), list(hub.files)
+    slow.files = hub.files
+    cache = EpisodeCache(slow, RealDisk(), tmp_path / "cache", 1 << 30)
+    cache.open(ids[0])
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(cache.open, ids[1]) for _ in range(2)]
+        assert asked.wait(30)
+        assert pool.submit(cache.open, ids[0]).result(30).meta.id == ids[0]
+        go_on.set()
+        assert [one.result(30).meta.id for one in waiting] == [ids[1]] * 2
+    assert slow.fetched == [ids[0], ids[1]]

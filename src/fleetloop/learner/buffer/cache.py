@@ -9,6 +9,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import SEALED
+from fleetloop.core.turns import Turns
 
 PART = ".part"
 
@@ -24,7 +25,7 @@ class EpisodeCache:
 
     def __init__(self, hub: Hub, disk: Disk, directory: Path, most_bytes: int) -> None:
         self._hub, self._disk, self._directory, self._most_bytes = hub, disk, directory, most_bytes
-        self._lock = Lock()
+        self._lock, self._turns = Lock(), Turns()
         disk.make(directory)
         for half in directory.glob(f"*{PART}"):
             disk.remove(half)
@@ -40,16 +41,9 @@ class EpisodeCache:
 
     def open(self, id: str) -> Episode:
         """Raises EpisodeInvalid, HubRefused, HubUnavailable, DiskTrouble."""
-        with self._lock:
-            if id in self._sizes:
-                try:
-                    episode = Episode.open(self._path(id))
-                except EpisodeInvalid:
-                    self._drop(id)  # a power cut can leave a torn copy; the hub has the whole
-                else:
-                    self._sizes.move_to_end(id)
-                    return episode
-            return self._fetched(id)
+        with self._turns.of(id):  # nobody else need wait while it is fetched
+            held = self._held(id)
+            return self._fetched(id) if held is None else held
 
     def remove(self, id: str) -> None:
         """Keep it no longer; whoever has it open can read on."""
@@ -57,16 +51,29 @@ class EpisodeCache:
             if id in self._sizes:
                 self._drop(id)
 
+    def _held(self, id: str) -> Episode | None:
+        with self._lock:
+            if id not in self._sizes:
+                return None
+            try:
+                episode = Episode.open(self._path(id))
+            except EpisodeInvalid:
+                self._drop(id)  # a power cut can leave a torn copy; the hub has the whole
+                return None
+            self._sizes.move_to_end(id)
+            return episode
+
     def _fetched(self, id: str) -> Episode:
         path = self._path(id)
         incoming = path.with_suffix(PART)
         self._hub.get_episode(id, incoming)
-        self._disk.rename(incoming, path)
-        self._sizes[id] = path.stat().st_size
-        self._bytes += self._sizes[id]
-        episode = Episode.open(path)
-        self._make_room()
-        return episode
+        with self._lock:
+            self._disk.rename(incoming, path)
+            self._sizes[id] = path.stat().st_size
+            self._bytes += self._sizes[id]
+            episode = Episode.open(path)
+            self._make_room()
+            return episode
 
     def _make_room(self) -> None:
         while self._bytes > self._most_bytes and len(self._sizes) > 1:
