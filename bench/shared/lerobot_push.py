@@ -36,7 +36,7 @@ from torch.multiprocessing import Queue
 
 from shared.shaped import shaped
 
-PUSHES = 3
+PUSHES = 2  # the first one warms up
 CORES = sorted(os.sched_getaffinity(0))
 NEVER_S = 600.0
 
@@ -64,7 +64,7 @@ def main() -> None:
         actor.terminate()
         actor.join()
     server.stop(None)
-    print(json.dumps({"MB": way.down / PUSHES / 1e6, "seconds": sorted(took)[PUSHES // 2]}), flush=True)
+    print(json.dumps({"MB": way.down / PUSHES / 1e6, "seconds": took[-1]}), flush=True)
     os._exit(0)  # its service waits for ever
 
 
