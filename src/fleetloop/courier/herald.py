@@ -124,5 +124,5 @@ class Herald:
 
 def _by_own_clock(orders: Orders, asked: float) -> Orders:
     """In this host's clock seconds. What the answer took on its way only shortens the attention."""
-    left = orders.attention_until - orders.clock_s if orders.attention_until else 0.0
-    return replace(orders, attention_until=asked + left if left > 0 else 0.0, clock_s=asked)
+    until = orders.attention_until and orders.attention_until + (asked - orders.clock_s)
+    return replace(orders, attention_until=until if until > asked else 0.0, clock_s=asked)
