@@ -57,8 +57,8 @@ def main() -> None:
 def _through_cameras(report: dict[str, Any]) -> str:
     said = (
         "`fleetloop demo --observe images --report FILE.json` (2026-11-29, on a machine that had other work: of a "
-        "hundred ticks three were missed, and it stood still for ten minutes). The policy is told the grippers' poses and sees "
-        "through an overhead and two wrist cameras of 96 px, by a frozen encoder whose labels came from the simulator "
+        "hundred ticks three were missed, and it stood still for ten minutes). The policy is told the grippers' poses "
+        "and sees through an overhead and two wrist cameras of 96 px, by a frozen encoder whose labels came from the simulator "
         "([images](../how-to/images.md)). No bar was set."
     )
     picture = "![Success over time, through cameras](demo-images-curve.png)"
