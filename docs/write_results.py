@@ -58,8 +58,8 @@ def _through_cameras(report: dict[str, Any]) -> str:
     said = (
         "`fleetloop demo --observe images --report FILE.json` (2026-11-29, on a machine that had other work: of a "
         "hundred ticks three were missed, and it stood still for ten minutes). The policy is told the grippers' poses "
-        "and sees through an overhead and two wrist cameras of 96 px, by a frozen encoder whose labels came from the simulator "
-        "([images](../how-to/images.md)). No bar was set."
+        "and sees through an overhead and two wrist cameras of 96 px, by a frozen encoder whose labels came from the "
+        "simulator ([images](../how-to/images.md)). No bar was set."
     )
     picture = "![Success over time, through cameras](demo-images-curve.png)"
     return f"## Through cameras\n\n{said}\n\n{_tasks(report)}\n\n{picture}\n\n{_facts([report])}"
