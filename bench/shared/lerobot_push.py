@@ -49,7 +49,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     os.sched_setaffinity(0, {CORES[0]})
-    weights, queue = load_file(given.weights), Queue()
+    weights = load_file(given.weights)
+    queue: Queue[bytes] = Queue()
     server, port = _serving(queue)  # which ends when nobody holds it any more
     with shaped(f"http://127.0.0.1:{port}", given.mbps, given.delay_s / 2) as way:
         ours, theirs = multiprocessing.Pipe()
@@ -68,7 +69,7 @@ def main() -> None:
     os._exit(0)  # its service waits for ever
 
 
-def _serving(queue: Queue) -> tuple[grpc.Server, int]:
+def _serving(queue: "Queue[bytes]") -> tuple[grpc.Server, int]:
     """A learner's server of what is put into the queue, and its port."""
     service = LearnerService(Event(), queue, 0.0, Queue(), Queue())
     limits = ("grpc.max_receive_message_length", "grpc.max_send_message_length")
@@ -83,7 +84,8 @@ def _actor(said: Connection, url: str) -> None:
     os.sched_setaffinity(0, {CORES[-1]})
     torch.set_num_threads(1)
     channel = grpc.insecure_channel(urlsplit(url).netloc, grpc_channel_options())
-    stub, queue = services_pb2_grpc.LearnerServiceStub(channel), Queue()
+    stub = services_pb2_grpc.LearnerServiceStub(channel)
+    queue: Queue[bytes] = Queue()
     stream = stub.StreamParameters(services_pb2.Empty())
     Thread(target=receive_bytes_in_chunks, args=(stream, queue, Event()), daemon=True).start()
     said.send("ready")
