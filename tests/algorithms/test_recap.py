@@ -184,6 +184,26 @@ def test_the_next_version_is_repeatable_and_made_in_slices(tmp_path):
     assert slices > 20 + 2 * len(episodes)
 
 
+@pytest.mark.parametrize("most", [24, 8])
+def test_it_is_fitted_to_no_more_frames_than_it_may_be_however_many_episodes_there_are(tmp_path, most):
+    towards = np.linspace(1, 0, 20)
+    found = [walk(tmp_path, number, towards, Outcome.SUCCESS) for number in range(8)]
+    episodes = {episode.meta.id: episode for episode in found}
+    options = OPTIONS.model_copy(update={"value_frames": most, "value_steps": 2})
+    start = blank(judged_base().policy, options)
+    looked = []
+
+    class Counting(type(start.critic)):
+        def look(self, episode, which):
+            looked.append(len(which))
+            return super().look(episode, which)
+
+    start.critic.__class__ = Counting
+    fit = fit_value(start, episodes, options)
+    assert sum(count for count in looked if count < len(towards)) == most, "judged is every frame"
+    assert set(fit.labels) == set(episodes), "all are judged"
+
+
 def test_the_indicator_is_left_out_for_a_share_of_the_samples():
     count, seen = 4000, []
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import NoReturn
 
 import pytest
 from blake3 import blake3
@@ -22,10 +23,19 @@ from hub_world import (
 )
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, HubRefused, LeaseLost, ReleaseInvalid, SpecMismatch
+from fleetloop.core.errors import (
+    EpisodeInvalid,
+    FleetLoopError,
+    HubRefused,
+    HubUnavailable,
+    LeaseLost,
+    ReleaseInvalid,
+    SpecMismatch,
+)
 from fleetloop.core.hub import EDGE, STABLE, LearnerStatus, RobotStatus
 from fleetloop.core.release import Encoding
 from fleetloop.core.spec import FeatureSpec
+from fleetloop.hub.catalog.catalog import Catalog
 from fleetloop.hub.options import HubOptions
 
 # ---------------------------------------------------------------------- releases
@@ -223,6 +233,29 @@ def test_attention_is_limited_and_passes_on(world: World) -> None:
     world.clock.advance(11)  # nobody renewed
     (a,) = world.hub.beat([wants("a")])
     assert a.attention_until == world.clock.now() + 10
+
+
+def test_a_catalog_that_can_not_be_written_keeps_beats_and_view_going(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of a lease that a restart would forget; all else goes on."""
+    for robot in ("a", "b"):
+        world.hub.register(registration(robot))
+    world.hub.beat([wants("a")])
+    with monkeypatch.context() as patch:
+
+        def read_only(_: object) -> NoReturn:
+            raise HubUnavailable("hub catalog", "can't be written")
+
+        patch.setattr(Catalog, "writing", read_only)
+        a, b = world.hub.beat([wants("a"), wants("b")])
+        assert (a.attendant, b.attendant) == ("shift-1", "")
+        fleet = world.hub.fleet()
+        assert [member.orders.attendant for member in fleet.members] == ["shift-1", ""]
+        assert "can't be written" in fleet.alarm
+    a, b = world.hub.beat([wants("a"), wants("b")])
+    assert (a.attendant, b.attendant) == ("shift-1", "shift-1")
+    assert world.hub.fleet().alarm == ""
 
 
 def test_the_policy_of_a_release_is_readable_from_its_manifest(world: World) -> None:
