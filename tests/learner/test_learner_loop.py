@@ -100,7 +100,7 @@ def test_what_comes_in_is_visible_at_the_next_step_boundary(tmp_path):
     advance(learner, 3)
     hub.add(write_episode(tmp_path, 3, "pp"))
     advance(learner, 1)
-    assert learner.epochs == [(4, 2), (7, 3)]
+    assert learner.intake.epochs == [(4, 2), (7, 3)]
     assert learner.checkpoint().arrays["epochs"].tolist() == [[4, 2], [7, 3]]
 
 
@@ -271,7 +271,7 @@ def test_what_is_said_of_an_episode_later_is_no_new_episode(tmp_path):
     advance(learner, 9)
     assert sorted(row["episode"] for row in rows(tmp_path / "l", "first_draw")) == ids
     assert len(learner.parts.sampler._successes[0]) == 4
-    assert learner._journey._ended == {}
+    assert learner.intake.journey._ended == {}
 
 
 def test_figures_say_how_it_goes(tmp_path):

@@ -135,7 +135,9 @@ def assemble(
     )
     learner = Learner(run, options, parts)
     ordered = sorted(demonstrations, key=lambda item: item.meta.id)
-    learner.admit_demonstrations(prepare(episode, algorithm, policy.spec, features_of(policy)) for episode in ordered)
+    learner.intake.admit_demonstrations(
+        prepare(episode, algorithm, policy.spec, features_of(policy)) for episode in ordered
+    )
     return learner
 
 

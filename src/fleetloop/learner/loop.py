@@ -1,22 +1,21 @@
 """The learner: at every beat it admits what has arrived, trains if a step is due, and offers what is to go out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
-from fleetloop.core.frame import Source
+from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import LearnerStatus
-from fleetloop.core.outcome import Outcome
 from fleetloop.core.policy import Batch
-from fleetloop.learner.arrival import Arrival, Prepared
+from fleetloop.learner.arrival import Arrival
 from fleetloop.learner.checkpoint import Checkpoint
 from fleetloop.learner.errors import PayloadLost
 from fleetloop.learner.export import config_hash, exact_weights, release_weights
 from fleetloop.learner.figures import Journey, Tally, task_figures
 from fleetloop.learner.held_out import measure_held_out
+from fleetloop.learner.intake import Intake
 from fleetloop.learner.loader import origin
 from fleetloop.learner.options import LearnerOptions
 from fleetloop.learner.pace import Pace
@@ -32,8 +31,7 @@ class Learner:
     """Advanced by `step`. It never waits: fetching, publishing and writing happen elsewhere.
 
     Attributes:
-        cursor: the last event that the buffer has taken in.
-        epochs: (step, cursor) at which what came in became visible; always at a step boundary.
+        intake: what has come in.
         release: the version published last; 0 before the first.
         parked: whether there is nothing to learn from at the moment.
     """
@@ -41,19 +39,22 @@ class Learner:
     def __init__(self, run: str, options: LearnerOptions, parts: Parts) -> None:
         now = parts.clock.now()
         self.run, self.options, self.parts = run, options, parts
-        self.cursor, self.release, self.demonstrated = 0, 0, 0
-        self.epochs: list[tuple[int, int]] = []
-        self.parked = False
+        self.intake, self.release, self.parked = Intake(parts), 0, False
         self._pace = Pace(options.steps_per_s, options.most_debt_s, now)
-        self._tally, self._journey = Tally(), Journey(parts.clock)
-        self._last_news = self._last_release = self._last_checkpoint = now
+        self._tally = Tally()
+        self._last_release = self._last_checkpoint = now
         self._checkpointed = False
         self._last_report = -np.inf
         self._published_step = -1
-        self._online_frames = self._online_draws = 0
+        self._online_draws = 0
         self._held_out: dict[str, float] = {}
         self._row: dict[str, Any] = {}  # the last one written
-        self._stalled = self._lost = ""  # why no batch could be made at the last beat; the last episode that got lost
+        self._stalled = ""  # why no batch could be made at the last beat
+
+    @property
+    def cursor(self) -> int:
+        """The last event that the buffer has taken in."""
+        return self.intake.cursor
 
     @property
     def steps(self) -> int:
@@ -89,56 +90,13 @@ class Learner:
         patience = self.options.park_after_s
         if not self.parts.sampler.can_draw(self.parts.buffer):
             return True
-        return patience is not None and now - self._last_news > patience
+        return patience is not None and now - self.intake.last_news > patience
 
     # ------------------------------------------------------------------ experience in
 
-    def admit_demonstrations(self, demonstrations: Iterable[Prepared]) -> None:
-        """Demonstrations that come from this machine's disk, not from the hub. Before the first step, in one order."""
-        for prepared in demonstrations:
-            self.parts.buffer.ingest(self.parts.relabelling.admitted(prepared))
-        self.demonstrated = len(self.parts.buffer.episodes)
-
     def admit(self, arrivals: Sequence[Arrival], now: float) -> None:
         """Make what has arrived visible to the next draw."""
-        if not arrivals:
-            return
-        for arrival in arrivals:
-            self._admit_one(arrival, now)
-        self.cursor = arrivals[-1].seq
-        self.epochs.append((self.steps, self.cursor))
-
-    def _admit_one(self, arrival: Arrival, now: float) -> None:
-        if arrival.gone:
-            self.parts.buffer.forget(arrival.episode)
-        if arrival.quality is not None and arrival.prepared is None:
-            self.parts.buffer.selection.grade(arrival.episode, arrival.quality)
-            return
-        if arrival.prepared is None:
-            self.parts.buffer.retire(arrival.episode)
-            self.parts.relabelling.retired(arrival.episode)
-            return
-        try:
-            prepared = self.parts.relabelling.admitted(arrival.prepared)
-        except EpisodeInvalid as error:  # its pictures were not looked at before
-            self._lose(arrival.episode, f"episode {arrival.episode} can't be used: {error}")
-            return
-        fresh = self.parts.buffer.ingest(prepared)
-        episode = prepared.episode
-        if fresh:
-            self._journey.admit(episode, now)
-        if episode.meta.purpose == "online" and not arrival.known:
-            unaided = episode.meta.outcome is Outcome.SUCCESS and not (episode.source == Source.HUMAN).any()
-            self.parts.sampler.note_episode(self.parts.buffer.tasks.index(episode.meta.task), unaided)
-        self._online_frames += fresh
-        if fresh:
-            self._last_news = now
-
-    def _lose(self, episode: str, why: str) -> None:
-        """What can't be read is held no more."""
-        self.parts.buffer.retire(episode)
-        self.parts.relabelling.retired(episode)
-        self._lost = why
+        self.intake.admit(arrivals, self.steps, now)
 
     # ------------------------------------------------------------------ label versions
 
@@ -195,14 +153,14 @@ class Learner:
         try:
             return self.parts.loader.batch(draw)
         except PayloadLost as error:
-            self._lose(error.episode, str(error))
+            self.intake.lose(error.episode, str(error))
         except HubUnavailable as error:
             self._stalled = f"training waits for an episode that is not on this machine any more: {error}"
         return None
 
     def _note_first_draws(self, draw: Draw) -> None:
         now = self.parts.clock.now()
-        for episode, latency in self._journey.first_draws(draw, self.parts.buffer, now).items():
+        for episode, latency in self.intake.journey.first_draws(draw, self.parts.buffer, now).items():
             row = {"kind": "first_draw", "step": self.steps + 1, "episode": episode, "episode_to_batch_s": latency}
             self.parts.metrics.write({**row, "clock": self.parts.clock.name, "clock_s": now})
 
@@ -241,7 +199,7 @@ class Learner:
             "tasks": task_figures(self._tally, self.parts.buffer, self.parts.sampler, self._held_out),
             "left_out": self.parts.buffer.selection.left_out,
             "label_version": self.parts.algorithm.version,
-            "replay_ratio": self._online_draws / self._online_frames if self._online_frames else 0.0,
+            "replay_ratio": self._online_draws / self.intake.frames if self.intake.frames else 0.0,
             "rate": self.parts.trainer.rate(self.steps),
             "lag_s": self._pace.lag_s,
             "steps_lost": self._pace.lost,
@@ -257,7 +215,7 @@ class Learner:
     def status(self) -> LearnerStatus:
         """For the fleet view."""
         parts = self.parts
-        heard = (parts.publisher.alarm, parts.recall.alarm, self._lost, parts.feeder.alarm, parts.algorithm.alarm)
+        heard = (parts.publisher.alarm, parts.recall.alarm, self.intake.lost, parts.feeder.alarm, parts.algorithm.alarm)
         return LearnerStatus(
             run=self.run,
             step=self.steps,
@@ -286,9 +244,9 @@ class Learner:
         parts = self.parts
         arrays = {f"trainer.{name}": array for name, array in exact_weights(parts.trainer.state()).items()}
         arrays |= {f"sampler.{name}": array for name, array in parts.sampler.state().items()}
-        arrays |= {"draws": parts.buffer.all_draws(), "epochs": np.array(self.epochs, np.int64).reshape(-1, 2)}
+        arrays |= {"draws": parts.buffer.all_draws(), "epochs": np.array(self.intake.epochs, np.int64).reshape(-1, 2)}
         arrays |= {"ledger": parts.buffer.episodes.ledger(), "online_draws": np.array(self._online_draws)}
-        arrays["demonstrated"] = np.array(len(parts.buffer.episodes.ledger(self.demonstrated)))
+        arrays["demonstrated"] = np.array(len(parts.buffer.episodes.ledger(self.intake.demonstrated)))
         algorithm = parts.algorithm.state_dict()
         arrays |= {f"algorithm.{name}": value for name, value in algorithm.items() if isinstance(value, np.ndarray)}
         return Checkpoint(
@@ -309,6 +267,6 @@ class Learner:
         self.release = checkpoint.release
         self.parts.buffer.selection.note_release(checkpoint.release)
         self._published_step = checkpoint.step if checkpoint.release else -1
-        self.epochs = [(step, cursor) for step, cursor in checkpoint.arrays["epochs"].tolist()]
+        self.intake.epochs = [(step, cursor) for step, cursor in checkpoint.arrays["epochs"].tolist()]
         self._online_draws = int(checkpoint.arrays["online_draws"])
-        self._journey = Journey(self.parts.clock)
+        self.intake.journey = Journey(self.parts.clock)
