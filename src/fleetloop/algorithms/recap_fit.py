@@ -87,7 +87,7 @@ class ValueFit:
             try:
                 self._labels[episode.meta.id] = self.judgement.label(episode)
             except EpisodeInvalid as error:
-                log.warning("%s keeps its labels: %s", episode.meta.id, error)
+                log.warning("%s is left out: %s", episode.meta.id, error)
             self._late.popleft()
 
     def add(self, episode: Episode) -> None:
@@ -150,7 +150,7 @@ class ValueFit:
             except HubUnavailable as error:
                 trouble = error
             except (EpisodeInvalid, HubRefused) as error:
-                log.warning("%s keeps its labels: %s", id, error)
+                log.warning("%s is left out: %s", id, error)
                 return None
             yield trouble
 

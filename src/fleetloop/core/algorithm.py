@@ -55,7 +55,8 @@ class Refresh(Protocol):
 
     @property
     def labels(self) -> Mapping[str, FrameLabels]:
-        """By episode, once it is ready: `train` and `stop` as before, under the next version."""
+        """By episode, once it is ready: `train` and `stop` as before, under the next version. Those that are not there,
+        because they can't be read any more, are learned from no longer."""
         ...
 
 

@@ -215,7 +215,8 @@ class Learner:
     def status(self) -> LearnerStatus:
         """For the fleet view."""
         parts = self.parts
-        heard = (parts.publisher.alarm, parts.recall.alarm, self.intake.lost, parts.feeder.alarm, parts.algorithm.alarm)
+        lost = (self.intake.lost, parts.relabelling.alarm, parts.feeder.alarm)
+        heard = (parts.publisher.alarm, parts.recall.alarm, *lost, parts.algorithm.alarm)
         return LearnerStatus(
             run=self.run,
             step=self.steps,

@@ -45,11 +45,16 @@ class Archive(Mapping[str, Episode]):
 
 
 class Relabelling:
-    """Keeps the buffer under one label version. `work` is for another thread; all else is the training loop's."""
+    """Keeps the buffer under one label version. `work` is for another thread; all else is the training loop's.
+
+    Attributes:
+        alarm: the last episode that could not be labelled anew, and so is held no more; empty if there was none.
+    """
 
     def __init__(self, algorithm: Algorithm, buffer: ExperienceBuffer, archive: Archive) -> None:
         self._algorithm, self._buffer, self._archive = algorithm, buffer, archive
         self._refresh: Refresh | None = None
+        self.alarm = ""
 
     def admitted(self, prepared: Prepared) -> Prepared:
         """Note what is about to be held; the same under the version in force, if it was labelled under another."""
@@ -76,8 +81,13 @@ class Relabelling:
         if not self._refresh.ready:
             return False
         self._algorithm.switch(self._refresh)
-        for episode, labels in self._refresh.labels.items():
-            self._buffer.relabel(episode, labels)
+        labels = self._refresh.labels
+        for episode, found in labels.items():
+            self._buffer.relabel(episode, found)
+        for episode in [id for id in self._archive if id not in labels and self._buffer.episodes.samples_of(id)]:
+            self.retired(episode)
+            self._buffer.retire(episode)
+            self.alarm = f"episode {episode} can't be used: it can't be read any more, and would keep its old labels"
         self._refresh = None
         return True
 

@@ -123,6 +123,11 @@ class Table(Sequence[Held]):
         """The number of the newest row of an episode."""
         return self._newest.get(id)
 
+    def samples_of(self, id: str) -> int:
+        """How many there are of an episode; 0 if it never came."""
+        number = self.find(id)
+        return 0 if number is None else self[number].last - self[number].first
+
     def name(self, number: int) -> str:
         """The episode's id."""
         return self._ids[number]
