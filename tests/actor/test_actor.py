@@ -73,6 +73,16 @@ def test_a_driving_human_gets_more_time(tmp_path):
     assert episode.meta.operator == "pool"
 
 
+def test_attention_from_before_the_machine_was_started_again_is_none(tmp_path):
+    """Its clock counts from its start; the old orders lie on the disk."""
+    stage = Stage(tmp_path, operator=Script(drive))
+    stage.host.post_orders(Orders("robot-1", attention_until=FOR_EVER, attendant="pool/1", clock_s=FOR_EVER / 2))
+    stage.clerk.exchange_mail()
+    stage.install(1)
+    (episode,) = stage.play(1)
+    assert (episode.source == Source.POLICY).all()
+
+
 def test_whoever_hands_back_late_has_no_time_left(tmp_path):
     stage = Stage(tmp_path, operator=Script(lambda tick: drive(tick) if tick < 50 else HandBack()))
     stage.attend(FOR_EVER)

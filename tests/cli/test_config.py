@@ -108,6 +108,15 @@ def test_a_robot_is_found_by_name_or_placed_by_site():
         config.member("a/b", new_at=1)
 
 
+def test_the_hub_takes_what_single_robots_are_to_do_too(tmp_path, monkeypatch):
+    file, served = tmp_path / "fleet.yaml", []
+    own = {"name": "a", "site": 1, "tasks": ["restock/shelf", "box/walls"]}
+    file.write_text(yaml.safe_dump({"tasks": ["box/walls"], "robots": [own, {"name": "b", "site": 2}]}))
+    monkeypatch.setattr("fleetloop.hub.run.serve", lambda options, clock, *, tasks, ready: served.append(tasks))
+    result = CliRunner().invoke(app, ["hub", "-c", str(file)])
+    assert (result.exit_code, served) == (0, [("box/walls", "restock/shelf")]), result.stderr
+
+
 @pytest.mark.parametrize("docs", [True, False])
 def test_what_is_shown_reads_back_to_the_same(tmp_path, docs):
     config = with_plugin_options(load_config(None, ["learner.batch=3", "algorithm.options.intervention_weight=2"]))

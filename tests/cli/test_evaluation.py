@@ -18,6 +18,7 @@ from fleetloop.core.errors import ConfigInvalid, UnknownName
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import RobotKind
+from fleetloop.lab import evaluation
 from fleetloop.lab.candidate import from_base, from_checkpoint
 from fleetloop.lab.demonstrations import record_demonstrations
 from fleetloop.lab.evaluation import evaluate, report, scores, wilson
@@ -255,3 +256,21 @@ def test_sim_view_films_the_expert_and_a_policy(room, tmp_path):
         assert result.exit_code == 0, result.output
         assert film.stat().st_size > 1000
         assert ("no success" in result.stdout) == bool(who)
+
+
+def test_a_policy_is_measured_as_the_fleet_drives_it(room, monkeypatch):
+    """But for what explores, or waits for people."""
+    driven, real = [], evaluation.spread
+
+    def seen(work, pieces, *others, **more):
+        driven.extend(piece.options for piece in pieces)
+        return real(work, pieces, *others, **more)
+
+    monkeypatch.setattr(evaluation, "spread", seen)
+    sets = ("actor.lead=2", "actor.exploration=0.5", "actor.swap=chunk", "actor.condition=positive")
+    command = ["eval", "--base", str(room / "base"), "--tasks", SHELF.id, "--episodes", "1", "-j", "1"]
+    result = CliRunner().invoke(app, [*command, *(part for one in sets for part in ("--set", one))])
+    assert result.exit_code == 0, result.output + result.stderr
+    (options,) = driven
+    assert (options.lead, options.swap, options.condition) == (2, "chunk", "positive")
+    assert (options.exploration, options.takeover_grace) == (0.0, 1.0)

@@ -155,7 +155,7 @@ class Full(RealDisk):
         super().write(path, data)
 
 
-def test_on_a_full_disk_what_is_refused_still_leaves_the_way_free(tmp_path):
+def test_on_a_full_disk_what_is_refused_still_leaves_the_way_free(tmp_path, caplog):
     disk = Full()
     courier = Courier(tmp_path, disk)
     ids = [record(courier.host, number) for number in range(2)]
@@ -163,10 +163,13 @@ def test_on_a_full_disk_what_is_refused_still_leaves_the_way_free(tmp_path):
     courier.spool.seal_finished()
     disk.full = True
     courier.hub.refuse[ids[0]] = HubRefused("task", "'slide/far' is not one of this fleet's", "known: box/walls", 422)
+    courier.uploader.step()
+    assert "the disk is full" in courier.alarms.text
     courier.drain()
     assert courier.hub.received == [ids[1]]
     assert (courier.host.spool / "refused" / f"{ids[0]}.arrow").exists()
     assert "nobody wrote down why" in courier.alarms.text
+    assert "'slide/far'" in caplog.text
 
 
 def test_on_a_full_disk_nothing_is_lost(tmp_path):

@@ -55,6 +55,20 @@ def test_many_at_once_make_one_entry(served: World, outbox: Path) -> None:
     assert served.kept.names("episodes", "incoming") == [f"episodes/{episode.path.name}"]
 
 
+def test_what_was_sent_twice_leaves_nothing_either(served: World, http: httpx.Client, outbox: Path) -> None:
+    """Two couriers may be at it: the second one's bytes come after the first one's were taken."""
+    episode = large(outbox)
+    data = episode.path.read_bytes()
+    late = ask(http, episode).json()
+    assert send(http, episode, data).is_success
+    assert commit(http, episode).status_code == 201
+    headers = {wire.OFFSET_HEADER: "0"} if late["method"] == "PATCH" else {}
+    assert http.request(late["method"], late["url"], content=data, headers=headers).is_success
+    assert len(served.kept.names("incoming")) == 1
+    assert commit(http, episode).status_code == 200
+    assert served.kept.names("incoming") == []
+
+
 def test_what_is_too_large_is_refused_before_it_is_sent(http: httpx.Client, outbox: Path) -> None:
     assert ask(http, sealed(outbox), size=5_000_000).status_code == 413
 

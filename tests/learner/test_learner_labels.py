@@ -263,5 +263,9 @@ def test_an_empty_demonstration_is_at_hand_too(tmp_path):
     hub, demos = world(tmp_path)
     empty = Episode.open(write_episode(tmp_path / "empty", 9, "", purpose="demonstration"))
     learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), demos=[*demos, empty], base=judged_base())
+    fetch, asked = learner.parts.relabelling._archive._fetch, []
+    learner.parts.relabelling._archive._fetch = lambda id: asked.append(id) or fetch(id)
     advance(learner, 5)
     until_switched(learner, learner.parts.algorithm.version)
+    assert set(asked) == set(hub.files), "the hub does not know it"
+    assert learner.status().alarm == ""

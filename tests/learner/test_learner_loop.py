@@ -20,6 +20,7 @@ from learner_world import (
 from metrics_read import rows
 
 from fleetloop.core.clock import Virtual
+from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.learner.buffer.buffer import Part
@@ -117,6 +118,28 @@ def test_an_unusable_episode_raises_an_alarm_and_nothing_else(tmp_path):
     assert learner.parts.feeder.refused == 2
     assert gone in learner.status().alarm
     assert wrong not in {held.id for held in learner.parts.buffer.episodes}
+
+
+def test_a_refusal_that_says_nothing_of_the_episode_loses_none(tmp_path):
+    """A proxy that has enough of us, for example."""
+
+    class Busy(MemoryHub):
+        status = 429
+
+        def get_episode(self, id, path):
+            if self.status:
+                raise HubRefused("http://proxy", "asks for patience", status=self.status)
+            super().get_episode(id, path)
+
+    hub = Busy()
+    id = hub.add(write_episode(tmp_path, 1, "hhhh"))
+    learner = learner_at(tmp_path / "learner", hub)
+    with pytest.raises(HubUnavailable, match="asks for patience"):
+        learner.parts.feeder.pull()
+    hub.status = 0
+    advance(learner, 1)
+    assert (learner.parts.feeder.refused, learner.cursor) == (0, 1)
+    assert learner.parts.buffer.episodes.find(id) is not None
 
 
 def test_a_torn_cached_copy_is_fetched_again(tmp_path):

@@ -10,6 +10,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.hub import LearnerOrders
 from fleetloop.hub.http.client import HttpHub
+from fleetloop.learner import recall
 from fleetloop.learner.checkpoint import existing, latest, load, save
 from fleetloop.learner.recall import NOTE, Recall
 
@@ -97,6 +98,28 @@ def test_one_that_can_not_be_obeyed_is_an_alarm_and_training_goes_on(tmp_path):
     assert "was told to go back, and goes on: release 3: is older than every checkpoint" in alarm
     assert "raise learner.keep_checkpoints" in alarm
     assert not any(line.startswith(TOLD) for line in said)
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_at_is_no_reason_to_refuse(tmp_path, monkeypatch):
+    """Another thread writes the next one and drops the oldest."""
+    learner = learner_at(tmp_path / "any", MemoryHub(), demos=demonstrations(tmp_path / "demos", 2))
+    advance(learner, 1)
+    kept = tmp_path / "checkpoints"
+    for step, release in ((10, 3), (20, 5)):
+        save(RealDisk(), kept, replace(learner.checkpoint(), step=step, release=release), keep=2)
+    real = recall.later_than
+
+    def meanwhile(root, release):
+        monkeypatch.setattr(recall, "later_than", real)
+        save(RealDisk(), kept, replace(learner.checkpoint(), step=30, release=8), keep=2)
+        return [load(kept / "step-0000000010")]
+
+    monkeypatch.setattr(recall, "later_than", meanwhile)
+    one = Recall(RealDisk(), tmp_path, kept)
+    one.hear(LearnerOrders("order-1", back_to=5))
+    assert one.due() is None
+    assert (one.answered, one.alarm) == ("", "")
+    assert one.due() == LearnerOrders("order-1", back_to=5)
 
 
 def test_killed_before_it_could_note_that_it_obeyed_it_finds_the_same_checkpoint_again(tmp_path):

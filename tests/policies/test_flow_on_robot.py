@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.policies.flow_on_robot import FlowOnRobot
 from fleetloop.policies.guidance import guided
-from fleetloop.sim.robot import SimRobot
+from fleetloop.sim.robot import SimRobot, sim_spec
 from fleetloop.sim.tasks import SIM_TASKS
 
 VECTOR = RobotSpec("arm", (FeatureSpec("joints", (4,)),), FeatureSpec("action", (3,)), 20.0)
@@ -22,6 +23,20 @@ VECTOR = RobotSpec("arm", (FeatureSpec("joints", (4,)),), FeatureSpec("action", 
 
 def weights_of(policy: FlowPolicy) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in policy.state_dict().items()}
+
+
+def test_actions_that_are_no_places_are_tied_to_none():
+    """Grippers and things are observed, and seven joints a hand are moved."""
+    joints = replace(sim_spec(), action=FeatureSpec("joints", (14,)))
+    torch.manual_seed(0)
+    policy, acting = both(FlowPolicy.build({"width": 16, "depth": 1, "horizon": 4, "execute": 2}, joints))
+    robot = SimRobot(Virtual(), 0)
+    robot.reset(SIM_TASKS["restock/shelf"].task, 0)
+    observation = robot.observe()
+    learned, run = (
+        one.chunk(observation, "put it there", None, rng=np.random.default_rng(0)) for one in (policy, acting)
+    )
+    np.testing.assert_allclose(run, learned, rtol=1e-3, atol=1e-3)
 
 
 def both(policy: FlowPolicy) -> tuple[FlowPolicy, FlowOnRobot]:

@@ -108,11 +108,9 @@ class Spool:
     def set_aside(self, file: Path, error: FleetLoopError) -> None:
         """Keep a file that nobody wants out of the way, with the reason beside it."""
         reason = {"file": file.name, "error": type(error).__name__, "field": error.field, "reason": str(error)}
+        log.warning("%s is refused: %s", file.name, error)
         self._disk.rename(file, self._refused / file.name)  # which needs no room
-        try:
-            self._disk.write(self._refused / f"{file.name}{REASON}", json.dumps(reason, indent=1).encode())
-        except DiskTrouble as trouble:
-            log.warning("%s was refused (%s), which could not be noted: %s", file.name, error, trouble)
+        self._disk.write(self._refused / f"{file.name}{REASON}", json.dumps(reason, indent=1).encode())
         self._announce_refused()
 
     def _announce_refused(self) -> None:
