@@ -266,6 +266,8 @@ class LearnerProcess:
         except HubUnavailable:
             return
         restore(self.learner, self._checkpoint)
+        then, now = self._checkpoint.arrays["ledger"], self.learner.parts.buffer.episodes.ledger()
+        assert np.array_equal(then, now), f"a restart found its experience changed: {len(now)} episodes of {len(then)}"
         self._caught_up = True
 
     def _feed(self, now: float) -> float:
