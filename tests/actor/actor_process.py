@@ -11,7 +11,7 @@ from slider import TASK, CountingPolicy, Never, Slider
 from fleetloop.actor.handover import Nobody
 from fleetloop.actor.options import ActorOptions, RecorderOptions
 from fleetloop.actor.plan import Assignment
-from fleetloop.actor.run import run_actor
+from fleetloop.actor.run import run_actor, sole_driver
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.host import HostDirectory
@@ -34,17 +34,19 @@ def main() -> None:
         return CountingPolicy(mark, manifest.policy_spec())
 
     clock, disk = Wall(), RealDisk()
-    run_actor(
-        Assignment("run", robot, "host", "site-1", (dataclasses.replace(TASK, time_limit_s=limit_s),)),
-        Slider(clock),
-        Nobody(),
-        Never(),
-        host=HostDirectory(root, disk),
-        disk=disk,
-        clock=clock,
-        load_policy=load_policy,
-        options=ActorOptions(wait_s=0.05, recorder=RecorderOptions(flush_s=0.1)),
-    )
+    host = HostDirectory(root, disk)
+    with sole_driver(host, robot):
+        run_actor(
+            Assignment("run", robot, "host", "site-1", (dataclasses.replace(TASK, time_limit_s=limit_s),)),
+            Slider(clock),
+            Nobody(),
+            Never(),
+            host=host,
+            disk=disk,
+            clock=clock,
+            load_policy=load_policy,
+            options=ActorOptions(wait_s=0.05, recorder=RecorderOptions(flush_s=0.1)),
+        )
 
 
 if __name__ == "__main__":

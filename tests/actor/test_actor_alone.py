@@ -1,36 +1,48 @@
 """One actor drives a robot."""
 
 import pytest
+from typer.testing import CliRunner
 
-from fleetloop.actor.plan import Assignment
-from fleetloop.actor.run import run_actor
-from fleetloop.core.clock import Virtual
+from fleetloop.cli import wiring
+from fleetloop.cli.main import app
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.errors import DiskTrouble
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.task import Task
+
+DRIVE = ["actor", "--robot", "arm-1", "--site", "1", "--operator", "none", "--home"]
 
 
-def test_a_second_actor_of_the_same_name_is_refused_before_it_moves(tmp_path):
+@pytest.fixture
+def bodies(monkeypatch):
+    """What became of the robot: a fake, whose hardware would answer."""
+    happened: list[str] = []
+
+    class Hardware:
+        def close(self) -> None:
+            happened.append("closed")
+
+    def build(kind, clock, site):
+        happened.append("opened")
+        return Hardware()
+
+    monkeypatch.setattr(wiring.RobotKind, "build", build)
+    monkeypatch.setattr(wiring, "one_thread", lambda: None)
+    return happened
+
+
+def test_a_second_actor_of_the_same_name_touches_no_hardware(tmp_path, bodies):
     disk = RealDisk()
     host = HostDirectory(tmp_path, disk)
-    assignment = Assignment("run", "arm-1", "here", "site-0", (Task("t/a", "go", 1.0),))
-    closed: list[str] = []
+    with disk.create(host.mail / "arm-1.lock"):
+        refused = CliRunner().invoke(app, [*DRIVE, str(tmp_path)])
+    assert "another actor on this host" in refused.output
+    assert bodies == []
 
-    class Untouched:  # it fails otherwise
-        def close(self):
-            closed.append("robot")
 
-    with disk.create(host.mail / "arm-1.lock"), pytest.raises(DiskTrouble, match="another actor on this host"):
-        run_actor(
-            assignment,
-            Untouched(),
-            None,
-            None,
-            host=host,
-            disk=disk,
-            clock=Virtual(),
-            load_policy=None,
-            options=None,
-        )
-    assert closed == ["robot"]
+def test_hardware_is_closed_when_the_actor_can_not_be_put_together(tmp_path, bodies, monkeypatch):
+    def broken(config):
+        raise RuntimeError("no judge")
+
+    monkeypatch.setattr(wiring, "judge_kind", broken)
+    refused = CliRunner().invoke(app, [*DRIVE, str(tmp_path)])
+    assert str(refused.exception) == "no judge"
+    assert bodies == ["opened", "closed"]

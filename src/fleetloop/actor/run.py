@@ -4,7 +4,7 @@ import logging
 import signal
 import sys
 import threading
-from contextlib import closing
+from contextlib import AbstractContextManager
 
 from fleetloop.actor.actor import Actor
 from fleetloop.actor.clerk import Clerk
@@ -35,6 +35,15 @@ LOOK_UP_S = 0.2
 LAST_WORDS_WALL_S = 10.0
 
 
+def sole_driver(host: HostDirectory, robot: str) -> AbstractContextManager[None]:
+    """Be the one actor on this host that drives a robot of this name: to be entered before its hardware is touched.
+
+    Raises DiskTrouble on entry if another one does.
+    """
+    remedy = "stop that one, or choose another name"
+    return alone(host.mail / f"{robot}.lock", f"robot {robot}", "another actor on this host drives it", remedy)
+
+
 def run_actor(
     assignment: Assignment,
     robot: Robot,
@@ -50,41 +59,9 @@ def run_actor(
 ) -> None:
     """Drive one robot until SIGTERM or SIGINT, which end the running episode as aborted.
 
-    It drives by releases alone that `trust` takes. The robot is closed at the end, whatever that is.
-
-    To be called in the main thread. Raises what any of the actor's parts raised, after the running episode was ended,
-    and DiskTrouble if another actor on this host drives a robot of this name.
+    It drives by releases alone that `trust` takes. To be called in the main thread, within `sole_driver`; closing the
+    robot is the caller's. Raises what any of the actor's parts raised, after the running episode was ended.
     """
-    name, remedy = assignment.robot, "stop that one, or choose another name"
-    busy = "another actor on this host drives it"
-    with closing(robot), alone(host.mail / f"{name}.lock", f"robot {name}", busy, remedy):
-        _drive(
-            assignment,
-            robot,
-            operator,
-            judge,
-            host=host,
-            disk=disk,
-            clock=clock,
-            load_policy=load_policy,
-            options=options,
-            trust=trust,
-        )
-
-
-def _drive(
-    assignment: Assignment,
-    robot: Robot,
-    operator: Operator,
-    judge: Judge,
-    *,
-    host: HostDirectory,
-    disk: Disk,
-    clock: Clock,
-    load_policy: LoadPolicy,
-    options: ActorOptions,
-    trust: Trust,
-) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     alarms, inference = Alarms(), ThreadInference()
     recorder = Recorder(disk, host.spool, options.recorder, alarms)

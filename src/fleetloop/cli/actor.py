@@ -1,5 +1,6 @@
 """`fleetloop actor`: one robot, as a process in the foreground."""
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -45,7 +46,7 @@ def actor(
     from fleetloop.cli.config import load_config
 
     wiring.one_thread()
-    from fleetloop.actor.run import run_actor
+    from fleetloop.actor.run import run_actor, sole_driver
     from fleetloop.core.disk import RealDisk
     from fleetloop.core.host import HostDirectory
     from fleetloop.core.task import Site
@@ -64,14 +65,18 @@ def actor(
     assignment = wiring.assignment(chosen, robot, entry.site, todo)
     clock, disk = wiring.clock_from(chosen.clock.file), RealDisk()
     kind = wiring.disturbed(wiring.robot_kind(chosen, entry), disturb)
-    body = kind.build(clock, Site.simulated(entry.site))
-    with wiring.operator_at(chosen.operator, body) as watching:
+    host = HostDirectory(chosen.directories.home, disk)
+    with (
+        sole_driver(host, robot),
+        closing(kind.build(clock, Site.simulated(entry.site))) as body,
+        wiring.operator_at(chosen.operator, body) as watching,
+    ):
         run_actor(
             assignment,
             body,
             watching,
             wiring.judge_kind(chosen).build(body),
-            host=HostDirectory(chosen.directories.home, disk),
+            host=host,
             disk=disk,
             clock=clock,
             load_policy=wiring.build_policy_loader(),
