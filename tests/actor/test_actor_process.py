@@ -29,8 +29,8 @@ def host(tmp_path):
 def start(host):
     started = []
 
-    def launch(limit_s=600.0, breaks_at=-1.0):
-        arguments = [sys.executable, str(PROGRAM), str(host.root), str(limit_s), str(breaks_at)]
+    def launch(limit_s=600.0, breaks_at=-1.0, robot="robot-1"):
+        arguments = [sys.executable, str(PROGRAM), str(host.root), str(limit_s), str(breaks_at), robot]
         process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
         started.append(process)
         return process
@@ -95,6 +95,15 @@ def test_episode_after_episode_with_swaps_in_between(host, start):
             releases.append(version)
     assert releases == sorted(releases)
     assert set(releases) == {1, 2}
+
+
+def test_rubbish_is_collected_between_episodes_and_never_in_mid_motion(host, start):
+    install(host, 1)
+    start(robot="hoarder")
+    until(lambda: status(host) and status(host).episodes >= 3)
+    collections = (host.root / "collections").read_text().split("\n")
+    assert collections.count("at rest") >= 3
+    assert "moving" not in collections
 
 
 def test_what_breaks_in_a_thread_ends_the_process_loudly(host, start):

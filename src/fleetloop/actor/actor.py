@@ -85,9 +85,14 @@ class Actor:
 
     # ------------------------------------------------------------------ the control loop
 
+    @property
+    def running(self) -> bool:
+        """Whether an episode runs, so that the next tick must not be late."""
+        return self._phase == "running"
+
     def step(self, now: float) -> None:
         """Do what is due. Raises what the robot, the operator, the judge or the policy raises."""
-        if self._phase == "running":
+        if self.running:
             self._drive(now)
         elif self._loaded is None:
             self._wait(now)
@@ -98,7 +103,7 @@ class Actor:
 
     def stop(self) -> None:
         """End the running episode as aborted, and do no more."""
-        if self._phase == "running" and self._attempt is not None:
+        if self.running and self._attempt is not None:
             self._finish(self._attempt.end(Outcome.ABORTED, Rank.NOBODY))
         self._phase = "stopped"
 
