@@ -24,6 +24,8 @@ from fleetloop.learner.base import load_base
 
 HG_DAGGER, RECAP = Choice("hg_dagger"), Choice("recap")
 FIT = 16  # numbers the round that a frozen value function is fitted to
+# The learner publishes the policy once and parks.
+TRAINS_ON_NOTHING: Mapping[str, Any] = {"filters": {"online": {"robots": ("nobody",)}}}
 ROUND = 1 << 20  # keeps the resets of a round apart from those of another
 Result = Mapping[str, Any]
 """What is kept of an arm: `evaluation` as `Bench.tried` returns it, and what else there is to tell."""
@@ -170,7 +172,8 @@ class Online:
         if self.rollouts is None:
             return bench.setting.algorithm(self.algorithm)
         place = bench.base(self.share)
-        alone = collect(bench, place, minutes=self.rollouts * bench.setting.minutes, helped=False, number=FIT)
+        minutes = self.rollouts * bench.setting.minutes
+        alone = collect(bench, place, CLONING, minutes=minutes, helped=False, number=FIT)
         episodes = [*bench.demonstrations(self.share), *alone.episodes]
         return with_values(bench, self.algorithm, place, episodes)
 
@@ -211,6 +214,8 @@ def _there(curve: list[list[Any]], watch: Watch) -> bool:
 class OfflineRounds:
     """The reference's offline baseline: collect with the policy as it is, train from the base on all there is, repeat.
 
+    Robots act on what the algorithm says that they do, from the second round on: the base knows no condition.
+
     The fleet works as long as online, its time shared out over the rounds. Each training starts from the base and takes
     as many steps as a learner takes online; that time is not charged.
     """
@@ -222,13 +227,14 @@ class OfflineRounds:
 
     def run(self, bench: Bench) -> Result:
         base = place = bench.base()
-        episodes, figures = bench.demonstrations(), list[Any]()
+        algorithm, episodes, figures = CLONING, bench.demonstrations(), list[Any]()
         for number in range(self.rounds):
             minutes = bench.setting.minutes / self.rounds
-            collected = collect(bench, place, minutes=minutes, helped=True, number=number)
+            collected = collect(bench, place, algorithm, minutes=minutes, helped=True, number=number)
             episodes += collected.episodes
             figures.append(collected.figures)
-            place = bench.trained(episodes, with_values(bench, self.algorithm, base, episodes))
+            algorithm = with_values(bench, self.algorithm, base, episodes)
+            place = bench.trained(episodes, algorithm)
         condition = plugin("algorithms", self.algorithm.name).condition
         return {"evaluation": bench.tried(place, condition=condition), "rounds": figures, "steps": bench.setting.steps}
 
@@ -241,11 +247,12 @@ class Collected:
     figures: Result
 
 
-def collect(bench: Bench, place: Path, *, minutes: float, helped: bool, number: int) -> Collected:
-    """The fleet at work with the policy at `place`; `number` keeps its resets apart from those of other rounds."""
+def collect(bench: Bench, place: Path, algorithm: Choice, *, minutes: float, helped: bool, number: int) -> Collected:
+    """The fleet at work with the policy at `place`, which `algorithm` has trained; `number` keeps its resets apart from
+    those of other rounds."""
     setting = bench.setting
-    plan = bench.plan(setting.robots, CLONING, operators=setting.operators if helped else 0, minutes=minutes)
-    # Nothing to train on: the learner publishes the policy once and parks.
+    operators = setting.operators if helped else 0
+    plan = bench.plan(setting.robots, algorithm, operators=operators, minutes=minutes, learner=TRAINS_ON_NOTHING)
     directory = bench.scratch / f"round-{number}"
     fleet = VirtualFleet(replace(plan, seed=plan.seed + ROUND * (number + 1)), load_base(place), [], directory)
     fleet.run(minutes * 60)
