@@ -13,10 +13,31 @@ VALUES = arrays(float, (3, 2, 6), elements=st.sampled_from([0.0, 1.0]))
 
 @given(VALUES)
 @settings(max_examples=25)
-def test_the_interval_holds_the_mean(values):
-    found = statistics.mean(values)
-    assert found.low - 1e-9 <= values.mean() <= found.high + 1e-9
-    assert found.value == values.mean()
+def test_the_interval_holds_the_rate(values):
+    for seeds in (values, values[:1]):
+        found = statistics.rate(seeds)
+        assert found.low - 1e-9 <= seeds.mean() <= found.high + 1e-9
+        assert found.low < found.high
+        assert found.value == seeds.mean()
+
+
+@given(VALUES, VALUES)
+@settings(max_examples=25)
+def test_the_interval_holds_the_difference(one, other):
+    for seeds in (3, 1):
+        found = statistics.paired(one[:seeds], other[:seeds])
+        value = (one[:seeds] - other[:seeds]).mean()
+        assert found.low - 1e-9 <= value <= found.high + 1e-9
+        assert found.value == value
+
+
+def test_where_no_pair_differs_the_difference_is_not_known_for_sure():
+    same = np.ones((3, 1, 50))
+    for seeds in (same, same[:1]):
+        found = statistics.paired(seeds, seeds)
+        assert found.value == 0
+        assert found.low == pytest.approx(-0.071, abs=1e-3)
+        assert found.high == pytest.approx(0.071, abs=1e-3)
 
 
 def test_pairing_sees_what_two_intervals_hide():
@@ -25,16 +46,22 @@ def test_pairing_sees_what_two_intervals_hide():
     arm = control.copy()
     arm[:, :, :4] = 1  # four resets that the control may fail
     control[:, :, :4] = 0
-    paired = statistics.mean(arm - control)
-    assert paired.value == pytest.approx(0.08)
-    assert paired.low > 0
-    assert statistics.mean(arm).low < statistics.mean(control).high
+    for seeds in (3, 1):
+        paired = statistics.paired(arm[:seeds], control[:seeds])
+        assert paired.value == pytest.approx(0.08)
+        assert paired.low > 0
+        assert statistics.rate(arm[:seeds]).low < statistics.rate(control[:seeds]).high
 
 
 def test_a_seed_more_or_less_is_felt():
     values = np.stack([np.zeros((2, 50)), np.ones((2, 50))])
-    assert statistics.mean(values).low == 0
-    assert statistics.mean(values).high == 1
+    assert statistics.rate(values).low == 0
+    assert statistics.rate(values).high == 1
+
+
+def test_one_figure_alone_has_no_interval():
+    assert str(statistics.bootstrap([0.5])) == "0.50"
+    assert str(statistics.bootstrap([0.4, 0.6])) == "0.50 [0.40, 0.60]"
 
 
 def test_successes_per_hour_of_driving():

@@ -19,6 +19,7 @@ from fleetloop.lab.bench import CLONING, Bench
 from fleetloop.lab.figures import fleet_figures
 from fleetloop.lab.fleet import VirtualFleet
 from fleetloop.lab.plan import Choice, RobotPlan
+from fleetloop.lab.statistics import crossing
 from fleetloop.lab.uniform_sampler import UniformSampler
 from fleetloop.learner.base import load_base
 
@@ -91,8 +92,8 @@ class Watch:
     """Evaluations while the fleet works, on fixed resets; how many and how often is the setting's.
 
     Attributes:
-        until: success, averaged over the tasks and the last `window` evaluations, that is waited for beyond the
-            setting's minutes; None to wait for nothing.
+        until: success, averaged over the tasks and `window` evaluations in a row, that must have been reached once and
+            is waited for beyond the setting's minutes; None to wait for nothing.
         longest: times the setting's minutes, after which nothing is waited for any more.
     """
 
@@ -206,8 +207,9 @@ def _there(curve: list[list[Any]], watch: Watch) -> bool:
     """Whether nothing more is waited for."""
     if watch.until is None:
         return True
-    rates = [sum(won / tried for won, tried in point.values()) / len(point) for _, point in curve[-watch.window :]]
-    return len(rates) == watch.window and bool(sum(rates) / len(rates) >= watch.until)
+    minutes = [minute for minute, _ in curve]
+    rates = [sum(won / tried for won, tried in point.values()) / len(point) for _, point in curve]
+    return crossing(minutes, rates, watch.until, watch.window) is not None
 
 
 @dataclass(frozen=True)

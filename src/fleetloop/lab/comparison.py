@@ -7,7 +7,7 @@ from fleetloop.core.errors import ConfigInvalid
 from fleetloop.lab import statistics
 from fleetloop.lab.experiments import FLEET, MAIN, PRETRAINING
 from fleetloop.lab.results import Results
-from fleetloop.lab.speed import curves, mean_time
+from fleetloop.lab.speed import curves, mean_time, speed_up
 from fleetloop.lab.tables import NOTHING, table
 
 BEGIN, END = "<!-- written by `fleetloop lab report` -->", "<!-- end -->"
@@ -90,7 +90,7 @@ def shares(results: Results) -> str:
 def _own_speed(results: Results, arm: str) -> list[str]:
     if arm not in results.arms:
         return [NOT_YET] * 3
-    time = mean_time(curves(results.arms[arm]))
-    alone = mean_time(curves(results.arms["robots-1"])) if "robots-1" in results.arms else None
+    found, alone = curves(results.arms[arm]), curves(results.arms["robots-1"]) if "robots-1" in results.arms else []
+    time = mean_time(found)
     shown = f"{time:.1f}" if time else "not by every seed"
-    return [str(results.average(arm)), shown, f"{alone / time:.1f}x" if alone and time else NOTHING]
+    return [str(results.average(arm)), shown, speed_up(alone, found)]

@@ -72,6 +72,8 @@ def _quick(setting: Setting) -> Setting:
     )
 
 
+# One robot brings so little that its samples reach `max_replay` within the hour, and then nobody draws them any more.
+UNLIMITED = {"sampler": {"max_replay": 1_000_000}}
 TEN = _robots((RESTOCK, 4), (LAUNDRY, 3), (BOX, 3))
 LIVE = Choice("recap", {"value": "live"})
 ROLLOUTS = 0.1
@@ -98,6 +100,7 @@ MAIN = Experiment(
         Online("fleet-hg-dagger"),
         MoreDemonstrations(needs="fleet-hg-dagger"),
         Online("single-hg-dagger", robots=1, generalist=True),
+        Online("single-unlimited", robots=1, generalist=True, learner=UNLIMITED),
         OfflineRounds(),
         Online("fleet-recap-frozen", algorithm=RECAP, rollouts=ROLLOUTS),
         Online("fleet-recap-live", algorithm=LIVE, acts=GUIDANCE),
@@ -110,6 +113,7 @@ MAIN = Experiment(
         Claim("fleet-hg-dagger", "more-steps"),
         Claim("fleet-hg-dagger", "more-demonstrations"),
         Claim("fleet-hg-dagger", "single-hg-dagger"),
+        Claim("fleet-hg-dagger", "single-unlimited"),
         Claim("offline-recap", "pretrained"),
         Claim("fleet-recap-frozen", "offline-recap"),
         Claim("fleet-recap-live", "offline-recap"),
@@ -135,12 +139,16 @@ FLEET = Experiment(
     (
         Expert(),
         Pretrained(),
+        MoreSteps(),
         Online("robots-1", robots=1, watch=Watch(until=TARGET, longest=3.0)),
+        Online("robots-1-unlimited", robots=1, learner=UNLIMITED, watch=Watch(until=TARGET, longest=3.0)),
         *(Online(f"robots-{number}", robots=number, watch=Watch()) for number in (2, 4, 8)),
     ),
     claims=(
         *(Claim(f"robots-{number}", "pretrained") for number in (1, 2, 4, 8)),
+        *(Claim(f"robots-{number}", "more-steps") for number in (1, 2, 4, 8)),
         *(Claim(f"robots-{number}", "robots-1") for number in (2, 4, 8)),
+        Claim("robots-4", "robots-1-unlimited"),
         Claim("robots-8", "robots-4"),
     ),
 )
@@ -178,6 +186,7 @@ SAMPLER = Experiment(
     (
         Expert(),
         Pretrained(),
+        MoreSteps(),
         Online("adaptive"),
         *(
             _sampled(f"fixed-{share}", least_online=share, most_online=share, cold_start_online=share)
@@ -191,6 +200,7 @@ SAMPLER = Experiment(
     ),
     claims=(
         Claim("adaptive", "pretrained"),
+        Claim("adaptive", "more-steps"),
         *(Claim("adaptive", f"fixed-{share}") for share in (0.2, 0.5, 0.8)),
         Claim("adaptive", "uniform"),
         *(Claim("adaptive", f"tasks-{across}") for across in ("uniform", "success")),

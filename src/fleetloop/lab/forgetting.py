@@ -16,7 +16,9 @@ def forgetting(results: Results) -> str:
     rows = []
     for name, arm in results.arms.items():
         for tasks in [] if name == BASE else [kept, *([task] for task in kept)]:
-            seeds = [seed for seed in arm.seeds if seed in results.arms[BASE].seeds]
+            seeds = results.shared(name, BASE)
+            if not seeds:
+                continue
             after, before = arm.won(tasks, seeds), results.arms[BASE].won(tasks, seeds)
             lost, gained = int((before > after).sum()), int((after > before).sum())
             low, high = tango(lost, gained, before.size)

@@ -9,6 +9,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.lab import statistics
 from fleetloop.lab.experiment import Experiment
 from fleetloop.lab.forgetting import forgetting
+from fleetloop.lab.job import as_json
 from fleetloop.lab.plots import draw_arms, draw_time
 from fleetloop.lab.results import Results
 from fleetloop.lab.speed import speeds
@@ -18,13 +19,15 @@ from fleetloop.sim.scene import CONTROL_HZ
 HEAD = """# {name}: {question}
 
 Written by `fleetloop lab report` from `{name}/ARM-SEED.json`. Success is that of the policy alone, on {episodes} resets
-per task, seed and point that neither demonstrator nor fleet ever met, the same for all arms and seeds, at the robots'
-own sites, disturbed. Demonstrations come from the nominal site, where nothing is nudged. Time is virtual: {minutes:g}
-minutes of the fleet's clock, repeatable bit for bit.
+per task, seed and point that neither demonstrator nor fleet ever met, the same for all arms and seeds, disturbed, at
+the sites of the experiment's whole fleet: a smaller fleet's policy is tried where none of its robots worked, too.
+Demonstrations come from the nominal site, where nothing is nudged. Time is virtual: {minutes:g} minutes of the fleet's
+clock, repeatable bit for bit.
 
 **Privileged**: policies observe the simulator's state; operator and expert are scripted and read the true state; the
-simulator judges. Brackets are 95 % intervals: Wilson's for a family's rate over all seeds, bootstrap over seeds and
-resets for averages, differences and means.
+simulator judges. Brackets are 95 % intervals. With several seeds they are bootstrapped over seeds and resets; **with
+one seed they tell of the resets alone** (Wilson's, and Tango's for paired differences): another seed of the same arm
+may differ by more than they say.
 """
 
 
@@ -63,7 +66,8 @@ def summary(results: Results) -> dict[str, Any]:
         for claim in results.experiment.claims
         if (found := results.difference(claim.arm, claim.control))
     ]
-    again = {name: one[name] for name in ("command", "versions", "setting", "evaluation_seed", "privileged")}
+    again = {name: one[name] for name in ("versions", "setting", "evaluation_seed", "privileged")}
+    again["command"] = results.latest["command"]
     return {"experiment": results.experiment.name, **again, "arms": arms, "claims": claims, "missing": results.missing}
 
 
@@ -78,7 +82,21 @@ def _head(results: Results) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
     missing = f"\nNot yet run: {', '.join(results.missing)}.\n" if results.missing else ""
     quick = "\n**A quick run**: it shows that everything works. Its figures mean nothing.\n" if one["quick"] else ""
-    return f"{text}\nAgain: `{one['command']}`, skipping what is there. {versions}.\n{quick}{missing}"
+    changed = _made_otherwise(results)
+    other = f"\nMade under settings that were changed since: {', '.join(changed)}.\n" if changed else ""
+    command = results.latest["command"]
+    return f"{text}\nAgain: `{command}`, skipping what is there. {versions}.\n{quick}{other}{missing}"
+
+
+def _made_otherwise(results: Results) -> list[str]:
+    """The results whose settings are not those of the experiment as it stands, which their files tell."""
+    now = as_json(results.experiment.quick if results.any["quick"] else results.setting)
+    return [
+        f"{name} of seed {seed} ({', '.join(differs)})"
+        for name, arm in results.arms.items()
+        for seed, result in arm.by_seed.items()
+        if (differs := sorted(key for key in now if result["setting"].get(key) != now[key] and key != "minutes"))
+    ]
 
 
 def _sections(results: Results) -> list[str]:
@@ -122,8 +140,9 @@ def _claims(results: Results) -> str:
     for claim in results.experiment.claims:
         found = results.difference(claim.arm, claim.control)
         by_family = [results.difference(claim.arm, claim.control, tasks) for tasks in families.values()]
-        rows.append([claim.arm, claim.control, *map(said, by_family), said(found)])
-    heads = ["arm", "control", *families, "difference of the averages, paired"]
+        seeds = len(results.shared(claim.arm, claim.control))
+        rows.append([claim.arm, claim.control, *map(said, by_family), said(found), str(seeds)])
+    heads = ["arm", "control", *families, "difference of the averages, paired", "seeds"]
     return table(heads, rows) if rows else ""
 
 
@@ -132,8 +151,8 @@ def _gaps(results: Results) -> str:
     for name in results.arms:
         gaps = [results.gap_closed(name, tasks) for tasks in (*results.families.values(), results.setting.tasks)]
         if name not in ("expert", "pretrained") and any(gaps):
-            rows.append([name, *map(said, gaps)])
-    return table(["arm", *results.families, "all tasks"], rows) if rows else ""
+            rows.append([name, *map(said, gaps), str(len(results.shared(name, "pretrained", "expert")))])
+    return table(["arm", *results.families, "all tasks", "seeds"], rows) if rows else ""
 
 
 def _throughput(results: Results) -> str:
@@ -152,7 +171,7 @@ def _guidance(results: Results) -> str:
     for name, arm in results.arms.items():
         for (condition, beta), tried in arm.acts().items():
             rates = [statistics.rate(statistics.outcomes(tried, tasks)) for tasks in families.values()]
-            whole = statistics.mean(statistics.outcomes(tried, results.setting.tasks))
+            whole = statistics.rate(statistics.outcomes(tried, results.setting.tasks))
             rows.append([name, condition or "none", f"{beta:g}", *map(said, rates), said(whole)])
     heads = ["arm", "condition", "beta", *families, "average over tasks"]
     text = "The same policies, evaluated on the same resets; robots act on `positive` at 1."
@@ -168,13 +187,20 @@ def _fleet(results: Results) -> str:
         "minutes_between_interventions": "minutes between interventions",
         "steps": "learner's steps",
         "releases": "releases",
+        "replay_ratio": "online draws per online sample",
+        "drawable": "online samples left to draw",
+        "at_own_sites": "success where its robots worked",
     }
     rows = []
     for name, arm in results.arms.items():
         figures = [arm.fleet(figure) for figure in names]
         if any(figures):
             rows.append([name, *(f"{item.value:.4g}" if item else NOTHING for item in figures)])
-    return f"Means over the seeds.\n\n{table(['arm', *names.values()], rows)}" if rows else ""
+    text = (
+        "Means over the seeds. A sample that was drawn `learner.sampler.max_replay` times is drawn no more: where few "
+        "are left at the end, demonstrations filled the batches."
+    )
+    return f"{text}\n\n{table(['arm', *names.values()], rows)}" if rows else ""
 
 
 def _seeds(results: Results) -> str:

@@ -44,7 +44,7 @@ class ArmResults:
 
     def fleet(self, name: str) -> Estimate | None:
         """The mean over the seeds of one of the fleet's figures; None for an arm without a fleet."""
-        found = [result["fleet"][name] for result in self.by_seed.values() if "fleet" in result]
+        found = [_figure(result, name) for result in self.by_seed.values() if "fleet" in result]
         return statistics.bootstrap([value for value in found if value is not None])
 
 
@@ -85,6 +85,12 @@ class Results:
         return next(iter(next(iter(self.arms.values())).by_seed.values()))
 
     @property
+    def latest(self) -> Mapping[str, Any]:
+        """A result of the highest seed that any arm has."""
+        found = [result for arm in self.arms.values() for result in arm.by_seed.values()]
+        return max(found, key=lambda result: result["seed"])
+
+    @property
     def families(self) -> dict[str, list[str]]:
         """The tasks by family; each task by itself, if every family has but one."""
         found: dict[str, list[str]] = {}
@@ -94,24 +100,49 @@ class Results:
 
     def average(self, arm: str) -> Estimate:
         """Success, each task counting the same."""
-        return statistics.mean(self.arms[arm].won(self.setting.tasks))
+        return statistics.rate(self.arms[arm].won(self.setting.tasks))
 
     def difference(self, arm: str, control: str, tasks: Sequence[str] | None = None) -> Estimate | None:
         """Paired, over the seeds that both have; None if there are none."""
         if arm not in self.arms or control not in self.arms:
             return None
         one, other, tasks = self.arms[arm], self.arms[control], tasks or self.setting.tasks
-        seeds = [seed for seed in one.seeds if seed in other.seeds]
-        if not seeds:
-            return None
-        return statistics.mean(one.won(tasks, seeds) - other.won(tasks, seeds))
+        seeds = self.shared(arm, control)
+        return statistics.paired(one.won(tasks, seeds), other.won(tasks, seeds)) if seeds else None
+
+    def shared(self, *arms: str) -> list[int]:
+        """The seeds that all of these have."""
+        found = [set(self.arms[arm].seeds) if arm in self.arms else set() for arm in arms]
+        return sorted(set.intersection(*found))
 
     def gap_closed(self, arm: str, tasks: Sequence[str], before: str = "pretrained") -> Estimate | None:
         """The share of the way from `before` to the expert."""
-        if {arm, before, "expert"} - set(self.arms):
-            return None
-        mine, base, expert = (self.arms[name] for name in (arm, before, "expert"))
-        seeds = [seed for seed in mine.seeds if seed in base.seeds and seed in expert.seeds]
+        seeds = self.shared(arm, before, "expert")
         if not seeds:
             return None
-        return statistics.gap_closed(*(item.won(tasks, seeds) for item in (base, mine, expert)))
+        return statistics.gap_closed(*(self.arms[name].won(tasks, seeds) for name in (before, arm, "expert")))
+
+
+def _figure(result: Mapping[str, Any], name: str) -> float | None:
+    """One figure of a fleet; three of them are worked out from what is kept."""
+    fleet = result["fleet"]
+    if name == "replay_ratio":
+        return fleet["metrics"].get(name)  # type: ignore[no-any-return]
+    if name == "drawable":
+        return float(sum(task["samples_online"] for task in fleet["metrics"]["tasks"].values()))
+    if name == "at_own_sites":
+        return _at_own_sites(result)
+    return fleet[name]  # type: ignore[no-any-return]
+
+
+def _at_own_sites(result: Mapping[str, Any]) -> float | None:
+    """Success in the episodes of the evaluation that took place where the arm's robots worked at that task."""
+    robots = result["setting"]["robots"][: result["options"]["robots"]]
+    everything = result["options"]["generalist"]
+    own = [
+        won
+        for task, tried in result["evaluation"].items()
+        for site, won, _ in tried
+        if any(robot["site"] == site and (everything or task in robot["tasks"]) for robot in robots)
+    ]
+    return sum(own) / len(own) if own else None

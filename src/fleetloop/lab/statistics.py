@@ -1,10 +1,13 @@
 """What can be said of an arm from the episodes of its evaluations, and how sure it is.
 
-Rates of one task or family have Wilson's interval. Means over tasks and differences between arms are bootstrapped
-(Efron 1979, percentile intervals): seeds and resets are both drawn again, a reset for all seeds at once, because all
-arms and seeds meet the same resets. A difference is taken reset by reset before that, so it is paired.
+With several seeds, rates and differences between arms are bootstrapped (Efron 1979, percentile intervals): seeds and
+resets are both drawn again, a reset for all seeds at once, because all arms and seeds meet the same resets. A
+difference is taken reset by reset before that, so it is paired. With one seed, and where all that could be drawn is
+alike, a bootstrap would be too sure of itself: there rates have Wilson's interval and paired differences Tango's, over
+the resets. With one seed no interval tells how much another seed would differ.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.lab.evaluation import wilson
+from fleetloop.lab.retention import tango
 
 DRAWS = 2000
 Values = npt.NDArray[np.float64]
@@ -22,17 +26,17 @@ Tried = Mapping[str, Sequence[Sequence[int]]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval."""
+    """A figure and its 95 % interval; NaN where there is no telling."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if math.isfinite(self.low) else "")
 
-    def to_json(self) -> dict[str, float]:
-        return {name: round(value, 4) for name, value in vars(self).items()}
+    def to_json(self) -> dict[str, float | None]:
+        return {name: round(value, 4) if math.isfinite(value) else None for name, value in vars(self).items()}
 
 
 def outcomes(seeds: Sequence[Tried], tasks: Sequence[str]) -> Values:
@@ -46,14 +50,26 @@ def lengths(seeds: Sequence[Tried], tasks: Sequence[str]) -> Values:
 
 
 def rate(won: Values) -> Estimate:
-    """Of all these episodes together."""
-    low, high = wilson(int(won.sum()), won.size)
-    return Estimate(float(won.mean()), low, high)
+    """Success over (seeds, tasks, episodes), each task and seed counting the same."""
+    value = float(won.mean())
+    if one_seed(won) or value in (0.0, 1.0):
+        resets = won[0].size
+        return Estimate(value, *wilson(round(value * resets), resets))
+    return _estimate(value, _drawn(won).mean(axis=(1, 2, 3)))
 
 
-def mean(values: Values) -> Estimate:
-    """Over tasks and seeds, each counting the same."""
-    return _estimate(values.mean(), _drawn(values).mean(axis=(1, 2, 3)))
+def paired(one: Values, other: Values) -> Estimate:
+    """By how much `one` succeeds more often on the same resets; both are (seeds, tasks, episodes)."""
+    better = one - other
+    if one_seed(better) or not better.any():
+        low, high = tango(int((better[0] > 0).sum()), int((better[0] < 0).sum()), better[0].size)
+        return Estimate(float(better.mean()), low, high)
+    return _estimate(better.mean(), _drawn(better).mean(axis=(1, 2, 3)))
+
+
+def one_seed(values: Values) -> bool:
+    """Whether nothing is known of how much another seed would differ."""
+    return len(values) == 1
 
 
 def per_hour(won: Values, ticks: Values, hz: float) -> Estimate:
@@ -75,10 +91,12 @@ def gap_closed(before: Values, after: Values, expert: Values) -> Estimate | None
 
 
 def bootstrap(values: Sequence[float]) -> Estimate | None:
-    """The mean of one figure per seed; None if there is none."""
+    """The mean of one figure per seed; None if there is none. One figure alone has no interval."""
     found = np.array(values, float)
     if not len(found):
         return None
+    if len(found) == 1:
+        return Estimate(float(found[0]), math.nan, math.nan)
     rng = np.random.default_rng(0)
     return _estimate(found.mean(), found[rng.integers(len(found), size=(DRAWS, len(found)))].mean(axis=1))
 
@@ -114,5 +132,7 @@ def _drawn(values: Values) -> Values:
 
 
 def _estimate(value: Any, drawn: npt.NDArray[Any]) -> Estimate:
-    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (value, value)
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (math.nan, math.nan)
+    if low == high:  # all that could be drawn is alike, which says nothing
+        low = high = math.nan
     return Estimate(float(value), float(low), float(high))

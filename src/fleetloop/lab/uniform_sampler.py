@@ -7,7 +7,8 @@ from fleetloop.learner.sampler import AdaptiveSampler, Draw, numbers
 
 
 class UniformSampler(AdaptiveSampler):
-    """Keeps the same records and heeds none of them: no balance of tasks, no limit to repetition."""
+    """Keeps the same records and heeds none of them: no balance of tasks. What was drawn
+    `max_replay` times is drawn no more, as elsewhere."""
 
     def draw(self, buffer: ExperienceBuffer, step: int, size: int) -> Draw:
         """The batch of a step; empty if nothing is held."""
