@@ -297,6 +297,17 @@ def test_what_is_said_of_an_episode_later_is_no_new_episode(tmp_path):
     assert learner.intake.journey._ended == {}
 
 
+def test_figures_tell_a_share_that_is_wanted_and_can_not_be_drawn(tmp_path):
+    hub = MemoryHub()
+    hub.add(write_episode(tmp_path, 1, "hhhhhhhh"))
+    demos = demonstrations(tmp_path / "demos", 2)
+    learner = learner_at(tmp_path / "learner", hub, demos=demos, sampler=SamplerOptions(max_replay=1))
+    advance(learner, 30)
+    task = rows(tmp_path / "learner")[-1]["tasks"]["push/left"]
+    assert task["online_share"] == 0
+    assert task["online_share_wanted"] >= 0.2
+
+
 def test_figures_say_how_it_goes(tmp_path):
     hub = MemoryHub()
     hub.add(write_episode(tmp_path, 1, "hhhhhhhh"))
@@ -307,6 +318,7 @@ def test_figures_say_how_it_goes(tmp_path):
     task = row["tasks"]["push/left"]
     assert (task["samples_online"], task["samples_offline"]) == (8, 24)
     assert 0.2 <= task["online_share"] <= 0.8
+    assert 0.2 <= task["online_share_wanted"] <= 0.8
     assert task["loss_online"] > 0
     assert 0 <= row["data_wait"] <= 1
     beat(learner)

@@ -37,6 +37,11 @@ class Tally:
             total, count = self._losses.get(key, (0.0, 0))
             self._losses[key] = (total + float(sums[index]), count + int(counts[index]))
 
+    def online_share(self, task: int) -> float | None:
+        """Of the task's samples that were drawn since the last row; None if there were none."""
+        online, offline = (self._losses.get((task, part), (0.0, 0))[1] for part in (True, False))
+        return online / (online + offline) if online + offline else None
+
     def loss(self, task: int, online: bool) -> float | None:
         """Mean over the samples drawn since the last row."""
         total, count = self._losses.get((task, online), (0.0, 0))
@@ -54,14 +59,16 @@ class Tally:
 def task_figures(
     tally: Tally, buffer: ExperienceBuffer, sampler: AdaptiveSampler, held_out: Mapping[str, float]
 ) -> dict[str, Any]:
-    """By task: losses since the last row, the share of online samples, and what is held."""
+    """By task: losses since the last row, the share of online samples that was drawn and the one that losses ask for,
+    and what may be drawn."""
     shares = sampler.online_shares(buffer.tasks)
     return {
         name: {
             "loss_online": tally.loss(task, True),
             "loss_offline": tally.loss(task, False),
             "loss_held_out": held_out.get(name),
-            "online_share": float(shares[task]),
+            "online_share": tally.online_share(task),
+            "online_share_wanted": float(shares[task]),
             "samples_online": buffer.size(task, Part.ONLINE),
             "samples_offline": buffer.size(task, Part.OFFLINE),
             "positives": buffer.positives(task),
