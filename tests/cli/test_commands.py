@@ -46,6 +46,12 @@ def test_every_command_says_what_it_does_and_shows_examples(path):
     assert f"fleetloop {' '.join(path)}" in result.output.partition("Examples")[2]
 
 
+def test_an_option_before_a_command_of_the_hub_is_not_dropped(tmp_path):
+    result = invoke("hub", "--directory", str(tmp_path / "mine"), "rebuild")
+    assert result.exit_code == 1
+    assert "--directory: stands before rebuild" in " ".join(result.output.split())
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys, json\n"

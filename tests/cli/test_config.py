@@ -5,6 +5,7 @@ import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from fleetloop.cli import wiring
 from fleetloop.cli.config import FleetConfig, load_config
 from fleetloop.cli.config_text import to_yaml, with_plugin_options
 from fleetloop.cli.main import app
@@ -47,6 +48,12 @@ def test_without_a_file_the_defaults_are_a_fleet_that_could_start():
         ("robots: [{name: a, site: 1}, {name: a, site: 2}]", "robots: two are called 'a'"),
         ("robots: [{name: a}]", "robots.0.site: is missing"),
         ("tasks: []", "tasks: is []"),
+        (
+            "hub: {retention: {tasks: {box/walls: {max_epsodes: 3}}}}",
+            "hub.retention.tasks.box/walls.max_epsodes: is unknown; did you mean hub.retention.tasks.box/walls.max_ep",
+        ),
+        ("own_tasks: {wipe: {instructon: go}}", "own_tasks.wipe.instructon: is unknown; did you mean own_tasks.wipe.i"),
+        ("hub: {port: 1}\nrun: a\nhub: {insecure: true}", "fleet.yaml: is no YAML ('hub' stands on line 1 and on 3)"),
         ("- a\n- b", "fleet.yaml: is no mapping"),
         ("a: [", "fleet.yaml: is no YAML"),
     ],
@@ -57,6 +64,17 @@ def test_a_wrong_entry_is_named_with_what_would_be_right(tmp_path, text, told):
         load_config()
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_persons_token_goes_before_the_machines(tmp_path, monkeypatch):
+    (tmp_path / "robot.token").write_text("robots-secret")
+    config = load_config(None, ["hub_token_file=robot.token"])
+    asked = []
+    monkeypatch.setattr(wiring, "HttpHub", lambda url, *, token, **others: asked.append(token))
+    wiring.open_hub(config)
+    monkeypatch.setenv("FLEETLOOP_TOKEN", "persons-secret")
+    wiring.open_hub(config)
+    assert asked == ["robots-secret", "persons-secret"]
 
 
 def test_several_mistakes_are_counted(tmp_path):

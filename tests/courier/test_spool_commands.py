@@ -61,6 +61,27 @@ def test_a_spool_carried_to_another_host_goes_up_from_there(world, tmp_path):
     assert list(stick.glob("*.arrow")) == []
 
 
+def test_draining_does_not_pass_over_what_was_refused(world):
+    good = record(world.host, 1)
+    (world.host.spool / f"{episode_id(2)}.arrow").write_bytes(b"no episode")
+    world.start("hub")
+    until(lambda: _answers(world))
+    drained = spool(world, "drain", "--hub", world.hub.url)
+    assert drained.exit_code == 1
+    assert "1 episodes were refused and are kept in" in " ".join(drained.output.split())
+    assert world.ids() == {good}
+    assert spool(world, "drain", "--hub", world.hub.url).exit_code == 0  # it was said
+
+
+def test_what_can_not_be_read_keeps_no_other_from_being_carried(world, tmp_path):
+    id = record(world.host, 2)
+    (world.host.spool / f"{episode_id(1)}.arrow").mkdir()  # a disk that gives this file no more
+    exported = spool(world, "export", str(tmp_path / "stick"))
+    assert exported.exit_code == 1
+    assert f"{episode_id(1)}.arrow" in "".join(exported.output.split())
+    assert [Episode.open(path).meta.id for path in (tmp_path / "stick").glob("*.arrow")] == [id]
+
+
 def test_without_a_hub_draining_says_so_and_keeps_all(world):
     record(world.host, 1)
     drained = spool(world, "drain", "--hub", world.hub.url, "--wait", "0")

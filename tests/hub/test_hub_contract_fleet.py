@@ -201,6 +201,16 @@ def test_the_fleet_view_shows_robots_learner_and_channels(world: World, outbox: 
     assert [member.status for member in fleet.members] == [status, None]
     assert (fleet.learner, fleet.learner_silent_s, fleet.members[0].silent_s) == (learner, 10, 10)
     assert (fleet.clock_s, fleet.episodes, fleet.edge, fleet.stable) == (1010, 1, 1, 1)
+    assert fleet.alarm == ""
+
+
+def test_a_learner_that_is_not_heard_any_more_is_an_alarm(world: World) -> None:
+    learner = LearnerStatus("run-1", 50, 1, 1, False, 0.5, {})
+    world.hub.report_learner(learner)
+    world.clock.advance(3600)
+    assert world.hub.fleet().alarm == "learner: not heard for 3600 s"
+    world.hub.report_learner(learner)
+    assert world.hub.fleet().alarm == ""
 
 
 def test_a_silent_robot_shows_as_offline(world: World) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fleetloop.actor.options import ActorOptions
 from fleetloop.cli.config_errors import explain
+from fleetloop.cli.config_file import parse, read_file
 from fleetloop.cli.dotted_path import put
 from fleetloop.core.errors import ConfigInvalid, UnknownName
 from fleetloop.core.plugins import plugin, require_installed
@@ -21,7 +21,6 @@ from fleetloop.hub.options import HubOptions
 from fleetloop.learner.options import LearnerOptions, PretrainOptions
 from fleetloop.policies.sight_options import EncoderOptions
 
-FILE = Path("fleet.yaml")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -144,10 +143,12 @@ class FleetConfig(Section):
     )
     hub_token_file: Path | None = Field(
         default=None,
-        description="file with the token for a hub that asks for one; null: the environment's FLEETLOOP_TOKEN, if set",
+        description="file with the token for a hub that asks for one; the environment's FLEETLOOP_TOKEN goes before it",
     )
     hub_ca: Path | None = Field(
-        default=None, description="PEM file with the certificate to trust the hub by; null: the system's"
+        default=None,
+        description="PEM file with the certificate to trust the hub by, and beside the system's ones its store; null: "
+        "the system's",
     )
     release_keys: tuple[str, ...] = Field(
         default=(),
@@ -228,12 +229,12 @@ def load_config(path: Path | None = None, sets: Sets = (), flags: Mapping[str, A
         ConfigInvalid: naming the file, or the dotted path of the key at fault.
         UnknownName: for a plug-in that is not installed.
     """
-    values = _read(path)
+    values = read_file(path)
     for assignment in sets:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise ConfigInvalid(f"--set {assignment}", "is no assignment", "write it as --set learner.batch=128")
-        put(values, name, _parse(text, f"--set {name}"))
+        put(values, name, parse(text, f"--set {name}"))
     for name, value in (flags or {}).items():
         if value is not None:
             put(values, name, value)
@@ -265,26 +266,3 @@ def parsed(model: type[Model], values: Mapping[str, Any], prefix: str = "") -> M
         return model.model_validate(dict(values))
     except ValidationError as error:
         raise explain(error, model, prefix) from None
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None and not FILE.exists():
-        return {}
-    path = path or FILE
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(str(path), f"can't be read ({error})", "give a YAML file with --config") from error
-    values = _parse(text, str(path))
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ConfigInvalid(str(path), "is no mapping of names to values", "see `fleetloop config show --docs`")
-    return values
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigInvalid(where, f"is no YAML ({' '.join(str(error).split())})") from None

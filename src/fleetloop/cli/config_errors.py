@@ -1,7 +1,7 @@
 """What is wrong with a configuration, in words: the dotted path, the nearest valid key, what is allowed."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from fleetloop.core.errors import ConfigInvalid
 
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+MAPPINGS = (dict, Mapping)
 Place = Sequence[int | str]
 
 
@@ -31,13 +32,15 @@ def field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
     """The field that a validation error's location points at."""
     field: FieldInfo | None = None
     inner: type[BaseModel] | None = model
+    is_key = False  # of a mapping, whose values are models
     for part in place:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_key:
+            is_key = False
             continue
         if inner is None or part not in inner.model_fields:
             return None
         field = inner.model_fields[part]
-        inner = _model_in(field.annotation)
+        inner, is_key = _model_in(field.annotation), get_origin(field.annotation) in MAPPINGS
     return field
 
 
@@ -81,9 +84,9 @@ def _dotted(place: Place, prefix: str) -> str:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model in `Model`, `Model | None` or `tuple[Model, ...]`."""
+    """The model in `Model`, `Model | None`, `tuple[Model, ...]` or `Mapping[str, Model]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (tuple, list, Union, UnionType):
+    if get_origin(annotation) in (tuple, list, Union, UnionType, *MAPPINGS):
         return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
     return None

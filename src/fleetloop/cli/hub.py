@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.core.errors import ConfigInvalid
 
 EXAMPLES = flags.examples(
     "fleetloop hub",
@@ -38,7 +39,10 @@ def hub(
     ] = None,
 ) -> None:
     """Take in episodes, give out releases: everybody else finds each other here."""
-    if context.invoked_subcommand:
+    if command := context.invoked_subcommand:
+        if said := [name for name, value in context.params.items() if value]:
+            option = f"--{said[0].replace('_', '-').replace('sets', 'set')}"
+            raise ConfigInvalid(option, f"stands before {command}, which does not hear it", f"put it behind {command}")
         return
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import clock_from

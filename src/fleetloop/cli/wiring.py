@@ -50,7 +50,7 @@ def open_hub(chosen: FleetConfig) -> HttpHub:
         ConfigInvalid: if the token or the certificate can't be used.
     """
     token, file = os.environ.get(TOKEN, ""), chosen.hub_token_file
-    if file is not None:
+    if file is not None and not token:  # a person's own, in the environment, stands above what the machine has
         try:
             token = file.read_text().strip()
         except (OSError, ValueError) as error:

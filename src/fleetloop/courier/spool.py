@@ -113,8 +113,12 @@ class Spool:
         self._disk.write(self._refused / f"{file.name}{REASON}", json.dumps(reason, indent=1).encode())
         self._announce_refused()
 
+    def refused(self) -> list[Path]:
+        """What was set aside, by name."""
+        return sorted(path for path in self._refused.iterdir() if not path.name.endswith(REASON))
+
     def _announce_refused(self) -> None:
-        kept = sorted(path for path in self._refused.iterdir() if not path.name.endswith(REASON))
+        kept = self.refused()
         if kept:
             self._alarms.set(PART, f"{len(kept)} refused and kept in {self._refused}, e.g. {refusal(kept[-1])}")
         else:

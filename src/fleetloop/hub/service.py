@@ -47,7 +47,7 @@ class HubService:
         self, catalog: Catalog, objects: ObjectStore, clock: Clock, options: HubOptions, tasks: Collection[str] = ()
     ) -> None:
         """`tasks` are the ones that the fleet works at; any will do if there are none."""
-        self._catalog = catalog
+        self._catalog, self._learner_lease_s = catalog, options.learner_lease_s
         self.tokens = Tokens(catalog, clock)
         self.experience = Experience(catalog, objects, clock, tasks=tasks, max_bytes=options.max_episode_bytes)
         self.uploads = Uploads(
@@ -218,5 +218,8 @@ class HubService:
 
     def fleet(self) -> Fleet:
         parts = (self.uploads, self.retention, self.collector, self.book)
-        alarms = (self.experience.alarm, *(part.alarms.text for part in parts))
-        return replace(self.book.view(), alarm="; ".join(filter(None, alarms)))
+        view = self.book.view()
+        silent_s = view.learner_silent_s if view.learner else 0.0
+        silent = f"learner: not heard for {silent_s:.0f} s" if silent_s > self._learner_lease_s else ""
+        alarms = (self.experience.alarm, *(part.alarms.text for part in parts), silent)
+        return replace(view, alarm="; ".join(filter(None, alarms)))

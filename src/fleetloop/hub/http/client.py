@@ -60,7 +60,7 @@ class HttpHub:
 
         `uplink_mbps`: megabits per second that the uploads of episodes share; None for no limit.
         `token`: the secret that the hub asks for; it goes to other machines under TLS alone.
-        `ca`: PEM file with the certificate to trust, in place of the system's.
+        `ca`: PEM file with the certificate to trust the hub by, in place of the system's, and its store, beside them.
         `release_cache`: URL of a cache that is asked for blobs before the hub is; it is never shown the token.
 
         Raises:
@@ -85,7 +85,7 @@ class HttpHub:
                 return self._put_in_parts(id, file, hash, gives_way)
             whole = self._part(file, 0, size, {wire.HASH_HEADER: hash})
             said = self._line.call("PUT", f"/v1/episodes/{id}", **whole)
-        return Acknowledgement(**said.json())
+        return wire.told(Acknowledgement, self._line.read(said))
 
     def _put_in_parts(self, id: str, file: BinaryIO, hash: str, gives_way: Callable[[], bool]) -> Acknowledgement:
         """Ask where the bytes go and which are there already, send the rest, have it taken."""
@@ -94,15 +94,15 @@ class HttpHub:
         while ends < size:
             said = self._line.call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
             if said.status_code != ASKS_FOR_BYTES:
-                return Acknowledgement(**said.json())
-            place = said.json()
+                return wire.told(Acknowledgement, self._line.read(said))
+            place = self._line.read(said)
             if place["offset"] < ends:
                 raise HubUnavailable("upload", "was begun again by another request")
             ends = place["offset"] + place["length"]
             self._send(place, file, gives_way)
             if ends < size and gives_way():
                 raise stopped()
-        return Acknowledgement(**self._line.call("POST", upload).json())
+        return wire.told(Acknowledgement, self._line.ask("POST", upload))
 
     def _send(self, place: Mapping[str, Any], file: BinaryIO, gives_way: Callable[[], bool]) -> None:
         """The bytes that go to this place next."""
@@ -151,7 +151,7 @@ class HttpHub:
         return rows
 
     def annotate(self, annotation: Annotation) -> int:
-        return int(self._line.call("POST", "/v1/annotations", json=annotation.to_json()).json()["seq"])
+        return int(self._line.ask("POST", "/v1/annotations", json=annotation.to_json())["seq"])
 
     def annotations(self, episode: str) -> Sequence[Annotation]:
         return [
@@ -160,15 +160,15 @@ class HttpHub:
 
     def events(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> Sequence[Event]:
         said = self._line.get("/v1/events", wait_s, after=after, limit=limit, wait=wait_s)
-        return [Event(**item) for item in said["events"]]
+        return [wire.told(Event, item) for item in said["events"]]
 
     # ------------------------------------------------------------------ releases
 
     def claim_lease(self, holder: str) -> LearnerLease:
-        return LearnerLease(**self._line.call("POST", "/v1/lease", json={"holder": holder}).json())
+        return wire.told(LearnerLease, self._line.ask("POST", "/v1/lease", json={"holder": holder}))
 
     def renew_lease(self, lease: LearnerLease) -> LearnerLease:
-        return LearnerLease(**self._line.call("PUT", "/v1/lease", json=asdict(lease)).json())
+        return wire.told(LearnerLease, self._line.ask("PUT", "/v1/lease", json=asdict(lease)))
 
     def put_blob(self, hash: str, data: bytes) -> None:
         # In pieces: of one large object, the rest would be copied whenever the socket has taken some.
@@ -202,8 +202,8 @@ class HttpHub:
         self._line.call("POST", "/v1/drafts", json={"draft": asdict(draft), "lease": asdict(lease)})
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
-        said = self._line.call("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
-        return Release.from_json(said.json())
+        said = self._line.ask("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
+        return Release.from_json(said)
 
     def steering(self) -> Steering:
         return Steering.from_json(self._line.get("/v1/steering"))
@@ -230,7 +230,7 @@ class HttpHub:
 
     def tallies(self) -> Sequence[Tally]:
         """How robots did, by release."""
-        return [Tally(**item) for item in self._line.get("/v1/tallies")["tallies"]]
+        return [wire.told(Tally, item) for item in self._line.get("/v1/tallies")["tallies"]]
 
     def release(self, version: int) -> Release:
         return Release.from_json(self._line.get(f"/v1/releases/{version}"))
@@ -252,13 +252,13 @@ class HttpHub:
         self._line.call("POST", "/v1/robots", json=wire.registration_to_json(registration))
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
-        return [Orders(**item) for item in self._line.call("POST", "/v1/beats", json=[*map(asdict, statuses)]).json()]
+        return [wire.told(Orders, item) for item in self._line.ask("POST", "/v1/beats", json=[*map(asdict, statuses)])]
 
     def report_learner(self, status: LearnerStatus) -> LearnerOrders:
-        return LearnerOrders(**self._line.call("POST", "/v1/learner", json=asdict(status)).json())
+        return wire.told(LearnerOrders, self._line.ask("POST", "/v1/learner", json=asdict(status)))
 
     def fleet(self) -> Fleet:
         return wire.fleet_from_json(self._line.get("/v1/fleet"))
 
     def _steer(self, path: str, **said: Any) -> Steering:
-        return Steering.from_json(self._line.call("PUT", path, json=said).json())
+        return Steering.from_json(self._line.ask("PUT", path, json=said))

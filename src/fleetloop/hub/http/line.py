@@ -24,7 +24,7 @@ class Line:
         host = httpx.URL(self.url).host
         if token and self.url.startswith("http://") and not is_loopback(host):
             raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
-        self._timeout_s, self._store = timeout_s, StoreLinks(timeout_s)
+        self._timeout_s, self._store = timeout_s, StoreLinks(timeout_s, _trusting_too(ca))
         self._http = httpx.Client(
             base_url=self.url,
             timeout=timeout_s,
@@ -40,17 +40,34 @@ class Line:
 
     def get(self, path: str, wait_s: float = 0.0, /, **params: Any) -> Any:
         """The JSON in the answer."""
-        return self.call("GET", path, wait_s, params=params).json()
+        return self.ask("GET", path, wait_s, params=params)
+
+    def ask(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> Any:
+        """The JSON in the answer."""
+        return self.read(self.call(method, path, wait_s, **request))
+
+    def read(self, said: httpx.Response) -> Any:
+        """The JSON in an answer. Raises HubUnavailable if it has none, as a network's log-in page."""
+        try:
+            return said.json()
+        except ValueError as error:
+            raise HubUnavailable(self.url, "answered with something that is no JSON", wire.SOMEBODY_ELSE) from error
 
     def call(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> httpx.Response:
-        """The answer, for which the hub may take `wait_s` real seconds more than for others."""
+        """The answer, for which the hub may take `wait_s` real seconds more than for others.
+
+        Raises HubUnavailable if it can't be reached, and for what no hub answers; else what the hub raised.
+        """
         if wait_s:
             request["timeout"] = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
         try:
             said = self._http.request(method, path, **request)
         except httpx.TransportError as error:
             raise self.away(error) from error
-        if said.is_error:
+        if said.has_redirect_location:
+            there = said.headers["Location"]
+            raise HubUnavailable(self.url, f"sends everybody on to {there}", "name the hub's own address as hub_url")
+        if not said.is_success:
             raise wire.error_from_json(said.status_code, said.content, self.url)
         return said
 
@@ -77,14 +94,34 @@ class Line:
             yield said, hash
 
     def away(self, error: httpx.TransportError) -> HubUnavailable:
-        remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else "is the hub running?"
-        return HubUnavailable(self.url, f"can't be reached ({error or type(error).__name__})", remedy)
+        asked = _asked(error) or self.url
+        ours = httpx.URL(asked).netloc == httpx.URL(self.url).netloc
+        remedy = "is the hub running?" if ours else "the hub keeps its objects there; robots must reach that, too"
+        remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else remedy
+        said = f"can't be reached ({error or type(error).__name__})"
+        return HubUnavailable(self.url if ours else asked, said, remedy)
 
 
-def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
-    if ca is None:
-        return True
+def _asked(error: httpx.TransportError) -> str:
+    """Scheme and host that a request went to; empty if it did not come so far."""
+    try:
+        url = error.request.url
+    except RuntimeError:  # httpx knows of none
+        return ""
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    """This certificate alone; without one, what the system trusts."""
     try:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:
         raise ConfigInvalid("hub_ca", f"{ca} can't be used ({error})", "name a PEM file with a certificate") from error
+
+
+def _trusting_too(ca: Path | None) -> ssl.SSLContext:
+    """What the system trusts, and this certificate."""
+    context = ssl.create_default_context()
+    if ca is not None:
+        context.load_verify_locations(ca)
+    return context

@@ -30,7 +30,7 @@ REST_S = 30.0
 class SiteCache:
     """A plain HTTP cache in front of the hub. Whatever goes wrong with it, the hub itself is asked instead."""
 
-    def __init__(self, url: str, verify: ssl.SSLContext | bool) -> None:
+    def __init__(self, url: str, verify: ssl.SSLContext) -> None:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,

@@ -1,5 +1,6 @@
 """What the hub keeps elsewhere: its links say all that is needed, and are nobody's who has our token."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,8 +21,8 @@ class StoreLinks:
     object's end, and httpx.TransportError when the store can't be reached.
     """
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+    def __init__(self, timeout_s: float, trusting: ssl.SSLContext) -> None:
+        self._timeout_s, self._trusting = timeout_s, trusting
 
     def close(self) -> None:
         if "_http" in vars(self):
@@ -39,7 +40,7 @@ class StoreLinks:
 
     @cached_property
     def _http(self) -> httpx.Client:
-        return httpx.Client(timeout=self._timeout_s, mounts=dict.fromkeys(LOOPBACK))
+        return httpx.Client(timeout=self._timeout_s, verify=self._trusting, mounts=dict.fromkeys(LOOPBACK))
 
 
 def _check(said: httpx.Response) -> None:

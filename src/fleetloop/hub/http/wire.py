@@ -19,8 +19,6 @@ from fleetloop.core.errors import (
     UnknownName,
 )
 from fleetloop.core.hub import (
-    Acknowledgement,
-    Event,
     Fleet,
     LearnerLease,
     LearnerStatus,
@@ -39,15 +37,14 @@ OFFSET_HEADER = "Upload-Offset"
 _PLAIN = (EpisodeInvalid, ReleaseInvalid, SpecMismatch, UnknownName, FleetLoopError)
 _REFUSALS = (LeaseLost, HubRefused)
 
+SOMEBODY_ELSE = "is this a FleetLoop hub? A proxy or a network's log-in page may answer in its place"
+
 T = TypeVar("T")
 
-acknowledgements = TypeAdapter(Acknowledgement)
 annotations = TypeAdapter(Annotation)
 encodings = TypeAdapter(Encoding)
-events = TypeAdapter(list[Event])
 leases = TypeAdapter(LearnerLease)
 learner_statuses = TypeAdapter(LearnerStatus)
-orders = TypeAdapter(list[Orders])
 statuses = TypeAdapter(list[RobotStatus])
 _registrations = TypeAdapter(Registration)
 _releases = TypeAdapter(Release)
@@ -92,6 +89,19 @@ def decode(adapter: TypeAdapter[T], data: object, what: str) -> T:
             if isinstance(value, float) and not math.isfinite(value):  # "nan" passes for a number
                 raise HubRefused(f"{what}.{name}", f"is {value}, not a finite number", status=422)
     return found
+
+
+def told(kind: type[T], data: Mapping[str, Any]) -> T:
+    """What the hub says, as far as this version knows it: a newer one may say more.
+
+    Raises HubUnavailable if it says less than this version needs.
+    """
+    names = getattr(kind, "__dataclass_fields__", {})
+    try:
+        return kind(**{name: value for name, value in data.items() if name in names})
+    except (TypeError, AttributeError) as error:
+        remedy = "bring the hub to this version first"
+        raise HubUnavailable("hub", f"did not say what is needed ({error})", remedy) from error
 
 
 # A spec's hash depends on how its numbers are written, so pydantic only checks specs and `from_json` reads them.
@@ -149,14 +159,14 @@ def fleet_from_json(data: Mapping[str, Any]) -> Fleet:
     members = tuple(
         Member(
             registration_from_json(member["registration"]),
-            RobotStatus(**member["status"]) if member["status"] else None,
+            told(RobotStatus, member["status"]) if member["status"] else None,
             member["silent_s"],
-            Orders(**member["orders"]),
+            told(Orders, member["orders"]),
         )
         for member in data["members"]
     )
-    learner = LearnerStatus(**data["learner"]) if data["learner"] else None
-    return Fleet(**{**data, "members": members, "learner": learner})
+    learner = told(LearnerStatus, data["learner"]) if data["learner"] else None
+    return told(Fleet, {**data, "members": members, "learner": learner})
 
 
 def error_to_json(error: FleetLoopError) -> tuple[int, dict[str, Any]]:
@@ -172,7 +182,7 @@ def error_from_json(status: int, body: bytes, url: str) -> FleetLoopError:
         said = json.loads(body)["error"]
         field, problem, remedy = str(said["field"]), str(said["problem"]), str(said["remedy"])
     except (ValueError, KeyError, TypeError):
-        said, field, problem, remedy = {}, url, f"answered HTTP {status}", "is this a FleetLoop hub?"
+        return HubUnavailable(url, f"answered HTTP {status}", SOMEBODY_ELSE)  # nobody refused anything
     if status >= 500:
         return HubUnavailable(field, problem, remedy)
     for refusal in _REFUSALS:
