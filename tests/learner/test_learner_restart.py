@@ -127,6 +127,25 @@ def test_what_can_be_read_no_more_or_again_keeps_it_from_nothing(tmp_path):
     advance(again, 3)
 
 
+def test_demonstrations_may_be_added_to_a_run_and_not_taken_from_it(tmp_path):
+    demos, hub = demonstrations(tmp_path / "demos", 3), MemoryHub()
+    id = hub.add(write_episode(tmp_path, 1, "hhhhhh"))
+    learner = learner_at(tmp_path / "one", hub, demos=demos[1:])
+    advance(learner, 12)
+    more = learner_at(tmp_path / "two", hub, demos=demos)  # the new one comes first
+    catch_up(more, learner.checkpoint())
+    restore(more, learner.checkpoint())
+    counted, kept = counts(learner), counts(more)
+    assert not any(kept.pop(demos[0].meta.id))
+    assert kept == counted
+    assert sum(kept[id]) > 0
+    advance(more, 3)
+    fewer = learner_at(tmp_path / "three", hub, demos=demos[1:2])
+    catch_up(fewer, learner.checkpoint())
+    with pytest.raises(CheckpointInvalid, match="of 1 demonstrations, of 2"):
+        restore(fewer, learner.checkpoint())
+
+
 def counts(learner):
     """By episode, how often its samples were drawn."""
     buffer = learner.parts.buffer

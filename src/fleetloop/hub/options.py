@@ -154,7 +154,7 @@ class HubOptions(BaseModel):
         default=False,
         description="ask this machine's own processes for a token too; others are always asked, unless `insecure`",
     )
-    max_episode_mb: float = Field(default=256.0, gt=0, description="largest episode taken, in MB (10^6 bytes)")
+    max_episode_mb: float = Field(default=2000.0, gt=0, description="largest episode taken, in MB (10^6 bytes)")
     max_blob_mb: float = Field(default=20_000.0, gt=0, description="largest blob of weights taken, in MB (10^6 bytes)")
     keep_uploads_wall_s: float = Field(
         default=86_400.0, gt=0, description="real seconds after which an upload that was not finished is forgotten"

@@ -1,10 +1,11 @@
 """Going on from a checkpoint: the same experience in the same order, then the same numbers."""
 
 import logging
+from collections import Counter
 
 import numpy as np
 
-from fleetloop.learner.buffer.ledger import carried_over
+from fleetloop.learner.buffer.ledger import Ledger, carried_over
 from fleetloop.learner.buffer.samples import Ids
 from fleetloop.learner.checkpoint import Checkpoint
 from fleetloop.learner.errors import CheckpointInvalid
@@ -63,19 +64,29 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
 def _counted(learner: Learner, checkpoint: Checkpoint) -> Ids:
     """The checkpoint's draw counters for the samples that are held now.
 
-    An episode of the hub that could be read then may be damaged now, or the other way round: the others keep theirs.
+    An episode of the hub that could be read then may be damaged now, or the other way round, and demonstrations may
+    have been added: the others keep theirs.
     """
     draws, episodes = checkpoint.arrays["draws"], learner.parts.buffer.episodes
     now = episodes.ledger()
     then = checkpoint.arrays.get("ledger", now)  # those from before it have the same, or are refused
-    ours = then[: int(checkpoint.arrays.get("demonstrated", len(then)))]
-    if len(draws) != then[:, 1].sum() or not np.array_equal(ours, now[: len(ours)]):
+    shown = _rows(then[: int(checkpoint.arrays.get("demonstrated", len(then)))])
+    missing = shown - _rows(episodes.ledger(learner.intake.demonstrated))
+    if len(draws) != then[:, 1].sum() or missing:
         raise CheckpointInvalid(
             "draws",
-            f"count {len(draws)} samples, {ours[:, 1].sum()} of them of other demonstrations than are held",
+            f"count samples of {missing.total()} demonstrations, of {shown.total()}, that are missing or otherwise",
             "bring back the demonstrations and the algorithm's options of that run, or start in a new directory",
         )
     found, new, gone = carried_over(draws, then, now)
     if new or gone:
-        log.warning("%d episodes are held otherwise than at the checkpoint, %d no more; others keep counts", new, gone)
+        log.warning(
+            "%d episodes are new or otherwise than at the checkpoint, %d not held any more; others keep counts",
+            new,
+            gone,
+        )
     return found
+
+
+def _rows(ledger: Ledger) -> Counter[tuple[int, int]]:
+    return Counter((key, count) for key, count in ledger.tolist())

@@ -221,7 +221,12 @@ def hash_of(chunks: Iterable[bytes]) -> str:
 def check_size(size: int, limit: int) -> None:
     """Raise HubRefused (413) if `size` bytes are more than `limit`."""
     if size > limit:
-        raise HubRefused("body", f"is larger than {limit / 1e6:g} MB", "raise the hub's limit or send less", status=413)
+        raise HubRefused(
+            "body",
+            f"is larger than {limit / 1e6:g} MB",
+            "raise hub.max_episode_mb, or hub.max_blob_mb for weights, or send less",
+            status=413,
+        )
 
 
 def gone(name: str) -> HubRefused:
