@@ -102,11 +102,10 @@ def test_the_robot_demonstrates_and_the_built_in_policy_learns_to_drive_it(arm, 
 
 
 def test_the_robot_and_its_judge_keep_their_contracts(arm, demonstrations) -> None:
-    robot, task = new(arm), REACH
-    subjects = [
-        (robot_check, RobotSubject(robot, task)),
-        (judge_check, JudgeSubject(arm.Reached(None, robot), robot, task)),
-    ]
+    clock = Virtual()
+    robot = arm.Arm(None, clock=clock, site=Site("lab"))
+    body = RobotSubject(robot, REACH, clock)
+    subjects = [(robot_check, body), (judge_check, JudgeSubject(arm.Reached(None, robot), body))]
     assert not [found for check, subject in subjects for found in findings(check.CHECKS, subject) if found.problem]
 
 

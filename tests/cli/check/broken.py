@@ -62,6 +62,28 @@ class Point:
         pass
 
 
+class Arm:
+    """A robot that is not simulated: it stands where it was left, and says what it was sent, when."""
+
+    spec = RobotSpec("arm", (PLACE,), PLACE, 10)
+
+    def __init__(self, clock, spec=spec):
+        self.clock, self.spec, self.sent = clock, spec, []
+
+    def reset(self, task, seed):
+        return EpisodeStart(task.instruction, 0.0)
+
+    def observe(self):
+        return Observation({"place": np.array([0.75, -0.5], np.float32)}, self.clock.now())
+
+    def act(self, action):
+        self.sent.append((self.clock.now(), action.tolist()))
+        return action.copy()
+
+    def close(self):
+        pass
+
+
 class Watcher:
     """An operator that takes over when it may."""
 

@@ -1,22 +1,30 @@
 """What `fleetloop check` finds: nothing in what comes with FleetLoop, and each broken rule by its name."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from broken import TASK, Cloning, Linear, Point, Referee, Unranked, Watcher
+from broken import TASK, Arm, Cloning, Linear, Point, Referee, Unranked, Watcher
 from typer.testing import CliRunner
 
 from fleetloop.cli.check import algorithm, judge, operator, policy, robot
 from fleetloop.cli.check.experience import TOY, batch_for, episodes
 from fleetloop.cli.check.findings import findings
 from fleetloop.cli.main import app
+from fleetloop.core.clock import Virtual
+from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.flow import FlowPolicy
 
 
 def problems(checks, subject) -> dict[str, str]:
     """Sentence -> what is wrong with it."""
     return {found.holds: f"{found.problem}; {found.remedy}" for found in findings(checks, subject) if found.problem}
+
+
+def at(body, *, move=False):
+    return robot.RobotSubject(body, TASK, getattr(body, "clock", None) or Virtual(), move)
 
 
 def told_by(pattern: str, wrong: dict[str, str]) -> None:
@@ -79,12 +87,56 @@ def test_options_of_the_file_are_for_the_plug_in_of_the_file(tmp_path, monkeypat
     ],
 )
 def test_a_robot_that_breaks_a_rule(fault, told):
-    wrong = problems(robot.CHECKS, robot.RobotSubject(Point(fault), TASK))
+    wrong = problems(robot.CHECKS, at(Point(fault)))
     told_by(told, wrong)
 
 
 def test_a_robot_that_breaks_none():
-    assert not problems(robot.CHECKS, robot.RobotSubject(Point(), TASK))
+    assert not problems(robot.CHECKS, at(Point()))
+
+
+def test_a_real_robot_is_left_where_it_stands_and_is_not_hurried():
+    arm = Arm(Virtual())
+    assert not problems(robot.CHECKS, at(arm))
+    times, actions = zip(*arm.sent, strict=True)
+    assert set(map(tuple, actions)) == {(0.75, -0.5)}
+    timed = np.diff(times[-robot.TICKS :])
+    assert np.allclose(timed, 0.1), "a tick apart"
+
+
+def test_a_real_robot_that_does_not_measure_what_it_is_sent_moves_only_where_it_may():
+    spec = replace(Arm.spec, action=FeatureSpec("speed", (2,), low=0.25, high=1))
+    arm = Arm(Virtual(), spec)
+    told_by("`act` returns.*nothing was sent: no state feature.*`--move` sends zeros", problems(robot.CHECKS, at(arm)))
+    assert not arm.sent
+    assert not problems(robot.CHECKS, at(arm, move=True))
+    assert {tuple(action) for _, action in arm.sent} == {(0.25, 0.25)}, "zero, within its limits"
+
+
+def test_an_operator_drives_a_real_robot_only_where_it_may():
+    arm = Arm(Virtual())
+    assert not problems(operator.CHECKS, operator.OperatorSubject(Watcher(), at(arm)))
+    assert not arm.sent
+    told_by("send float32", problems(operator.CHECKS, operator.OperatorSubject(Watcher("misfits"), at(arm, move=True))))
+    assert not arm.sent, "what does not fit is not tried out on an arm"
+    assert not problems(operator.CHECKS, operator.OperatorSubject(Watcher(), at(arm, move=True)))
+    assert {tuple(action) for _, action in arm.sent} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize(("offers", "clock"), [("", "wall"), ("    def outcome(self): ...\n", "virtual")])
+def test_time_is_real_unless_the_robot_is_simulated(tmp_path, monkeypatch, offers, clock):
+    """Or a reset would be over before the arm is home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "timed-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: timed\nVersion: 1\n")
+    (package / "entry_points.txt").write_text(f"[fleetloop.robots]\ntimed_{clock} = timed_{clock}:Timed\n")
+    source = "class Timed:\n    def __init__(self, options, *, clock, site):\n        raise ValueError(clock.name)\n"
+    (tmp_path / f"timed_{clock}.py").write_text(source + offers)
+    sets = ("--set", "own_tasks={a/b: {instruction: go, time_limit_s: 1}}", "--set", "tasks=[a/b]")
+    said = CliRunner().invoke(app, ["check", "robot", f"timed_{clock}", *sets])
+    assert f"ValueError: {clock}" in said.stdout
 
 
 @pytest.mark.parametrize(
@@ -97,7 +149,7 @@ def test_a_robot_that_breaks_none():
     ],
 )
 def test_an_operator_that_breaks_a_rule(fault, told):
-    wrong = problems(operator.CHECKS, operator.OperatorSubject(Watcher(fault), Point(), TASK))
+    wrong = problems(operator.CHECKS, operator.OperatorSubject(Watcher(fault), at(Point())))
     told_by(told, wrong)
 
 
@@ -111,13 +163,13 @@ def test_an_operator_that_breaks_a_rule(fault, told):
     ],
 )
 def test_a_judge_that_breaks_a_rule(made, told):
-    wrong = problems(judge.CHECKS, judge.JudgeSubject(made, Point(), TASK))
+    wrong = problems(judge.CHECKS, judge.JudgeSubject(made, at(Point())))
     told_by(told, wrong)
 
 
 def test_operators_and_judges_that_break_none():
-    assert not problems(operator.CHECKS, operator.OperatorSubject(Watcher(), Point(), TASK))
-    assert not problems(judge.CHECKS, judge.JudgeSubject(Referee(), Point(), TASK))
+    assert not problems(operator.CHECKS, operator.OperatorSubject(Watcher(), at(Point())))
+    assert not problems(judge.CHECKS, judge.JudgeSubject(Referee(), at(Point())))
 
 
 @pytest.fixture(scope="module")

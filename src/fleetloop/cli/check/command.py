@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXAMPLES = flags.examples(
     "fleetloop check algorithm hg_dagger",
     "fleetloop check policy flow --set policy.options.width=64",
-    "fleetloop check robot my_arm                        resets and moves it",
+    "fleetloop check robot my_arm                        resets it, and leaves it where it is",
     "fleetloop check operator scripted --set robot.name=my_arm",
 )
 
@@ -31,11 +31,18 @@ def check(
     name: Annotated[str, typer.Argument(help="Its name; see `fleetloop plugins`.", show_default=False)],
     config: flags.Config = None,
     sets: flags.Sets = None,
+    move: Annotated[
+        bool,
+        typer.Option(
+            "--move",
+            help="Let a real robot be moved: by what an operator drives, by zeros where nothing else is known.",
+        ),
+    ] = False,
 ) -> None:
     """Run the contract of its kind against a plug-in, and say in words what is wrong.
 
-    What else it takes (a robot for an operator, a policy for an algorithm) is the configuration's. Exit status 1 if
-    anything is wrong.
+    What else it takes (a robot for an operator, a policy for an algorithm) is the configuration's. Robots are reset:
+    for a robot, an operator and a judge. Exit status 1 if anything is wrong.
     """
     from fleetloop.cli import wiring
     from fleetloop.cli.config import SECTIONS, load_config
@@ -49,7 +56,7 @@ def check(
 
     plural = next(key for key, place in SECTIONS.items() if place == section)
     wrong = 0
-    for found in checked(plural, chosen):
+    for found in checked(plural, chosen, move=move):
         wrong += bool(found.problem)
         typer.echo(_line(found))
     if wrong:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.rollout import rollout
 from fleetloop.cli.check.findings import expect
+from fleetloop.cli.check.robot import RobotSubject
 from fleetloop.core.judge import Judge
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import OffersExpert, Robot
-from fleetloop.core.task import Task
+from fleetloop.core.robot import OffersExpert
 from fleetloop.lab.stage import ExpertOperator
 
 SEEDS = (1, 2, 3)
@@ -18,8 +18,7 @@ SEEDS = (1, 2, 3)
 @dataclass(frozen=True)
 class JudgeSubject:
     judge: Judge
-    robot: Robot
-    task: Task
+    body: RobotSubject
 
 
 def ranking(subject: JudgeSubject) -> None:
@@ -32,8 +31,7 @@ def ranking(subject: JudgeSubject) -> None:
 def beginning(subject: JudgeSubject) -> None:
     """Right after a reset no episode has ended, and asking twice changes nothing."""
     for seed in SEEDS:
-        subject.robot.reset(subject.task, seed)
-        seen = subject.robot.observe()
+        seen = subject.body.fresh(seed)
         said = [subject.judge.verdict(seen), subject.judge.verdict(seen)]
         ended = f"it says {said[0] or said[1]!r} before anything was done"
         expect(said == [None, None], ended, "judge this episode alone: nothing may be left over from the last")
@@ -41,12 +39,12 @@ def beginning(subject: JudgeSubject) -> None:
 
 def ending(subject: JudgeSubject) -> None:
     """An expert's attempt ends in success in one of a few tries."""
-    robot = subject.robot
+    robot, task = subject.body.robot, subject.body.task
     if not isinstance(robot, OffersExpert):
         return
     options = ActorOptions(takeover_grace=1)
     ended = [
-        rollout(robot, None, subject.task, seed, judge=subject.judge, operator=ExpertOperator(robot), options=options)
+        rollout(robot, None, task, seed, judge=subject.judge, operator=ExpertOperator(robot), options=options)
         for seed in SEEDS
     ]
     said = ", ".join(result.outcome for result in ended)

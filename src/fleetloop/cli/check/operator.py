@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleetloop.cli.check.findings import expect
+from fleetloop.cli.check.robot import RobotSubject
+from fleetloop.core.frame import FloatArray
 from fleetloop.core.operator import Drive, HandBack, Mark, Operator, View
 from fleetloop.core.robot import Robot
-from fleetloop.core.task import Task
 
 TICKS = 60
 
@@ -26,22 +27,45 @@ class Answer:
 
 @dataclass(frozen=True)
 class OperatorSubject:
+    """An operator at a robot. A real robot is sent what it drives only where it may be moved, and nothing else."""
+
     operator: Operator
-    robot: Robot
-    task: Task
+    body: RobotSubject
 
     def answers(self, *, attention: bool) -> Iterator[Answer]:
-        """An episode whose policy never does anything useful; while it has attention, what it drives is sent."""
-        start = self.robot.reset(self.task, 1)
+        """An episode whose policy never does anything useful; while it has attention, the operator may drive."""
+        robot, driving = self.body.robot, False
+        start = robot.reset(self.body.task, 1)
         self.operator.start(start.instruction)
-        still, driving = np.zeros(self.robot.spec.action.shape, np.float32), False
-        for tick in range(TICKS):
-            view = View(tick, self.robot.observe(), still, attention, driving, tick / TICKS)
+        idle = self._idle()
+        for tick in self.body.ticks(TICKS):
+            view = View(tick, robot.observe(), idle, attention, driving, tick / TICKS)
             began = time.perf_counter()
             said = self.operator.watch(view)
             yield Answer(tick, said, time.perf_counter() - began)
-            driving = attention and isinstance(said, Drive)
-            self.robot.act(said.action if attention and isinstance(said, Drive) else still)
+            driven = said.action if attention and isinstance(said, Drive) else None
+            driving = driven is not None
+            self._send(idle if driven is None else driven, driving)
+
+    def _idle(self) -> FloatArray | None:
+        """What the policy proposes."""
+        if self.body.simulated:
+            return np.zeros(self.body.robot.spec.action.shape, np.float32)
+        return self.body.still(self.body.robot.observe())
+
+    def _send(self, action: FloatArray | None, driving: bool) -> None:
+        if action is None or not (self.body.simulated or (driving and self.body.move)):
+            return
+        if not self.body.simulated:
+            fitting(action, self.body.robot)
+        self.body.robot.act(action)
+
+
+def fitting(action: FloatArray, robot: Robot) -> None:
+    """Raise Broken unless the robot can be sent it."""
+    shape, given = robot.spec.action.shape, f"it drives with {action.dtype}{list(action.shape)}"
+    expect((action.shape, action.dtype.name) == (shape, "float32"), given, f"send float32{list(shape)}")
+    expect(bool(np.isfinite(action).all()), "it drives with numbers that are not finite", "send finite ones")
 
 
 def naming(subject: OperatorSubject) -> None:
@@ -61,15 +85,11 @@ def starting(subject: OperatorSubject) -> None:
 
 def speaking(subject: OperatorSubject) -> None:
     """What it says at a tick is Drive, HandBack, Mark or nothing, and a driven action fits the robot."""
-    shape = subject.robot.spec.action.shape
     for answer in subject.answers(attention=True):
         said = answer.said
         expect(said is None or isinstance(said, Drive | HandBack | Mark), f"it said {said!r}", "say one of the four")
         if isinstance(said, Drive):
-            action = np.asarray(said.action)
-            given = f"it drives with {action.dtype}{list(action.shape)}"
-            expect((action.shape, action.dtype.name) == (shape, "float32"), given, f"send float32{list(shape)}")
-            expect(bool(np.isfinite(action).all()), "it drives with numbers that are not finite", "send finite ones")
+            fitting(np.asarray(said.action), subject.body.robot)
 
 
 def silence(subject: OperatorSubject) -> None:
@@ -84,7 +104,7 @@ def silence(subject: OperatorSubject) -> None:
 def not_blocking(subject: OperatorSubject) -> None:
     """It never blocks: the median answer takes less than half a tick."""
     median = statistics.median(answer.took_s for answer in subject.answers(attention=True))
-    half = 0.5 / subject.robot.spec.control_hz
+    half = 0.5 / subject.body.robot.spec.control_hz
     expect(median < half, f"it takes {median * 1e3:.1f} ms", "wait in a thread of your own, and look at its news")
 
 

@@ -1,8 +1,9 @@
-"""The contract of a robot. Its checks reset and move it."""
+"""The contract of a robot. Its checks reset it; a simulated one they move too, a real one they leave where it is."""
 
 import json
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,37 +11,84 @@ import numpy as np
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.rollout import rollout
 from fleetloop.cli.check.findings import expect
+from fleetloop.core.clock import Clock
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.judge import SIMULATOR
 from fleetloop.core.operator import Expert
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import OffersExpert, OffersOutcome, Robot
-from fleetloop.core.spec import RobotSpec
+from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.lab.stage import ExpertOperator
 
 SEEDS = (1, 2, 3)
-TIMED_TICKS = 20
+TICKS = 20
+UNMEASURED = "give the two one name, shape, unit and fields; or clear the room around it, and `--move` sends zeros"
 
 
 @dataclass(frozen=True)
 class RobotSubject:
+    """A robot, and what may be sent to it.
+
+    Attributes:
+        clock: the one that it was made with; ticks are as far apart by it as the robot's `control_hz` says.
+        move: whether a robot that is not simulated may be sent what moves it.
+    """
+
     robot: Robot
     task: Task
+    clock: Clock
+    move: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        return simulated(self.robot)
 
     def fresh(self, seed: int = SEEDS[0]) -> Observation:
         """What is observed right after a reset."""
         self.robot.reset(self.task, seed)
         return self.robot.observe()
 
-    def any_action(self, seed: int = 0) -> FloatArray:
-        """The expert's where there is one; else a small one within the limits."""
+    def ticks(self, count: int) -> Iterator[int]:
+        """0, 1, …, each when it is due."""
+        began = self.clock.now()
+        for tick in range(count):
+            self.clock.sleep_until(began + tick / self.robot.spec.control_hz)
+            yield tick
+
+    def still(self, seen: Observation) -> FloatArray | None:
+        """(A,) the action that leaves the robot as it was `seen`; None where it does not measure what it is sent.
+
+        Raises Broken if what it measures is no action.
+        """
+        action = self.robot.spec.action
+        if _quantity(action) not in map(_quantity, self.robot.spec.state):
+            return None
+        measured = np.array(seen.state[action.name], np.float32)
+        fine = measured.shape == action.shape and bool(np.isfinite(measured).all())
+        expect(fine, f"it measures {action.name} as {measured}, which can't be sent", "mend the driver")
+        return measured
+
+    def action(self, seen: Observation, seed: int = 0) -> FloatArray:
+        """(A,) what is sent: to a simulated robot its expert's or a small one, to a real one what leaves it as `seen`.
+
+        Raises Broken where that is not known and the robot may not be moved.
+        """
         if isinstance(self.robot, OffersExpert):
             return self.robot.expert().action()
-        feature, rng = self.robot.spec.action, np.random.default_rng(seed)
-        low, high = (-1.0 if feature.low is None else feature.low), (1.0 if feature.high is None else feature.high)
-        middle, reach = (low + high) / 2, 0.1 * (high - low)
-        return (middle + reach * rng.uniform(-1, 1, feature.shape)).astype(np.float32)
+        feature = self.robot.spec.action
+        if self.simulated:
+            return _small(feature, seed)
+        still = self.still(seen)
+        if still is not None:
+            return still
+        expect(self.move, f"nothing was sent: no state feature is measured as {feature.name} is sent", UNMEASURED)
+        return np.clip(np.zeros(feature.shape, np.float32), *_limits(feature))
+
+
+def simulated(robot: object) -> bool:
+    """Whether a robot, or its class, offers what only a simulated one knows."""
+    return isinstance(robot, OffersExpert | OffersOutcome)
 
 
 def specification(subject: RobotSubject) -> None:
@@ -89,8 +137,8 @@ def handing_out(subject: RobotSubject) -> None:
     """Arrays that it hands out are never written to again."""
     seen = subject.fresh()
     kept = {name: np.array(array) for name, array in (*seen.state.items(), *seen.images.items())}
-    for number in range(3):
-        subject.robot.act(subject.any_action(number))
+    for number in subject.ticks(3):
+        subject.robot.act(subject.action(seen, number))
         subject.robot.observe()
     for name, array in (*seen.state.items(), *seen.images.items()):
         expect(np.array_equal(kept[name], array), f"{name} changed after it was handed out", "hand out copies")
@@ -98,15 +146,15 @@ def handing_out(subject: RobotSubject) -> None:
 
 def acting(subject: RobotSubject) -> None:
     """`act` returns what was really sent: float32, finite, within the stated limits."""
-    subject.fresh()
-    feature, action = subject.robot.spec.action, subject.any_action()
+    seen = subject.fresh()
+    feature, action = subject.robot.spec.action, subject.action(seen)
     before = action.copy()
     sent = subject.robot.act(action)
     expect(isinstance(sent, np.ndarray), f"it returned {type(sent).__name__}", "return the action that was sent")
     given = f"it returned {sent.dtype}{list(sent.shape)}"
     expect((sent.shape, sent.dtype.name) == (feature.shape, "float32"), given, f"return float32{list(feature.shape)}")
     expect(bool(np.isfinite(sent).all()), "it returned numbers that are not finite", "return what was sent")
-    low, high = (-np.inf if feature.low is None else feature.low), (np.inf if feature.high is None else feature.high)
+    low, high = _limits(feature)
     inside = bool(((sent >= low - 1e-5) & (sent <= high + 1e-5)).all())
     expect(inside, f"it says that it sent {sent}, outside of {low} to {high}", "limit first, and return what is left")
     expect(np.array_equal(before, action), "it wrote to the action that it was given", "work on a copy")
@@ -134,8 +182,8 @@ def seeding(subject: RobotSubject) -> None:
 
 def keeping_up(subject: RobotSubject) -> None:
     """Observing and acting together take less than a tick, in the median."""
-    subject.fresh()
-    took = statistics.median(_tick_s(subject) for _ in range(TIMED_TICKS))
+    seen = subject.fresh()
+    took = statistics.median(_tick_s(subject, seen) for _ in subject.ticks(TICKS))
     tick = 1 / subject.robot.spec.control_hz
     expect(
         took < tick, f"they take {took * 1e3:.1f} ms of {tick * 1e3:.1f} ms", "wait for nothing, or lower control_hz"
@@ -181,6 +229,20 @@ CHECKS = (
 )
 
 
+def _quantity(feature: FeatureSpec) -> tuple[object, ...]:
+    return feature.name, feature.shape, feature.unit, feature.fields
+
+
+def _limits(feature: FeatureSpec) -> tuple[float, float]:
+    return (-np.inf if feature.low is None else feature.low), (np.inf if feature.high is None else feature.high)
+
+
+def _small(feature: FeatureSpec, seed: int) -> FloatArray:
+    low, high = (-1.0 if feature.low is None else feature.low), (1.0 if feature.high is None else feature.high)
+    middle, reach = (low + high) / 2, 0.1 * (high - low)
+    return (middle + reach * np.random.default_rng(seed).uniform(-1, 1, feature.shape)).astype(np.float32)
+
+
 def _attempt(subject: RobotSubject, seed: int) -> Outcome:
     robot = subject.robot
     judge, operator = SIMULATOR.build(robot), ExpertOperator(robot)
@@ -188,8 +250,8 @@ def _attempt(subject: RobotSubject, seed: int) -> Outcome:
     return rollout(robot, None, subject.task, seed, judge=judge, operator=operator, options=options).outcome
 
 
-def _tick_s(subject: RobotSubject) -> float:
-    action = subject.any_action()
+def _tick_s(subject: RobotSubject, fresh: Observation) -> float:
+    action = subject.action(fresh)
     began = time.perf_counter()
     subject.robot.observe()
     subject.robot.act(action)
