@@ -1,5 +1,7 @@
 """Rollouts: one episode with the actor's own executor and handover, recorded on request."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from slider import COUNT, HZ, TASK, CountingPolicy, Never, Slider, SucceedsAt, with_camera
@@ -39,6 +41,30 @@ def test_every_action_is_played_at_its_own_tick_whatever_inference_takes(delay):
 def test_a_judge_ends_it_and_is_named():
     result = rollout(Slider(), CountingPolicy(), TASK, 3, judge=SucceedsAt(10))
     assert (result.outcome, result.judge, result.ticks) == (Outcome.SUCCESS, Judge.SIMULATOR, 11)
+
+
+class ThirdTick:
+    """Ends an episode at the third tick that it sees of it."""
+
+    rank = Judge.CLASSIFIER
+
+    def __init__(self):
+        self.heard, self.seen = [], 0
+
+    def start(self, task, instruction):
+        self.heard.append((task.id, instruction))
+        self.seen = 0
+
+    def verdict(self, observation):
+        self.seen += 1
+        return Outcome.FAILURE if self.seen == 3 else None
+
+
+def test_a_judge_is_told_that_an_episode_begins_and_what_is_to_be_done_in_it():
+    judge, tasks = ThirdTick(), [replace(TASK, id="slide/fast"), replace(TASK, id="slide/slowly")]
+    ended = [rollout(Slider(), CountingPolicy(), task, 0, judge=judge) for task in tasks]
+    assert [result.ticks for result in ended] == [3, 3]
+    assert judge.heard == [(task.id, result.instruction) for task, result in zip(tasks, ended, strict=True)]
 
 
 def test_an_operator_alone_records_a_demonstration(tmp_path):

@@ -8,7 +8,7 @@ from fleetloop.actor.inference import Pilot
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending
 from fleetloop.core.frame import FloatArray, Frame, Observation, Source
-from fleetloop.core.judge import Judge
+from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.operator import View
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
@@ -66,6 +66,8 @@ class Attempt:
         self.ending: Ending | None = None
         executor.start(pilot, instruction)
         handover.start(instruction)
+        if isinstance(judge, Briefed):
+            judge.start(task, instruction)
 
     def ready(self) -> bool:
         """Whether the first chunk is there. Asked tick by tick while the robot stands still; tick 0 comes after."""

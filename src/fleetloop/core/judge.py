@@ -1,17 +1,18 @@
 """The seam to a judge: who says, tick by tick, whether the episode has ended and how."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fleetloop.core.frame import Observation
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.plugins import plugin
 from fleetloop.core.robot import Robot
+from fleetloop.core.task import Task
 
 
 class Judge(Protocol):
-    """Asked after every tick.
+    """Asked after every tick; never blocks.
 
     Attributes:
         rank: in what capacity it judges.
@@ -21,6 +22,15 @@ class Judge(Protocol):
 
     def verdict(self, observation: Observation) -> Outcome | None:
         """How the episode has ended; None while it goes on."""
+        ...
+
+
+@runtime_checkable
+class Briefed(Protocol):
+    """A judge that is told what it judges."""
+
+    def start(self, task: Task, instruction: str) -> None:
+        """A new episode begins, told to the robot in these words: nothing of the last counts any more."""
         ...
 
 

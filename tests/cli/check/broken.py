@@ -108,14 +108,27 @@ class Referee:
     rank = Judge.CLASSIFIER
 
     def __init__(self, fault=""):
-        self.fault, self.asked = fault, 0
+        self.fault, self.asked, self.said = fault, 0, None
 
     def verdict(self, observation):
         self.asked += 1
         if self.fault == "hasty" or (self.fault == "fickle" and self.asked % 2 == 0):
             return Outcome.FAILURE
+        if self.fault == "remembers" and self.said is not None:
+            return self.said
         done = np.allclose(observation.state["place"], 0.5) and self.fault != "blind"
-        return Outcome.SUCCESS if done else None
+        self.said = Outcome.SUCCESS if done else None
+        return self.said
+
+
+class ToldReferee(Referee):
+    """Remembers what it has said, until the next episode begins."""
+
+    def __init__(self):
+        super().__init__("remembers")
+
+    def start(self, task, instruction):
+        self.said = None
 
 
 class Unranked(Referee):

@@ -2,11 +2,13 @@
 
 import re
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from broken import TASK, Arm, Cloning, Linear, Point, Referee, Unranked, Watcher
+from broken import TASK, Arm, Cloning, Linear, Point, Referee, ToldReferee, Unranked, Watcher
 from typer.testing import CliRunner
 
 from fleetloop.cli.check import algorithm, judge, operator, policy, robot
@@ -158,6 +160,7 @@ def test_an_operator_that_breaks_a_rule(fault, told):
     [
         (Referee("hasty"), "before anything was done"),
         (Referee("fickle"), "before anything was done"),
+        (Referee("remembers"), "it says <Outcome.SUCCESS.*before anything was done; .*`start"),
         (Referee("blind"), "An expert's attempt.*it said timeout, timeout, timeout"),
         (Unranked(), "in what capacity.*`rank` is 'referee'"),
     ],
@@ -170,6 +173,12 @@ def test_a_judge_that_breaks_a_rule(made, told):
 def test_operators_and_judges_that_break_none():
     assert not problems(operator.CHECKS, operator.OperatorSubject(Watcher(), at(Point())))
     assert not problems(judge.CHECKS, judge.JudgeSubject(Referee(), at(Point())))
+    assert not problems(judge.CHECKS, judge.JudgeSubject(ToldReferee(), at(Point())))
+
+
+def test_a_judge_that_is_slower_than_half_a_tick(monkeypatch):
+    monkeypatch.setattr(judge, "time", SimpleNamespace(perf_counter=count(step=0.06).__next__))
+    told_by("It never blocks.*it takes 60.0 ms", problems(judge.CHECKS, judge.JudgeSubject(Referee(), at(Point()))))
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,15 @@
 """The contract of a judge."""
 
+import statistics
+import time
 from dataclasses import dataclass
 
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.rollout import rollout
 from fleetloop.cli.check.findings import expect
-from fleetloop.cli.check.robot import RobotSubject
-from fleetloop.core.judge import Judge
+from fleetloop.cli.check.robot import TICKS, RobotSubject
+from fleetloop.core.frame import Observation
+from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import OffersExpert
@@ -20,6 +23,13 @@ class JudgeSubject:
     judge: Judge
     body: RobotSubject
 
+    def fresh(self, seed: int = SEEDS[0]) -> Observation:
+        """What is observed right after a reset, of which the judge has been told."""
+        start = self.body.robot.reset(self.body.task, seed)
+        if isinstance(self.judge, Briefed):
+            self.judge.start(self.body.task, start.instruction)
+        return self.body.robot.observe()
+
 
 def ranking(subject: JudgeSubject) -> None:
     """It says in what capacity it judges."""
@@ -31,10 +41,14 @@ def ranking(subject: JudgeSubject) -> None:
 def beginning(subject: JudgeSubject) -> None:
     """Right after a reset no episode has ended, and asking twice changes nothing."""
     for seed in SEEDS:
-        seen = subject.body.fresh(seed)
+        seen = subject.fresh(seed)
         said = [subject.judge.verdict(seen), subject.judge.verdict(seen)]
         ended = f"it says {said[0] or said[1]!r} before anything was done"
-        expect(said == [None, None], ended, "judge this episode alone: nothing may be left over from the last")
+        expect(
+            said == [None, None],
+            ended,
+            "judge this episode alone: `start(task, instruction)`, if it offers that, begins it",
+        )
 
 
 def ending(subject: JudgeSubject) -> None:
@@ -51,4 +65,19 @@ def ending(subject: JudgeSubject) -> None:
     expect(any(result.outcome is Outcome.SUCCESS for result in ended), f"it said {said}", "look at what it goes by")
 
 
-CHECKS = (ranking, beginning, ending)
+def not_blocking(subject: JudgeSubject) -> None:
+    """It never blocks: the median verdict takes less than half a tick."""
+    robot = subject.body.robot
+    subject.fresh()
+    median = statistics.median(_verdict_s(subject.judge, robot.observe()) for _ in subject.body.ticks(TICKS))
+    half = 0.5 / robot.spec.control_hz
+    expect(median < half, f"it takes {median * 1e3:.1f} ms", "judge in a thread of your own, and say its last word")
+
+
+CHECKS = (ranking, ending, beginning, not_blocking)  # an ended episode goes before: nothing of it may be left over
+
+
+def _verdict_s(judge: Judge, seen: Observation) -> float:
+    began = time.perf_counter()
+    judge.verdict(seen)
+    return time.perf_counter() - began
