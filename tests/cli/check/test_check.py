@@ -1,6 +1,7 @@
 """What `fleetloop check` finds: nothing in what comes with FleetLoop, and each broken rule by its name."""
 
 import re
+import sys
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
@@ -16,8 +17,29 @@ from fleetloop.cli.check.experience import TOY, batch_for, episodes
 from fleetloop.cli.check.findings import findings
 from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
+from fleetloop.core.plugins import plugin
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.flow import FlowPolicy
+
+OWN_TASK = ("--set", "own_tasks={a/b: {instruction: go, time_limit_s: 1}}", "--set", "tasks=[a/b]")
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """What installs a package of one module, here where the commands are then started."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(name, entry_points, source):
+        metadata = tmp_path / f"{name}-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(entry_points)
+        (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    yield install
+    plugin.cache_clear()
 
 
 def problems(checks, subject) -> dict[str, str]:
@@ -126,19 +148,52 @@ def test_an_operator_drives_a_real_robot_only_where_it_may():
 
 
 @pytest.mark.parametrize(("offers", "clock"), [("", "wall"), ("    def outcome(self): ...\n", "virtual")])
-def test_time_is_real_unless_the_robot_is_simulated(tmp_path, monkeypatch, offers, clock):
+def test_time_is_real_unless_the_robot_is_simulated(installed, offers, clock):
     """Or a reset would be over before the arm is home."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    package = tmp_path / "timed-1.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: timed\nVersion: 1\n")
-    (package / "entry_points.txt").write_text(f"[fleetloop.robots]\ntimed_{clock} = timed_{clock}:Timed\n")
     source = "class Timed:\n    def __init__(self, options, *, clock, site):\n        raise ValueError(clock.name)\n"
-    (tmp_path / f"timed_{clock}.py").write_text(source + offers)
-    sets = ("--set", "own_tasks={a/b: {instruction: go, time_limit_s: 1}}", "--set", "tasks=[a/b]")
-    said = CliRunner().invoke(app, ["check", "robot", f"timed_{clock}", *sets])
-    assert f"ValueError: {clock}" in said.stdout
+    installed("timed", "[fleetloop.robots]\ntimed = timed:Timed\n", source + offers)
+    assert f"ValueError: {clock}" in CliRunner().invoke(app, ["check", "robot", "timed", *OWN_TASK]).stdout
+
+
+TAKEN = """
+from pathlib import Path
+from broken import Point
+
+def given_back(what):
+    with Path("given_back").open("a") as file:
+        print(what, file=file)
+
+class Body(Point):
+    def __init__(self, options, *, clock, site):
+        super().__init__()
+
+    def close(self):
+        given_back("robot")
+
+class Leader:
+    name, wants_attention = "leader", False
+
+    def __init__(self, options, robot):
+        if Path("in_use").exists():
+            raise OSError("/dev/leader is in use")
+
+    def start(self, instruction): ...
+
+    def watch(self, view): ...
+
+    def close(self):
+        given_back("operator")
+"""
+
+
+@pytest.mark.parametrize(("in_use", "given_back"), [(False, "operator\nrobot\n"), (True, "robot\n")])
+def test_what_a_checked_operator_and_its_robot_have_taken_is_given_back(installed, tmp_path, in_use, given_back):
+    installed("taken", "[fleetloop.robots]\nbody = taken:Body\n[fleetloop.operators]\nleader = taken:Leader\n", TAKEN)
+    if in_use:
+        (tmp_path / "in_use").touch()
+    said = CliRunner().invoke(app, ["check", "operator", "leader", "--set", "robot.name=body", *OWN_TASK])
+    assert ("/dev/leader is in use" in said.stdout) is in_use
+    assert (tmp_path / "given_back").read_text() == given_back
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fleetloop.cli import wiring
 from fleetloop.cli.check.findings import Finding, finding, findings
@@ -25,52 +27,86 @@ def checked(kind: str, config: FleetConfig, *, move: bool) -> Iterator[Finding]:
 
     The first is whether it can be made at all; if not, it is the only one. `move`: see `RobotSubject`.
     """
-    with tempfile.TemporaryDirectory(prefix="fleetloop-check-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fleetloop-check-") as scratch, ExitStack() as taken:
+        workshop = Workshop(config, Path(scratch), move, taken)
         made: list[Iterator[Finding]] = []
-        first = finding(MADE, lambda: made.append(MAKERS[kind](config, Path(scratch), move)))
-        yield first
+        yield finding(MADE, lambda: made.append(MAKERS[kind](workshop)))
         if made:
             yield from made[0]
 
 
-def _robot(config: FleetConfig, scratch: Path, move: bool) -> Iterator[Finding]:
+@dataclass(frozen=True)
+class Workshop:
+    """What a subject is made from.
+
+    Attributes:
+        scratch: a directory for its files.
+        move: see `RobotSubject`.
+        taken: what has been taken, hardware say, and is given back when all is checked.
+    """
+
+    config: FleetConfig
+    scratch: Path
+    move: bool
+    taken: ExitStack
+
+    def body(self) -> "RobotSubject":
+        """The configuration's robot at the nominal site, and its first task.
+
+        Time is virtual for a simulated robot alone: a real one's reset would be over before the robot has moved.
+        """
+        from fleetloop.cli.check.robot import RobotSubject, simulated
+
+        kind, config = wiring.robot_kind(self.config), self.config
+        known = [task for task in kind.tasks() if task.id not in config.own_tasks]
+        named = [id for id in config.tasks if id in config.own_tasks or id in {task.id for task in known}]
+        task = wiring.tasks_named(config, named[:1])[0] if named or not known else known[0]
+        clock = Virtual() if simulated(plugin("robots", kind.name)) else Wall()
+        robot = self.taken.enter_context(closing(kind.build(clock, Site.simulated(0))))
+        return RobotSubject(robot, task, clock, self.move)
+
+    def episodes(self, spec: RobotSpec) -> list[Episode]:
+        from fleetloop.cli.check.experience import episodes
+
+        return episodes(self.scratch, spec)
+
+
+def _robot(workshop: Workshop) -> Iterator[Finding]:
     from fleetloop.cli.check.robot import CHECKS
 
-    body = _body(config, move)
-    return _closing(body.robot, findings(CHECKS, body))
+    return findings(CHECKS, workshop.body())
 
 
-def _operator(config: FleetConfig, scratch: Path, move: bool) -> Iterator[Finding]:
+def _operator(workshop: Workshop) -> Iterator[Finding]:
     from fleetloop.cli.check.operator import CHECKS, OperatorSubject
 
-    body = _body(config, move)
-    operator = wiring.build_operator(config.operator, body.robot)
-    return _closing(body.robot, findings(CHECKS, OperatorSubject(operator, body)))
+    body = workshop.body()
+    operator = workshop.taken.enter_context(wiring.operator_at(workshop.config.operator, body.robot))
+    return findings(CHECKS, OperatorSubject(operator, body))
 
 
-def _judge(config: FleetConfig, scratch: Path, move: bool) -> Iterator[Finding]:
+def _judge(workshop: Workshop) -> Iterator[Finding]:
     from fleetloop.cli.check.judge import CHECKS, JudgeSubject
 
-    body = _body(config, move)
-    return _closing(body.robot, findings(CHECKS, JudgeSubject(wiring.judge_kind(config).build(body.robot), body)))
+    body = workshop.body()
+    return findings(CHECKS, JudgeSubject(wiring.judge_kind(workshop.config).build(body.robot), body))
 
 
-def _policy(config: FleetConfig, scratch: Path, move: bool) -> Iterator[Finding]:
+def _policy(workshop: Workshop) -> Iterator[Finding]:
     from fleetloop.cli.check.policy import CHECKS, PolicySubject
 
-    robot = _body(config, move).robot
-    robot.close()
+    config, robot = workshop.config, workshop.body().robot.spec
     kind, options = plugin("policies", config.policy.name), chosen_options("policies", config.policy)
-    policy = wiring.build_policy(config.policy, robot.spec, config.seed)
+    policy = wiring.build_policy(config.policy, robot, config.seed)
     given = options.model_dump(mode="json") if options else {}
-    return findings(CHECKS, PolicySubject(kind, policy, given, robot.spec, _episodes(scratch, robot.spec)))
+    return findings(CHECKS, PolicySubject(kind, policy, given, robot, workshop.episodes(robot)))
 
 
-def _algorithm(config: FleetConfig, scratch: Path, move: bool) -> Iterator[Finding]:
+def _algorithm(workshop: Workshop) -> Iterator[Finding]:
     from fleetloop.cli.check.algorithm import CHECKS, AlgorithmSubject
     from fleetloop.cli.check.experience import TOY, batch_for
 
-    told = _episodes(scratch, TOY)
+    config, told = workshop.config, workshop.episodes(TOY)
     policy = wiring.build_policy(config.policy, TOY, config.seed)
     policy.fit_statistics(batch_for(policy, told))
     algorithm, another = (wiring.build_algorithm(config.algorithm) for _ in range(2))
@@ -79,38 +115,10 @@ def _algorithm(config: FleetConfig, scratch: Path, move: bool) -> Iterator[Findi
     return findings(CHECKS, AlgorithmSubject(algorithm, another, policy, told))
 
 
-MAKERS: dict[str, Callable[[FleetConfig, Path, bool], Iterator[Finding]]] = {
+MAKERS: dict[str, Callable[[Workshop], Iterator[Finding]]] = {
     "algorithms": _algorithm,
     "policies": _policy,
     "robots": _robot,
     "operators": _operator,
     "judges": _judge,
 }
-
-
-def _body(config: FleetConfig, move: bool) -> "RobotSubject":
-    """The configuration's robot at the nominal site, and its first task.
-
-    Time is virtual for a simulated robot alone: a real one's reset would be over before the robot has moved.
-    """
-    from fleetloop.cli.check.robot import RobotSubject, simulated
-
-    kind = wiring.robot_kind(config)
-    known = [task for task in kind.tasks() if task.id not in config.own_tasks]
-    named = [id for id in config.tasks if id in config.own_tasks or id in {task.id for task in known}]
-    task = wiring.tasks_named(config, named[:1])[0] if named or not known else known[0]
-    clock = Virtual() if simulated(plugin("robots", kind.name)) else Wall()
-    return RobotSubject(kind.build(clock, Site.simulated(0)), task, clock, move)
-
-
-def _episodes(scratch: Path, spec: RobotSpec) -> list[Episode]:
-    from fleetloop.cli.check.experience import episodes
-
-    return episodes(scratch, spec)
-
-
-def _closing(robot: Any, made: Iterator[Finding]) -> Iterator[Finding]:
-    try:
-        yield from made
-    finally:
-        robot.close()
