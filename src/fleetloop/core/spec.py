@@ -167,7 +167,7 @@ def _refuse(name: str, needed: str, given: str) -> NoReturn:
     raise SpecMismatch(
         name,
         f"the policy needs {needed}; the robot offers {given}",
-        "map the robot's names onto the policy's with `policy.rename`, or choose another policy",
+        "where only names differ, set `PolicySpec.rename` in the policy's plug-in; else choose another policy",
     )
 
 
