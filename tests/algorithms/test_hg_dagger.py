@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from learner_world import KEYS, SOURCES, SPEC, hg_dagger, write_episode
+from learner_world import KEYS, SPEC, hg_dagger, write_episode
 
 from fleetloop.algorithms.bc import BehaviourCloning, BehaviourCloningOptions
 from fleetloop.algorithms.segments import segment_stops
@@ -72,17 +72,18 @@ def test_the_intervention_weight_is_for_online_corrections_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("purpose", "outcome", "option", "trains"),
+    ("purpose", "outcome", "option", "stops"),
     [
-        ("demonstration", Outcome.FAILURE, False, True),
-        ("online", Outcome.SUCCESS, False, False),
-        ("online", Outcome.SUCCESS, True, True),
-        ("online", Outcome.FAILURE, True, False),
+        ("demonstration", Outcome.FAILURE, False, dict.fromkeys(range(9), 9)),
+        ("online", Outcome.SUCCESS, False, {}),
+        ("online", Outcome.SUCCESS, True, {2: 4, 3: 4, 5: 7, 6: 7, 8: 9}),
+        ("online", Outcome.FAILURE, True, {}),
     ],
 )
-def test_behaviour_cloning_trains_on_whole_episodes(tmp_path, purpose, outcome, option, trains):
+def test_behaviour_cloning_trains_on_demonstrations_and_on_request_on_what_went_well(
+    tmp_path, purpose, outcome, option, stops
+):
     algorithm = BehaviourCloning(BehaviourCloningOptions(successful_online=option))
-    labels = algorithm.label(online(tmp_path, "".join(SOURCES), purpose=purpose, outcome=outcome))
-    assert labels.train.tolist() == [trains] * len(SOURCES)
-    if trains:
-        assert labels.stop.tolist() == [len(SOURCES)] * len(SOURCES)
+    labels = algorithm.label(online(tmp_path, "pphh-ppbp", purpose=purpose, outcome=outcome))
+    frames = np.flatnonzero(labels.train).tolist()
+    assert dict(zip(frames, labels.stop[frames].tolist(), strict=True)) == stops

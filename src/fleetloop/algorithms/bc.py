@@ -3,11 +3,13 @@
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleetloop.algorithms.segments import segment_stops
+from fleetloop.algorithms.segments import segment_stops, takeovers
 from fleetloop.core.algorithm import FixedLabels, FrameLabels
 from fleetloop.core.episode import Episode
+from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
 
 
@@ -17,7 +19,9 @@ class BehaviourCloningOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     successful_online: bool = Field(
-        default=False, description="also train on every frame of online episodes that ended in success, whoever drove"
+        default=False,
+        description="also train on online episodes that ended in success: on what people drove, and on what the policy "
+        "did without anybody taking over after it",
     )
 
 
@@ -31,13 +35,22 @@ class BehaviourCloning(FixedLabels):
         self.options = options
 
     def label(self, episode: Episode) -> FrameLabels:
-        """Which frames train; a target is the action that was really sent."""
-        demonstration = episode.meta.purpose == "demonstration"
-        successful = episode.meta.purpose == "online" and episode.meta.outcome is Outcome.SUCCESS
-        train = np.full(len(episode), demonstration or (successful and self.options.successful_online))
+        """Which frames train; a target is the action that was really sent, and it stops where the driver changes."""
+        tick = episode.column("tick")
+        own, others = self._train(episode)
         return FrameLabels(
-            train=train,
-            stop=segment_stops(train, episode.column("tick")),
+            train=own | others,
+            stop=np.where(own, segment_stops(own, tick), segment_stops(others, tick)),
             weight=np.ones(len(episode), np.float32),
             indicator=np.full(len(episode), -1, np.int8),
         )
+
+    def _train(self, episode: Episode) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """(T,) twice: the policy's own frames that train, and those of others."""
+        nothing, purpose, source = np.zeros(len(episode), bool), episode.meta.purpose, episode.source
+        if purpose == "demonstration":
+            return nothing, ~nothing
+        if not self.options.successful_online or purpose != "online" or episode.meta.outcome is not Outcome.SUCCESS:
+            return nothing, nothing
+        # What was held or blended is nobody's choice, and what made a takeover necessary no part of the success.
+        return (source == Source.POLICY) & (takeovers(source) == len(episode)), source == Source.HUMAN

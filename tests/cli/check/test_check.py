@@ -60,7 +60,9 @@ def told_by(pattern: str, wrong: dict[str, str]) -> None:
     ("kind", "name", "sets"),
     [
         ("algorithm", "bc", ()),
+        ("algorithm", "bc", ("algorithm.options.successful_online=true",)),
         ("algorithm", "hg_dagger", ()),
+        ("algorithm", "hg_dagger", ("algorithm.options.successful_autonomous=true",)),
         ("algorithm", "recap", ("algorithm.options.value_steps=20", "algorithm.options.refresh_steps=20")),
         ("policy", "flow", ("policy.options.width=16",)),
         ("robot", "sim", ("tasks=[box/walls]",)),
