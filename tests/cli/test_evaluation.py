@@ -21,7 +21,7 @@ from fleetloop.core.robot import RobotKind
 from fleetloop.lab import evaluation
 from fleetloop.lab.candidate import from_base, from_checkpoint
 from fleetloop.lab.demonstrations import record_demonstrations
-from fleetloop.lab.evaluation import evaluate, report, scores, wilson
+from fleetloop.lab.evaluation import Tried, evaluate, report, scores, wilson
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import load_base
 from fleetloop.learner.checkpoint import Checkpoint, save
@@ -182,6 +182,43 @@ def test_retention_compares_with_the_base_on_tasks_that_nobody_worked_at(room, t
     assert "--retention: the fleet works at every task that the base was made for" in result.stderr
     result = CliRunner().invoke(app, ["eval", "--retention", "--base", str(room / "base")])
     assert "--retention: compares the base with nothing" in result.stderr
+
+
+def test_retention_measures_the_later_policy_as_robots_act_and_tells_what_was_lost(room, tmp_path, monkeypatch):
+    base, tried = load_base(room / "base"), []
+    arrays = {f"trainer.average.{name}": value for name, value in exact_weights(base.policy.state_dict()).items()}
+    path = save(
+        RealDisk(), tmp_path, Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {}, "bc"), keep=1
+    )
+
+    def attempt(candidate, tasks, sites, episodes, **others):
+        tried.append((candidate.label, candidate.condition, candidate.guidance))
+        good = candidate.label.startswith("base")
+        return [Tried(tasks[0].id, 1, number, "go", good, 9, 0.1) for number in range(episodes)]
+
+    monkeypatch.setattr("fleetloop.lab.evaluation.evaluate", attempt)
+    command = ["eval", "--retention", "--base", str(room / "base"), "--checkpoint", str(path), "--tasks", SHELF.id]
+    command += ["--condition", "positive", "--guidance", "2", "--report", str(tmp_path / "out.json"), "--episodes", "3"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert [item[1:] for item in tried] == [("", 1.0), ("positive", 2.0)]
+    assert json.loads((tmp_path / "out.json").read_text())["together"]["loss"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--release 3 --checkpoint step-3", "--checkpoint: is another policy than --release"),
+        ("--expert --base base", "--expert: is no policy"),
+        ("--expert --retention", "--expert: is no policy"),
+        ("--base {base} --guidance 3", "--guidance: base {base} acts on no condition"),
+    ],
+)
+def test_what_would_mean_nothing_is_refused(room, options, told):
+    base = room / "base"
+    result = CliRunner().invoke(app, ["eval", *options.format(base=base).split()])
+    assert result.exit_code == 1
+    assert told.format(base=base) in " ".join(result.stderr.split())
 
 
 # ---------------------------------------------------------------------- candidates

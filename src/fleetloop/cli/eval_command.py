@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,10 +76,14 @@ def evaluate(
     from fleetloop.cli.config import load_config
 
     wiring.one_thread()
+    if expert and (retention or condition or guidance != 1.0 or any((release, base, checkpoint))):
+        raise ConfigInvalid("--expert", "is no policy: nothing else can be named with it", "leave one of them away")
+    if retention and release is None and checkpoint is None:
+        raise ConfigInvalid("--retention", "compares the base with nothing", "name --release or --checkpoint")
     named = flags.split(tasks)
     given = {"hub_url": hub, "tasks": None if retention else named}
     chosen = load_config(config, sets or (), given)
-    from fleetloop.cli.measured import named_candidate
+    from fleetloop.cli.measured import acting_on, named_candidate
     from fleetloop.cli.progress import counting
     from fleetloop.lab import evaluation
 
@@ -116,14 +119,15 @@ def evaluate(
             raise ConfigInvalid("--at-least", "is about one policy, --retention about two", "leave one of them away")
         from fleetloop.cli.retention import compare
 
-        facts = compare(chosen, attempt, named, release=release, base=base, checkpoint=checkpoint)
+        later = named_candidate(chosen, release=release, base=None if release else base, checkpoint=checkpoint)
+        later = acting_on(later, chosen, condition, guidance)
+        circumstances |= {"condition": later.condition, "guidance": guidance}
+        facts = compare(chosen, attempt, named, later, base or chosen.directories.base)
     else:
         candidate = None if expert else named_candidate(chosen, release=release, base=base, checkpoint=checkpoint)
         if candidate is not None:
-            said = (condition, chosen.actor.condition, candidate.condition)
-            acts_on = next(one for one in said if one is not None)
-            candidate = replace(candidate, condition=acts_on, guidance=guidance)
-            circumstances |= {"condition": acts_on, "guidance": guidance}
+            candidate = acting_on(candidate, chosen, condition, guidance)
+            circumstances |= {"condition": candidate.condition, "guidance": guidance}
         by_task = evaluation.scores(attempt(candidate, chosen.tasks))
         label = candidate.label if candidate else "the robot's own expert (privileged)"
         _print(label + (", instructions shuffled" if shuffle_instructions else ""), by_task)

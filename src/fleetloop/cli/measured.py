@@ -1,5 +1,6 @@
 """Which policy a command means: one of `--release`, `--base`, `--checkpoint` must be named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fleetloop.cli.config import FleetConfig
@@ -17,7 +18,9 @@ def named_candidate(
         ConfigInvalid: if none is named, or more than one.
         HubRefused, HubUnavailable, ReleaseInvalid, BaseInvalid, CheckpointInvalid.
     """
-    if checkpoint is not None and release is None:
+    if checkpoint is not None and release is not None:
+        raise ConfigInvalid("--checkpoint", "is another policy than --release", "name one of them")
+    if checkpoint is not None:
         return from_checkpoint(checkpoint, base or config.directories.base)
     if (release is None) == (base is None):
         raise ConfigInvalid(
@@ -27,3 +30,16 @@ def named_candidate(
         return from_release(open_hub(config), release)
     assert base is not None
     return from_base(base)
+
+
+def acting_on(candidate: Candidate, config: FleetConfig, condition: str | None, guidance: float) -> Candidate:
+    """Conditioned as is said, else as the fleet's configuration says that robots are, else as it was made to be.
+
+    Raises:
+        ConfigInvalid: for guidance where there is no condition to guide by.
+    """
+    said = (condition, config.actor.condition, candidate.condition)
+    acts_on = next(one for one in said if one is not None)
+    if guidance != 1.0 and not acts_on:
+        raise ConfigInvalid("--guidance", f"{candidate.label} acts on no condition", "name one with --condition")
+    return replace(candidate, condition=acts_on, guidance=guidance)

@@ -6,7 +6,6 @@ from typing import Any
 
 from fleetloop.cli import tables
 from fleetloop.cli.config import FleetConfig
-from fleetloop.cli.measured import named_candidate
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.lab.candidate import Candidate, from_base
 from fleetloop.lab.evaluation import Tried
@@ -21,26 +20,21 @@ def compare(
     config: FleetConfig,
     attempt: Try,
     tasks: Sequence[str] | None,
-    *,
-    release: int | None,
-    base: Path | None,
-    checkpoint: Path | None,
+    later: Candidate,
+    base: Path,
 ) -> dict[str, Any]:
     """Try the base and what came of it on the same resets, print the comparison and return it as JSON.
 
     Args:
         tasks: by default those that the base was made for and no robot of the fleet works at.
+        base: its directory.
 
     Raises:
-        ConfigInvalid: if nothing but the base is named, or there is no such task.
-        HubRefused, HubUnavailable, ReleaseInvalid, BaseInvalid, CheckpointInvalid.
+        ConfigInvalid: if there is no such task.
+        BaseInvalid: if there is no base.
     """
-    if release is None and checkpoint is None:
-        raise ConfigInvalid("--retention", "compares the base with nothing", "name --release or --checkpoint")
-    directory = base or config.directories.base
-    chosen = tuple(tasks or _not_worked_at(config, directory))
-    later = named_candidate(config, release=release, base=None if release else base, checkpoint=checkpoint)
-    start = from_base(directory)
+    chosen = tuple(tasks or _not_worked_at(config, base))
+    start = from_base(base)
     before, after = attempt(start, chosen), attempt(later, chosen)
     tasks_retained, together = by_task(before, after), retained(before, after)
     _show(f"{later.label} against {start.label}, on the same resets", {**tasks_retained, "together": together})

@@ -19,8 +19,6 @@ BARS = {"restock": 0.97, "box": 0.97, "laundry": 0.93}
     )
 )
 def experts(
-    config: flags.Config = None,
-    sets: flags.Sets = None,
     tasks: flags.Tasks = None,
     sites: Annotated[str, typer.Option(help="Comma-separated seeds of sites.")] = "0,1,2,3,4",
     episodes: Annotated[int, typer.Option(min=1, help="Fresh resets of each task, over all sites.")] = 200,
@@ -29,10 +27,8 @@ def experts(
 ) -> None:
     """Measure the scripted experts over disturbed and noisy resets, beside the bar that they must reach."""
     from fleetloop.cli import wiring
-    from fleetloop.cli.config import load_config
 
     wiring.one_thread()
-    load_config(config, sets or ())
     from fleetloop.cli import tables
     from fleetloop.cli.progress import counting
     from fleetloop.core.robot import RobotKind
