@@ -37,7 +37,7 @@ _TASKS = (
             "restock/misplaced",
             "put the misplaced item back where it belongs",
             misplaced.TIME_LIMIT,
-            "the misplaced item rests in the compartment that carries its name, hands open and away; the others don't count",
+            "the misplaced item, and it alone, rests in the compartment that carries its name, hands open and away",
         ),
         misplaced.MisplacedScene,
         misplaced.MisplacedExpert,
