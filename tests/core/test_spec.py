@@ -44,6 +44,35 @@ def test_a_misfit_is_refused_with_both_sides(change: dict[str, Any], words: list
         assert word in str(error.value)
 
 
+ARM = FeatureSpec("joints", (3,), unit="rad", fields=("shoulder", "elbow", "wrist"))
+
+
+@pytest.mark.parametrize("side", ["state", "action"])
+@pytest.mark.parametrize(
+    ("robots", "words"),
+    [
+        ({"unit": "deg"}, ["joints: ", "rad", "deg"]),
+        ({"fields": ("shoulder", "wrist", "elbow")}, ["joints[1]: ", "elbow, of shoulder", "wrist, of shoulder"]),
+        ({"fields": ("shoulder", "elbow")}, ["joints[2]: ", "wrist, of", "nothing, of shoulder, elbow;"]),
+    ],
+)
+def test_numbers_that_mean_something_else_are_refused(side: str, robots: dict[str, Any], words: list[str]) -> None:
+    other = replace(ARM, **robots)
+    robot = replace(ROBOT, state=(other if side == "state" else ARM,), action=other if side == "action" else ARM)
+    with pytest.raises(SpecMismatch) as error:
+        check_fit(robot, PolicySpec((ARM,), ARM, horizon=8, execute=4, control_hz=20))
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("says_less", [{"unit": ""}, {"fields": ()}, {"low": -1.0, "high": 1.0}])
+def test_a_side_that_names_no_unit_or_fields_fits(says_less: dict[str, Any]) -> None:
+    other = replace(ARM, **says_less)
+    for robots, policys in ((other, ARM), (ARM, other)):
+        robot = replace(ROBOT, state=(robots,), action=robots)
+        check_fit(robot, PolicySpec((policys,), policys, horizon=8, execute=4, control_hz=20))
+
+
 @given(specs)
 def test_a_spec_and_its_hash_survive_json(spec: RobotSpec) -> None:
     assert RobotSpec.from_json(spec.to_json()) == spec

@@ -5,12 +5,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 import numpy as np
 from blake3 import blake3
 
 from fleetloop.core.errors import SpecMismatch
+
+RENAME = "where only names differ, set `PolicySpec.rename` in the policy's plug-in"
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,8 @@ class PolicySpec:
 def check_fit(robot: RobotSpec, policy: PolicySpec) -> None:
     """Raise unless the robot offers every input of the policy and accepts its actions.
 
+    Units and fields are compared where both sides name them; limits may differ.
+
     Raises:
         SpecMismatch: naming the feature, with both sides shown.
     """
@@ -152,6 +157,7 @@ def check_fit(robot: RobotSpec, policy: PolicySpec) -> None:
             _refuse(name, needed.describe(), given.describe() if given else ", ".join(offered) or "nothing")
         if needed.categories and given.categories != needed.categories:
             _refuse(name, f"the words {needed.categories[:4]}…", f"the words {given.categories[:4]}…")
+        _check_meaning(name, needed, given)
     cameras = {camera.name for camera in robot.cameras}
     for camera in policy.cameras:
         name = policy.rename.get(camera.name, camera.name)
@@ -159,16 +165,29 @@ def check_fit(robot: RobotSpec, policy: PolicySpec) -> None:
             _refuse(name, f"camera {camera.name}", f"cameras {sorted(cameras) or 'none'}")
     if robot.action.shape != policy.action.shape:
         _refuse(robot.action.name, policy.action.describe(), robot.action.describe())
+    _check_meaning(robot.action.name, policy.action, robot.action)
     if robot.control_hz != policy.control_hz:
         _refuse("control_hz", f"{policy.control_hz} Hz", f"{robot.control_hz} Hz")
 
 
-def _refuse(name: str, needed: str, given: str) -> NoReturn:
-    raise SpecMismatch(
-        name,
-        f"the policy needs {needed}; the robot offers {given}",
-        "where only names differ, set `PolicySpec.rename` in the policy's plug-in; else choose another policy",
-    )
+def _check_meaning(name: str, needed: FeatureSpec, given: FeatureSpec) -> None:
+    """Arrays of one shape may still hold other things; a side that names no unit, or no fields, says nothing."""
+    if needed.unit and given.unit and needed.unit != given.unit:
+        _refuse(name, f"it in {needed.unit}", f"it in {given.unit}", "let the robot's code convert it")
+    if needed.fields and given.fields and needed.fields != given.fields:
+        pairs = enumerate(zip_longest(needed.fields, given.fields, fillvalue="nothing"))
+        index, (wanted, there) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+        _refuse(
+            f"{name}[{index}]",
+            f"{wanted}, of {', '.join(needed.fields)}",
+            f"{there}, of {', '.join(given.fields)}",
+            "let the robot's code put them in the policy's order, or correct their names",
+        )
+
+
+def _refuse(name: str, needed: str, given: str, remedy: str = RENAME) -> NoReturn:
+    said = f"the policy needs {needed}; the robot offers {given}"
+    raise SpecMismatch(name, said, f"{remedy}; else choose another policy")
 
 
 def _feature(data: Mapping[str, Any]) -> FeatureSpec:
