@@ -1,13 +1,16 @@
 """Measuring policies and experts, recording demonstrations, replaying: on the real simulator, few episodes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fleetloop.cli import measured
 from fleetloop.cli.base import make_base
 from fleetloop.cli.config import load_config
 from fleetloop.cli.main import app
@@ -19,17 +22,19 @@ from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import RobotKind
 from fleetloop.lab import evaluation
-from fleetloop.lab.candidate import from_base, from_checkpoint
+from fleetloop.lab.candidate import Candidate, from_base, from_checkpoint
 from fleetloop.lab.demonstrations import record_demonstrations
 from fleetloop.lab.evaluation import Tried, evaluate, report, scores, wilson
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import load_base
 from fleetloop.learner.checkpoint import Checkpoint, save
 from fleetloop.learner.export import config_hash, exact_weights
+from fleetloop.policies.flow import FlowPolicy
 from fleetloop.sim import scene
 from fleetloop.sim.plugin import SimOptions
+from fleetloop.sim.robot import sim_spec
 from fleetloop.sim.tasks import sim_task
-from fleetloop.weights.codec import from_safetensors
+from fleetloop.weights.codec import from_safetensors, to_safetensors
 
 SHELF = sim_task("restock/shelf").task
 CALM = RobotKind("sim", SimOptions.under(scene.CALM))
@@ -276,6 +281,45 @@ def test_replay_of_a_sealed_file(room):
     result = CliRunner().invoke(app, ["replay", str(path), "--base", str(room / "base")])
     assert result.exit_code == 0, result.output
     assert "right.grip" in result.stdout
+
+
+@pytest.fixture
+def conditioned(monkeypatch):
+    """What commands find under any name: a policy that acts on a condition and has a name of its own for the hands."""
+    torch.manual_seed(0)
+    robot = sim_spec()
+    arms = tuple(replace(item, name="arms") if item.name == "hands" else item for item in robot.state)
+    policy = FlowPolicy.build({"width": 16, "depth": 1}, replace(robot, state=arms))
+    torch.nn.init.normal_(policy.trunk.modulation)
+    spec = replace(policy.spec, rename={"arms": "hands"})
+    weights = to_safetensors(exact_weights(policy.state_dict()))
+    candidate = Candidate("release 3", "flow", policy.config, spec, weights, 3, "positive")
+    monkeypatch.setattr(measured, "named_candidate", lambda *ignored, **others: candidate)
+
+
+def test_replay_shows_what_robots_would_do(room, conditioned):
+    """They act on the release's condition, or on the configuration's, and the policy finds what it calls otherwise."""
+    command = ["replay", str(min((room / "demonstrations").iterdir())), "--release", "3"]
+    said = {}
+    for told in ("null", "positive", "negative", "''"):
+        result = CliRunner().invoke(app, [*command, "--set", f"actor.condition={told}"])
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        said[told] = result.stdout
+    assert said["null"] == said["positive"]
+    assert "acts on 'positive'" in said["positive"]
+    assert len({text.partition("mean absolute")[0] for text in said.values()}) == 3
+
+
+@pytest.mark.gl
+def test_a_film_shows_what_robots_would_do(conditioned, tmp_path):
+    films = {}
+    for told in ("null", "positive", "''"):
+        film = tmp_path / f"{told}.gif"
+        command = ["sim", "view", SHELF.id, "--out", str(film), "--px", "64", "--release", "3"]
+        result = CliRunner().invoke(app, [*command, "--set", f"actor.condition={told}"])
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        films[told] = film.read_bytes()
+    assert films["null"] == films["positive"] != films["''"]
 
 
 def test_sim_experts_prints_the_bar_beside_the_figure():

@@ -11,6 +11,8 @@ from fleetloop.actor.inference import ImmediateInference, Pilot
 from fleetloop.actor.options import ActorOptions
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import ConfigInvalid, SystemMissing
+from fleetloop.core.policy import under_robot_names
+from fleetloop.core.spec import check_fit
 from fleetloop.lab.candidate import Candidate
 from fleetloop.lab.evaluation import INFERENCE_DELAY_TICKS
 from fleetloop.lab.stage import Stage
@@ -27,6 +29,7 @@ def film(
     candidate: Candidate | None,
     path: Path,
     *,
+    options: ActorOptions | None = None,
     site: int = 0,
     seed: int = 0,
     disturb: bool = False,
@@ -35,9 +38,12 @@ def film(
 ) -> tuple[str, bool]:
     """Film an episode; without a candidate, the expert's. Returns the instruction and whether the task succeeded.
 
+    `options`: how the fleet's robots are driven.
+
     Raises:
         UnknownName: for a task that is not simulated.
         ConfigInvalid: for a camera or a file format that there isn't.
+        SpecMismatch: for a policy of another robot.
         SystemMissing: if there is no OpenGL.
     """
     task = sim_task(task_id).task
@@ -50,7 +56,14 @@ def film(
     robot = SimRobot(Virtual(), site, disturbance=DISTURBED if disturb else CALM, image_px=px_seen, reset_s=0.0)
     stage = Stage(robot)
     start = stage.reset(task, seed)
-    act = _policy(candidate, stage, start.instruction, seed) if candidate else _expert(robot)
+    if candidate is None:
+        act = _expert(robot)
+    else:
+        check_fit(robot.spec, candidate.spec)
+        options = options or ActorOptions()
+        policy, condition = under_robot_names(candidate.acting()), candidate.acts_on(options.condition)
+        pilot = Pilot(policy, candidate.release, np.random.default_rng(seed), condition)
+        act = _policy(pilot, options.lead, stage, start.instruction)
     try:
         success = record(robot.scene, act, path, seconds=task.time_limit_s, cameras=cameras, px=px)
     except NoGL as error:
@@ -62,9 +75,9 @@ def _expert(robot: SimRobot) -> Act:
     return lambda: robot.action().reshape(2, 5).astype(float)
 
 
-def _policy(candidate: Candidate, stage: Stage, instruction: str, seed: int) -> Act:
-    executor = ChunkExecutor(ImmediateInference(INFERENCE_DELAY_TICKS), ActorOptions().lead)
-    executor.start(Pilot(candidate.acting(), candidate.release, np.random.default_rng(seed)), instruction)
+def _policy(pilot: Pilot, lead: int, stage: Stage, instruction: str) -> Act:
+    executor = ChunkExecutor(ImmediateInference(INFERENCE_DELAY_TICKS), lead)
+    executor.start(pilot, instruction)
     waited = 0
     while not executor.await_first(waited, stage.observe()):
         waited += 1

@@ -32,7 +32,8 @@ def replay(
 
     candidate = named_candidate(chosen, release=release, base=base)
     recorded = wiring.named_episode(chosen, episode)
-    found = open_loop_errors(candidate.acting(), recorded)
+    condition = candidate.acts_on(chosen.actor.condition)
+    found = open_loop_errors(candidate.acting(), recorded, condition)
     meta = recorded.meta
     heads = [f"{name} ({found.frames[name]} frames)" for name in found.by_driver]
     rows = tables.table(
@@ -41,4 +42,6 @@ def replay(
     for index, field in enumerate(found.fields):
         rows.add_row(field, *(f"{errors[index]:.4f}" for errors in found.by_driver.values()))
     tables.show(rows)
-    typer.echo(f"mean absolute error, in {meta.spec.action.unit or 'the robot’s units'}; by who drove the frame")
+    acting = f"; the policy acts on {condition!r}" if condition else ""
+    unit = meta.spec.action.unit or "the robot’s units"
+    typer.echo(f"mean absolute error, in {unit}; by who drove the frame{acting}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Observation, Source
 from fleetloop.core.picture import decoded
-from fleetloop.core.policy import ActingPolicy
+from fleetloop.core.policy import ActingPolicy, under_robot_names
 from fleetloop.core.spec import check_fit
 
 DRIVERS = {"human": Source.HUMAN, "policy": Source.POLICY}
@@ -30,7 +30,9 @@ class FieldErrors:
     frames: Mapping[str, int]
 
 
-def open_loop_errors(policy: ActingPolicy, episode: Episode, *, seed: int = 0) -> FieldErrors:
+def open_loop_errors(
+    policy: ActingPolicy, episode: Episode, condition: str | None = None, *, seed: int = 0
+) -> FieldErrors:
     """Ask for a chunk at every `execute`-th frame and compare what would be played with what was sent.
 
     An action is compared with the frame of its own tick; frames that the robot missed are left out.
@@ -39,11 +41,12 @@ def open_loop_errors(policy: ActingPolicy, episode: Episode, *, seed: int = 0) -
         SpecMismatch: if the policy can't see what this robot recorded.
     """
     check_fit(episode.meta.spec, policy.spec)
+    policy = under_robot_names(policy)
     rng, ticks = np.random.default_rng(seed), episode.column("tick")
     row_of = {int(tick): row for row, tick in enumerate(ticks)}
     errors = np.full((len(episode), *episode.action.shape[1:]), np.nan)
     for start in range(0, len(episode), policy.spec.execute):
-        chunk = policy.chunk(_observation(episode, start), episode.meta.instruction, None, rng=rng)
+        chunk = policy.chunk(_observation(episode, start), episode.meta.instruction, condition, rng=rng)
         for ahead in range(policy.spec.execute):
             row = row_of.get(int(ticks[start]) + ahead)
             if row is not None:

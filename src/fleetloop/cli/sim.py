@@ -109,6 +109,14 @@ def view(
 
     candidate = None if release is None and base is None else named_candidate(chosen, release=release, base=base)
     told, success = film(
-        task, candidate, out, site=site, seed=seed, disturb=disturb, px=px, cameras=flags.split(cameras) or ()
+        task,
+        candidate,
+        out,
+        options=chosen.actor,
+        site=site,
+        seed=seed,
+        disturb=disturb,
+        px=px,
+        cameras=flags.split(cameras) or (),
     )
     typer.echo(f"{out}: “{told}”, {'success' if success else 'no success'}")

@@ -45,6 +45,10 @@ class Candidate:
             raise ConfigInvalid("guidance", f"the policy {self.name!r} offers none", "leave it at 1")
         return policy.guided(self.guidance)  # type: ignore[no-any-return]
 
+    def acts_on(self, told: str | None) -> str | None:
+        """What it is conditioned on where `actor.condition` is `told`: None for nothing."""
+        return (self.condition if told is None else told) or None
+
     @property
     def image_px(self) -> int:
         """The edge of the images that it sees; 0 if it sees none."""

@@ -107,8 +107,8 @@ def evaluate(
         SpecMismatch: if the robot does not offer what the policy needs, has no expert to measure, or can't be judged.
     """
     options = (options or ActorOptions()).model_copy(update={"takeover_grace": 1.0, "exploration": 0.0})
-    if candidate is not None and options.condition is None:
-        options = options.model_copy(update={"condition": candidate.condition})
+    if candidate is not None:
+        options = options.model_copy(update={"condition": candidate.acts_on(options.condition)})
     work: list[_Piece] = []
     for task in tasks:
         # Trials at one site together: a process then compiles a scene once.
