@@ -34,9 +34,11 @@ class Room(gymnasium.Env):
     def __init__(self, render_mode=None):
         self._picture = np.zeros((4, 6, 3), np.uint8)
         self.steps = 0
+        self.resets = 0
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        self.resets += 1
         self.place = self.np_random.uniform(-1, 1, 2)
         return self._seen(), {}
 
@@ -65,7 +67,28 @@ class Pair(Room):
     action_space = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
 
 
-for kind in (Room, Choice, Pair):
+class Bright(Room):
+    """Its pictures are of brightness, 0 to 1."""
+
+    observation_space = spaces.Dict({"picture": spaces.Box(0, 1, (4, 6, 3), np.float32)})
+
+    def render(self):
+        return np.full((8, 8, 3), 0.7, np.float32)
+
+
+class Slow(Room):
+    """Takes 3 s of a clock to reset."""
+
+    def __init__(self, clock, render_mode=None):
+        super().__init__(render_mode)
+        self._clock = clock
+
+    def reset(self, *, seed=None, options=None):
+        self._clock.sleep_until(self._clock.now() + 3)
+        return super().reset(seed=seed)
+
+
+for kind in (Room, Choice, Pair, Bright, Slow):
     gymnasium.register(f"Tests/{kind.__name__}-v0", entry_point=kind)
 
 
@@ -113,6 +136,25 @@ def test_the_keys_of_a_dictionary_are_features_and_its_pictures_cameras():
     room.act(np.zeros(2, np.float32))
     np.testing.assert_array_equal(before.images["eye"], kept, err_msg="what was handed out is never written to again")
     assert (room.observe().images["eye"] != kept).all()
+
+
+def test_a_rendering_camera_costs_no_reset_of_the_episodes():
+    room, task = robot(more=[("b", "Tests/Room-v0")], images={"ceiling": "render"})
+    for each in (task, room.tasks(room._options)[1]):
+        room.reset(each, 0)
+        before = room.env.unwrapped.resets
+        room.reset(each, 1)
+        assert room.env.unwrapped.resets == before + 1
+
+
+@pytest.mark.parametrize(("configured", "took"), [(1.0, 3.0), (5.0, 5.0)])
+def test_a_reset_that_takes_longer_than_configured_is_said_to(configured, took):
+    clock = Virtual()
+    tasks = {"a": {"env": "Tests/Slow-v0", "kwargs": {"clock": clock}, "instruction": "wait", "time_limit_s": 5}}
+    kind = RobotKind("gymnasium", GymnasiumOptions.model_validate({"tasks": tasks, "reset_s": configured}))
+    slow, began = kind.build(clock, Site.simulated(0)), clock.now()
+    assert slow.reset(kind.task("a"), 0).reset_s == took
+    assert clock.now() == began + took
 
 
 def test_state_features_may_be_chosen_and_renamed():
@@ -177,6 +219,8 @@ def test_an_environment_that_has_ended_stands_still():
             "'plaec' is no key of the observation; known: 'door', 'picture', 'place'",
         ),
         ({"images": {"eye": "place"}}, SpecMismatch, r"image 'place': has the shape \[2\]"),
+        ({"env": "Tests/Bright-v0", "images": {"eye": "picture"}}, SpecMismatch, "image 'picture': is float32; wrap"),
+        ({"env": "Tests/Bright-v0", "images": {"eye": "render"}}, SpecMismatch, "image 'render': is float32; wrap"),
         ({"images": {"eye": "nothing"}}, ConfigInvalid, "'nothing' is no key"),
         ({"env": "Tests/Nowhere-v0"}, ConfigInvalid, "robot.options.tasks.a.env: can't be made"),
         ({"env": "no_such_module:Env-v0"}, ConfigInvalid, "robot.options.tasks.a.env: can't be made"),

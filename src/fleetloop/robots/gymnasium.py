@@ -84,8 +84,10 @@ class GymnasiumRobot:
     def __init__(self, options: GymnasiumOptions, *, clock: Clock, site: Site) -> None:
         self._options, self._clock = options, clock
         self._envs: dict[str, gymnasium.Env[Any, Any]] = {}
-        self.env = self._open(next(iter(options.tasks)))
+        first = next(iter(options.tasks))
+        self.env = self._open(first)
         self._layout = _Layout.of(self.env, options)
+        self._layouts = {first: self._layout}
         self.spec = self._layout.spec(options)
         self.seen: Any = None
         self.reward = 0.0
@@ -99,14 +101,12 @@ class GymnasiumRobot:
         """Raises ConfigInvalid for a task that has no environment, SpecMismatch for one that offers something else."""
         started = self._clock.now()
         self.env, self._outcome = self._open(task.id), None
-        offered = _Layout.of(self.env, self._options).spec(self._options)
-        if offered != self.spec:
-            first = f"the first environment {_words(self.spec)}"
-            raise SpecMismatch(task.id, f"offers {_words(offered)}; {first}", "give each embodiment a fleet of its own")
+        self._layout = self._layout_of(task.id)
         self.seen, _ = self.env.reset(seed=seed)
         self.reward = 0.0
-        self._clock.sleep_until(started + self._options.reset_s)
-        return EpisodeStart(task.instruction, self._options.reset_s)
+        took_s = max(self._clock.now() - started, self._options.reset_s)
+        self._clock.sleep_until(started + took_s)
+        return EpisodeStart(task.instruction, took_s)
 
     def observe(self) -> Observation:
         now, images = self._clock.now(), self._layout.images(self.env, self.seen)
@@ -149,6 +149,17 @@ class GymnasiumRobot:
             except (gymnasium.error.Error, ModuleNotFoundError) as error:
                 raise ConfigInvalid(f"robot.options.tasks.{id}.env", f"can't be made ({error})") from error
         return self._envs[id]
+
+    def _layout_of(self, id: str) -> "_Layout":
+        """Of the environment that is open now; looked at once, since that may reset it."""
+        if id not in self._layouts:
+            layout = _Layout.of(self.env, self._options)
+            offered = layout.spec(self._options)
+            if offered != self.spec:
+                first = f"the first environment {_words(self.spec)}"
+                raise SpecMismatch(id, f"offers {_words(offered)}; {first}", "give each embodiment a fleet of its own")
+            self._layouts[id] = layout
+        return self._layouts[id]
 
 
 @dataclass(frozen=True)
@@ -232,15 +243,19 @@ def _image(env: "gymnasium.Env[Any, Any]", seen: Any, key: str) -> npt.NDArray[n
 
 
 def _size(env: "gymnasium.Env[Any, Any]", offered: Mapping[str, spaces.Space[Any]], key: str) -> tuple[int, int]:
+    shown: Any
     if key == RENDERED:
         env.reset(seed=0)
-        shape: tuple[int, ...] = _image(env, None, RENDERED).shape
+        shown = np.asarray(env.render())
     elif key in offered:
-        shape = offered[key].shape or ()
+        shown = offered[key]
     else:
         raise _no_key("robot.options.images", key, [*offered, RENDERED])
+    shape: tuple[int, ...] = shown.shape or ()
     if len(shape) != 3 or shape[2] != 3:
         raise SpecMismatch(f"image {key!r}", f"has the shape {list(shape)}", "an image is (height, width, 3)")
+    if shown.dtype != np.uint8:
+        raise SpecMismatch(f"image {key!r}", f"is {shown.dtype}", "wrap the environment: images are uint8, 0 to 255")
     return shape[0], shape[1]
 
 

@@ -88,8 +88,9 @@ class SimRobot:
         scene.reset(seed, self._disturbance)
         expert.reset()
         self._advice = None
-        self._clock.sleep_until(started + self._reset_s)
-        return EpisodeStart(scene.instruction, self._reset_s)
+        took_s = max(self._clock.now() - started, self._reset_s)
+        self._clock.sleep_until(started + took_s)
+        return EpisodeStart(scene.instruction, took_s)
 
     def observe(self) -> Observation:
         scene, now = self.scene, self._clock.now()
