@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fleetloop.cli.main import app
+from fleetloop.lab.comparison import BEGIN, END
 from fleetloop.lab.experiments import EXPERIMENTS
 from fleetloop.lab.job import Job, read
 from fleetloop.lab.report import write_report
@@ -75,6 +76,27 @@ def test_what_builds_on_a_failure_is_not_begun(tmp_path):
     needed = Job("main", "fleet-hg-dagger", 0, tmp_path, blocked, quick=True)
     builds_on_it = Job("main", "more-demonstrations", 0, tmp_path, blocked, quick=True)
     assert run_jobs([builds_on_it, needed], processes=1) == [needed, builds_on_it]
+
+
+def test_what_builds_on_an_arm_that_was_not_asked_for_says_so(tmp_path):
+    places = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path / "results")]
+    result = CliRunner().invoke(app, ["lab", "run", "main", *QUICK, "--arms", "more-demonstrations", *places])
+    assert result.exit_code == 1
+    assert "more-demonstrations, seed 0: not begun, it waits for fleet-hg-dagger, seed 0" in result.stderr
+    assert "--arms fleet-hg-dagger,more-demonstrations" in result.stderr
+
+
+def test_a_report_leaves_pages_without_its_marks_alone(tmp_path):
+    """The comparison with the reference goes into the page that has a place for it, and into no other."""
+    results, page = tmp_path / "results", tmp_path / "README.md"
+    for text, written in ("# My project\n", False), (f"# Results\n{BEGIN}\nold\n{END}\nafter\n", True):
+        page.write_text(text)
+        reported = CliRunner().invoke(app, ["lab", "report", "sampler", "--results", str(results)])
+        assert reported.exit_code == 0, reported.output + reported.stderr
+        assert (str(page) in reported.stdout) == written
+        assert ("SOP restock" in page.read_text()) == written
+    assert page.read_text().endswith(f"{END}\nafter\n")
+    assert "old" not in page.read_text()
 
 
 def test_every_arm_that_is_named_exists():

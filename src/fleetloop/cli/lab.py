@@ -18,7 +18,7 @@ EXAMPLES = flags.examples(
 )
 app = typer.Typer(no_args_is_help=True, help="Experiments in virtual time: run them, see what is done, report.")
 
-Name = Annotated[str, typer.Argument(help="main, fleet, pretraining, sampler or retention.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="One of those that `fleetloop lab ls` shows.", show_default=False)]
 Results = Annotated[Path, typer.Option(help="Where results are kept, a directory per experiment.")]
 Cached = Annotated[Path, typer.Option(help="What jobs share: demonstrations, bases, logs. It can be deleted.")]
 Seeds = Annotated[int, typer.Option(min=1, help="So many: 0, 1, … Resets of evaluations are the same for all.")]
@@ -110,8 +110,7 @@ def report(
     for one in [experiment(name)] if name else EXPERIMENTS.values():
         typer.echo(str(write_report(one, place)))
     page = results.parent / "README.md"
-    if place == results and page.exists():
-        write_comparison(place, page)
+    if place == results and write_comparison(place, page):
         typer.echo(str(page))
 
 
@@ -144,9 +143,8 @@ def chaos(
 
     plan = ChaosPlan(directory.resolve(), minutes, kills, robots, seed)
     found = run_chaos(plan, lambda line: typer.echo(f"  {line} …", err=True))
-    text = json.dumps(
-        {**found, "command": f"fleetloop lab chaos --minutes {minutes:g} --kills {kills} --seed {seed}"}, indent=1
-    )
+    command = f"fleetloop lab chaos --minutes {minutes:g} --kills {kills} --robots {robots} --seed {seed}"
+    text = json.dumps({**found, "command": command}, indent=1)
     typer.echo(text)
     if report:
         report.write_text(text + "\n")

@@ -34,21 +34,24 @@ SHARES = (
 )
 
 
-def write_comparison(place: Path, page: Path) -> None:
-    """Put the tables of what there is in `place` between the marks of `page`.
+def write_comparison(place: Path, page: Path) -> bool:
+    """Put the tables of what there is in `place` between the marks of `page`; whether it has them.
 
     Raises:
-        ConfigInvalid: if the page has no marks.
+        ConfigInvalid: if only the first mark is there.
     """
     text = page.read_text() if page.exists() else ""
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ConfigInvalid(str(page), "has no place for the tables", f"put {BEGIN} and {END} where they belong")
+    if not begin:
+        return False
+    if not end:
+        raise ConfigInvalid(str(page), f"does not say where the tables after {BEGIN} end", f"put {END} after them")
     tables = [methods(Results.load(MAIN, place)), sizes(Results.load(FLEET, place))]
     tables.append(shares(Results.load(PRETRAINING, place)))
     written = "\n".join(tables)
     RealDisk().write(page, f"{head}{BEGIN}\n\n{written}\n{END}{tail}".encode())
+    return True
 
 
 def methods(results: Results) -> str:

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 
 def run_jobs(jobs: Sequence[Job], processes: int | None = None, say: Say = lambda line: None) -> list[Job]:
-    """Run what is not done yet; returns the jobs that failed, and those that wait for one of them.
+    """Run what is not done yet; returns the jobs that failed, and those that wait for another.
 
     Every process keeps to one thread. A job's output goes to a log in its cache directory. Stopped by a signal, it
     stops the jobs under way; they begin anew the next time.
@@ -35,7 +35,7 @@ def run_jobs(jobs: Sequence[Job], processes: int | None = None, say: Say = lambd
                     running[_begun(job)] = job
                     say(f"{job.arm}, seed {job.seed}: begun, log in {log(job)}")
                 if not running:
-                    break  # what is left builds on something that failed
+                    break  # what is left builds on what failed, or was not asked for
                 wait([process.sentinel for process in running])
                 failed += _ended(running, say)
         finally:
@@ -43,6 +43,8 @@ def run_jobs(jobs: Sequence[Job], processes: int | None = None, say: Say = lambd
                 process.terminate()
             for process in running:
                 process.join()
+    for job in waiting:
+        say(_waits(job, jobs))
     return failed + waiting
 
 
@@ -73,6 +75,14 @@ def log(job: Job) -> Path:
 def _ready(waiting: Sequence[Job]) -> Job | None:
     """The first that needs nothing that is still to come."""
     return next((job for job in waiting if job.needs is None or job.needs.done), None)
+
+
+def _waits(job: Job, jobs: Sequence[Job]) -> str:
+    """Why a job was not begun: what it builds on has failed, or was not asked for."""
+    needed = job.needs
+    assert needed is not None, "what builds on nothing is begun"
+    missing = "" if needed in jobs else f", which is not done: name both, --arms {needed.arm},{job.arm}"
+    return f"{job.arm}, seed {job.seed}: not begun, it waits for {needed.arm}, seed {needed.seed}{missing}"
 
 
 def _work(job: Job, file: Path) -> None:
