@@ -16,23 +16,24 @@ ARGS ?=
 
 VENV := .venv
 LEROBOT := .venv-lerobot
+EXTRAS := .venv-extras
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # One thread for each of the test processes, which are as many as the smallest machine has cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-lerobot lint format bench clean
+.PHONY: help demo test test-long test-lerobot test-extras lint format bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## a simulated fleet that learns while it works: a few minutes, no GPU
 	@$(BIN)/fleetloop demo $(ARGS)
 
 test: lint ## lint, then all tests but the long ones: up to 6 minutes
 	@.ci/install-system
-	@$(PYTEST) -m "not long and not lerobot" -n 2
+	@$(PYTEST) -m "not long and not lerobot and not extras" -n 2
 
 test-long: $(INSTALLED) ## the long tests: up to 15 minutes
 	@.ci/install-system
@@ -41,6 +42,10 @@ test-long: $(INSTALLED) ## the long tests: up to 15 minutes
 test-lerobot: ## against the real LeRobot: an environment of its own, with Python 3.12 or newer; 6 GB
 	@.ci/make-lerobot-venv $(LEROBOT) "$(PYTHON)"
 	@$(LEROBOT)/bin/python -m pytest -q -m lerobot tests/datasets/test_datasets_with_lerobot.py
+
+test-extras: ## Meta-World and Rerun: an environment of its own, since Meta-World pins MuJoCo; 1 GB
+	@.ci/make-venv $(EXTRAS) "$(PYTHON)" "" metaworld,rerun,test
+	@CI=true $(EXTRAS)/bin/python -m pytest -q -m extras tests/robots/test_metaworld.py tests/datasets/test_datasets_playing.py
 
 lint: $(INSTALLED) ## style, types, and which part may import which
 	@echo "ruff, mypy, import-linter"
@@ -57,7 +62,7 @@ bench: $(INSTALLED) ## speed, as tables
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove the environments
-	@rm -rf $(VENV) $(LEROBOT)
+	@rm -rf $(VENV) $(LEROBOT) $(EXTRAS)
 
 $(INSTALLED): pyproject.toml
 	@.ci/make-venv $(VENV) "$(PYTHON)" "$(TORCH_INDEX)"

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Generator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -56,5 +57,10 @@ def missing_nginx() -> str:
     return "" if shutil.which("nginx") else "there is no nginx (apt-get install nginx-light)"
 
 
-NEEDS = {"gl": missing_gl, "nginx": missing_nginx}
+def missing_extras() -> str:
+    lacking = [name for name in ("metaworld", "rerun") if find_spec(name) is None]
+    return f"not installed: {', '.join(lacking)} (make test-extras)" if lacking else ""
+
+
+NEEDS = {"gl": missing_gl, "nginx": missing_nginx, "extras": missing_extras}
 """Marker -> why a test that has it can't run here; empty where it can."""

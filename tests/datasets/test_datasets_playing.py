@@ -41,9 +41,11 @@ def test_a_contact_sheet_shows_some_frames(tmp_path, episode):
     assert tuple(sheet[1, 2 * WIDTH + 5]) == COLOURS[Source.HUMAN]
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("spec", [SEEING, BLIND], ids=["seeing", "blind"])
 def test_a_rerun_recording_has_everything(tmp_path, spec):
-    chunks = pytest.importorskip("rerun.chunk", reason="needs the extra rerun")
+    from rerun import chunk as chunks
+
     one = record(tmp_path / "recorded", 0, frames=6, spec=spec)
     assert play(tmp_path / "recorded" / f"{one.meta.id}.arrow", tmp_path / "episode.rrd").exit_code == 0
     found: dict[str, int] = {}

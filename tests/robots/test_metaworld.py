@@ -1,4 +1,4 @@
-"""Meta-World as robots: runs where the extra is installed."""
+"""Meta-World as robots, in an environment of its own: `make test-extras`."""
 
 import numpy as np
 import pytest
@@ -8,27 +8,32 @@ from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import OffersExpert, OffersOutcome, RobotKind
 from fleetloop.core.task import Site
 
-metaworld = pytest.importorskip("fleetloop.robots.metaworld", reason="needs the extra metaworld", exc_type=ImportError)
-KIND = RobotKind("metaworld", metaworld.MetaWorldOptions())
+pytestmark = pytest.mark.extras
+
+
+def kind(**options):
+    from fleetloop.robots.metaworld import MetaWorldOptions
+
+    return RobotKind("metaworld", MetaWorldOptions(**options))
 
 
 @pytest.fixture(scope="module")
 def sawyer():
-    robot = KIND.build(Virtual(), Site.simulated(0))
+    robot = kind().build(Virtual(), Site.simulated(0))
     yield robot
     robot.close()
 
 
 def test_it_knows_fifty_tasks_and_offers_its_experts(sawyer):
-    assert len(KIND.tasks()) == 50
-    assert KIND.task("metaworld/drawer-open").instruction == "drawer open"
+    assert len(kind().tasks()) == 50
+    assert kind().task("metaworld/drawer-open").instruction == "drawer open"
     assert isinstance(sawyer, OffersExpert)
     assert isinstance(sawyer, OffersOutcome)
 
 
 @pytest.mark.parametrize("name", ["reach", "door-open", "coffee-pull"])
 def test_an_expert_does_its_task_and_its_progress_grows(sawyer, name):
-    sawyer.reset(KIND.task(f"metaworld/{name}"), 1)
+    sawyer.reset(kind().task(f"metaworld/{name}"), 1)
     expert, progress = sawyer.expert(), []
     while sawyer.outcome() is None and len(progress) < 150:
         progress.append(expert.progress())
@@ -39,7 +44,7 @@ def test_an_expert_does_its_task_and_its_progress_grows(sawyer, name):
 
 
 def test_a_reset_draws_the_scene_from_its_seed(sawyer):
-    task = KIND.task("metaworld/push")
+    task = kind().task("metaworld/push")
 
     def start(seed):
         sawyer.reset(task, seed)
@@ -50,8 +55,8 @@ def test_a_reset_draws_the_scene_from_its_seed(sawyer):
 
 
 def test_noise_makes_the_arm_unsteady_and_repeats_under_a_seed():
-    robot = RobotKind("metaworld", metaworld.MetaWorldOptions(noise=0.3)).build(Virtual(), Site.simulated(0))
-    task = KIND.task("metaworld/reach")
+    robot = kind(noise=0.3).build(Virtual(), Site.simulated(0))
+    task = kind().task("metaworld/reach")
 
     def lived(seed):
         robot.reset(task, seed)
