@@ -29,7 +29,7 @@ def film(
     candidate: Candidate | None,
     path: Path,
     *,
-    options: ActorOptions | None = None,
+    options: ActorOptions,
     site: int = 0,
     seed: int = 0,
     disturb: bool = False,
@@ -60,7 +60,6 @@ def film(
         act = _expert(robot)
     else:
         check_fit(robot.spec, candidate.spec)
-        options = options or ActorOptions()
         policy, condition = under_robot_names(candidate.acting()), candidate.acts_on(options.condition)
         pilot = Pilot(policy, candidate.release, np.random.default_rng(seed), condition)
         act = _policy(pilot, options.lead, stage, start.instruction)
