@@ -85,6 +85,13 @@ def test_a_process_that_dies_is_named_with_its_log_and_its_last_words(configured
             until(processes.check)
 
 
+def test_a_process_that_is_told_to_stop_while_it_starts_has_not_died(configured: Path) -> None:
+    with FleetProcesses(configured / "fleet.yaml", configured / "logs") as processes:
+        processes.start("hub", "hub")
+        processes.stop("hub")
+        assert not processes.ended()
+
+
 def test_processes_end_with_the_block_whatever_ends_it(configured: Path) -> None:
     with (
         suppress(ZeroDivisionError),
