@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetloop.cli.chaos.count import PROMISES
 from fleetloop.cli.chaos.proxy import Proxy, Weather
-from fleetloop.cli.chaos.run import broken
 
 COMMAND = str(Path(sys.executable).with_name("fleetloop"))
 
@@ -31,12 +31,8 @@ def test_a_maltreated_fleet_keeps_every_recording(tmp_path):
     assert found["recorded"] > 60
     assert found["stored"] >= found["recorded"] - found["without_a_whole_frame"]
     assert found["learner_steps"] > 50
-    assert found["lost"] == found["duplicated"] == found["damaged"] == []
-
-
-def test_what_is_broken_is_counted():
-    assert broken({"lost": [], "duplicated": [], "damaged": []}) == ""
-    assert broken({"lost": ["a", "b"], "duplicated": [], "damaged": ["c: why"]}) == "2 lost, 1 damaged"
+    assert {name: found[name] for name in PROMISES if found[name]} == {}
+    assert "--robots 3" in found["command"]
 
 
 class Echo:

@@ -131,15 +131,17 @@ def chaos(
 ) -> None:
     """Maltreat a real fleet, and count what it kept: kill -9, a network that is cut, slow or lossy, a full disk.
 
-    Everything is on this machine. Ends with 1 if an episode was lost, stored twice, or damaged.
+    Everything is on this machine. Ends with 1 if an episode was lost, shortened, refused, stored twice, or
+    damaged.
     """
     import json
 
     from fleetloop.cli import wiring
 
     wiring.one_thread()
+    from fleetloop.cli.chaos.count import broken
     from fleetloop.cli.chaos.plan import ChaosPlan
-    from fleetloop.cli.chaos.run import broken, run_chaos
+    from fleetloop.cli.chaos.run import run_chaos
 
     plan = ChaosPlan(directory.resolve(), minutes, kills, robots, seed)
     found = run_chaos(plan, lambda line: typer.echo(f"  {line} …", err=True))

@@ -1,6 +1,5 @@
 """The run: a fleet comes up, is maltreated for the agreed time, is left in peace, and then is counted."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from fleetloop.cli.chaos.count import counted, events
 from fleetloop.cli.chaos.disk import SmallDisk, small_disk
 from fleetloop.cli.chaos.plan import DEMONSTRATIONS, ChaosPlan, chaos_config
 from fleetloop.cli.chaos.proxy import Proxy, Weather
@@ -21,15 +21,13 @@ from fleetloop.cli.demo.processes import FleetProcesses
 from fleetloop.cli.wiring import open_hub
 from fleetloop.core.clock import Scaled, Wall
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Episode, validate
 from fleetloop.core.errors import FleetLoopError, HubUnavailable
-from fleetloop.core.hub import Event, Hub
+from fleetloop.core.hub import Hub
 from fleetloop.courier.spool import REFUSED
 
 Say = Callable[[str], None]
 COME_UP_S, SETTLE_S, LOOK_S = 90.0, 120.0, 0.2
 DOWN_S, FINE_S, BAD_S, FULL_S = 2.0, 15.0, 5.0, 6.0  # at most, real seconds
-PAGE = 1000
 
 
 class FleetStuck(FleetLoopError):
@@ -74,7 +72,7 @@ class ChaosRun:
             robots = [robot.name for robot in self._config.robots]
             self._processes.stop(*robots)
             self._until(lambda: self._at_rest(spool), SETTLE_S, "it did not come to rest")
-        return {**self._counted(witness.seen, spool / REFUSED), **self._done(disk)}
+        return {**counted(self._hub, witness.frames, spool / REFUSED), **self._done(disk)}
 
     # ------------------------------------------------------------------ what is done to it
 
@@ -147,7 +145,7 @@ class ChaosRun:
         self._revive_ended()
         waiting = any(path.is_file() for path in spool.iterdir())
         learner = self._hub.fleet().learner
-        newest = max((event.seq for event in self._events()), default=0)
+        newest = max((event.seq for event in events(self._hub)), default=0)
         return not waiting and learner is not None and learner.cursor == newest
 
     def _until(self, condition: Callable[[], bool], patience_s: float, complaint: str) -> None:
@@ -160,42 +158,6 @@ class ChaosRun:
                 pass  # it is coming up
             self._wall.sleep_until(self._wall.now() + LOOK_S)
         raise FleetStuck("fleet", f"{complaint} in {patience_s:.0f} s", f"see {self._plan.directory / 'logs'}")
-
-    def _events(self) -> list[Event]:
-        found: list[Event] = []
-        while page := self._hub.events(found[-1].seq if found else 0, limit=PAGE):
-            found += page
-        return found
-
-    def _counted(self, seen: set[str], refused: Path) -> dict[str, Any]:
-        stored = [event.ref for event in self._events() if event.kind == "episode"]
-        rows = {row["id"]: row for row in self._hub.episodes(limit=10_000)}
-        unreadable = {path.name.split(".")[0] for path in refused.glob("*.reason.json")}
-        learner = self._hub.fleet().learner
-        return {
-            "recorded": len(seen),
-            "stored": len(set(stored)),
-            "aborted": sum(rows[id]["outcome"] == "aborted" for id in set(stored)),
-            "frames": sum(row["frames"] for row in rows.values()),
-            "without_a_whole_frame": len((seen & unreadable) - set(stored)),
-            "lost": sorted(seen - set(stored) - unreadable),
-            "duplicated": sorted(id for id, count in Counter(stored).items() if count > 1),
-            "damaged": self._damaged(set(stored)),
-            "learner_steps": learner.step if learner else 0,
-            "releases": learner.release if learner else 0,
-        }
-
-    def _damaged(self, ids: set[str]) -> list[str]:
-        """Which of the hub's episodes are not what the hub says they are, read byte by byte."""
-        found = []
-        with tempfile.TemporaryDirectory() as place:
-            for id in sorted(ids):
-                try:
-                    self._hub.get_episode(id, Path(place) / id)
-                    validate(Episode.open(Path(place) / id))
-                except FleetLoopError as error:
-                    found.append(f"{id}: {error}")
-        return found
 
     def _done(self, disk: SmallDisk) -> dict[str, Any]:
         mine = {name: count for name, count in self._deeds.kills.items() if "(" not in name}
@@ -228,8 +190,3 @@ def run_chaos(plan: ChaosPlan, say: Say) -> dict[str, Any]:
         say(f"{plan.robots} robots, hub, courier and learner for {plan.minutes:g} minutes, {plan.kills} kills")
         with FleetProcesses(file, plan.directory / "logs") as processes:
             return ChaosRun(plan, config, processes, proxy, say).run(disk)
-
-
-def broken(report: dict[str, Any]) -> str:
-    """Which promises did not hold; empty if all did."""
-    return ", ".join(f"{len(report[name])} {name}" for name in ("lost", "duplicated", "damaged") if report[name])
