@@ -78,6 +78,8 @@ def evaluate(
     wiring.one_thread()
     if expert and (retention or condition or guidance != 1.0 or any((release, base, checkpoint))):
         raise ConfigInvalid("--expert", "is no policy: nothing else can be named with it", "leave one of them away")
+    if retention and at_least is not None:
+        raise ConfigInvalid("--at-least", "is about one policy, --retention about two", "leave one of them away")
     if retention and release is None and checkpoint is None:
         raise ConfigInvalid("--retention", "compares the base with nothing", "name --release or --checkpoint")
     named = flags.split(tasks)
@@ -115,8 +117,6 @@ def evaluate(
         "robot": {"name": robot.name, "options": robot.options and robot.options.model_dump(mode="json")},
     }
     if retention:
-        if at_least is not None:
-            raise ConfigInvalid("--at-least", "is about one policy, --retention about two", "leave one of them away")
         from fleetloop.cli.retention import compare
 
         later = named_candidate(chosen, release=release, base=None if release else base, checkpoint=checkpoint)

@@ -38,8 +38,7 @@ def acting_on(candidate: Candidate, config: FleetConfig, condition: str | None, 
     Raises:
         ConfigInvalid: for guidance where there is no condition to guide by.
     """
-    said = (condition, config.actor.condition, candidate.condition)
-    acts_on = next(one for one in said if one is not None)
+    acts_on = candidate.acts_on(config.actor.condition if condition is None else condition) or ""
     if guidance != 1.0 and not acts_on:
         raise ConfigInvalid("--guidance", f"{candidate.label} acts on no condition", "name one with --condition")
     return replace(candidate, condition=acts_on, guidance=guidance)
