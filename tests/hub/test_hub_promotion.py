@@ -7,8 +7,10 @@ import pytest
 from hub_world import HubProcess, publish, until
 from promoting import promoting
 
+from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import EDGE, STABLE
 from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.releases.helm import Helm
 
 
 def test_the_first_release_is_stable_at_once_and_the_next_ones_come_at_most_every_so_often(fleet):
@@ -34,17 +36,41 @@ def test_a_held_out_loss_beyond_its_bound_is_refused_by_task_and_a_better_releas
     fleet.step()
     fleet.publish(held_out={"box/walls": 0.16, "restock/shelf": 0.2})
     fleet.step()
+    fleet.step()
     assert fleet.at(STABLE) == 1
     assert "box/walls is 0.16" in fleet.verdicts[2]
     fleet.step(100)
     assert fleet.hub.steering().candidate == 0, "what was refused is not tried again"
     fleet.publish(held_out={"box/walls": 0.14})
     fleet.step(60)
+    fleet.step()
     assert "no held-out loss on restock/shelf" in fleet.verdicts[3], "what can't be checked does not pass"
     fleet.publish(held_out={"box/walls": 0.14, "restock/shelf": 0.2})
     fleet.step(60)
     fleet.step()
     assert fleet.at(STABLE) == 4
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["goes on", "is killed"])
+def test_a_refusal_that_could_not_be_written_is_a_refusal_all_the_same(fleet, monkeypatch, killed):
+    fleet.publish(held_out={"box/walls": 0.1})
+    fleet.step()
+    fleet.publish(held_out={"box/walls": 1e6})
+
+    def away(*args: object) -> None:
+        raise HubUnavailable("catalog", "is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Helm, "refuse", away)
+        with pytest.raises(HubUnavailable):
+            until(fleet.step)
+    assert fleet.hub.steering().candidate == 2
+    if killed:
+        fleet.close()
+        fleet.open()
+    fleet.step()
+    assert fleet.at(STABLE) == 1
+    assert "box/walls is 1e+06" in fleet.verdicts[2]
 
 
 def test_while_stable_is_held_nothing_becomes_a_candidate(fleet):

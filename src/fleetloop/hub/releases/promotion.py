@@ -73,12 +73,21 @@ class Promoter:
             return
         self._helm.enter(EVALUATION, now, after=0, candidate=edge.version, begun_s=now)
         log.info("release %d is the candidate", edge.version)
-        if problem := self._held_out_problem(edge, stable):
-            self._refuse(edge.version, problem)
 
-    def _held_out_problem(self, candidate: Release, stable: Release) -> str:
-        bound = self._options.held_out_ratio
-        if bound is None:
+    # ------------------------------------------------------------------ its gates
+
+    def _evaluate(self, now: float, version: int) -> None:
+        # Asked anew at every step, so that a refusal that could not be written is not forgotten.
+        if problem := self._held_out_problem(self._publishing.release(version)):
+            self._refuse(version, problem)
+        elif not self._options.command:
+            self._begin_canary(now, version)
+        else:
+            self._heed_command(now, version)
+
+    def _held_out_problem(self, candidate: Release) -> str:
+        bound, stable = self._options.held_out_ratio, self._publishing.channel(STABLE, after=0)
+        if bound is None or stable is None:
             return ""
         for task, before in stable.held_out.items():
             loss = candidate.held_out.get(task)
@@ -88,12 +97,7 @@ class Promoter:
                 return f"its held-out loss on {task} is {loss:.3g}, more than {bound:g} times stable's {before:.3g}"
         return ""
 
-    # ------------------------------------------------------------------ the user's command
-
-    def _evaluate(self, now: float, version: int) -> None:
-        if not self._options.command:
-            self._begin_canary(now, version)
-            return
+    def _heed_command(self, now: float, version: int) -> None:
         if not self._trial_run.running:
             try:
                 self._trial_run.start(version)
