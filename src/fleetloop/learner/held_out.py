@@ -8,6 +8,8 @@ from fleetloop.learner.trainer import Trainer
 
 def measure_held_out(trainer: Trainer, buffer: ExperienceBuffer, most: int) -> dict[str, float]:
     """Mean loss of the averaged weights by task, over at most `most` samples that are the same every time."""
+    if not buffer.holds(Part.HELD_OUT):
+        return {}
     chosen, task = [], []
     for index in range(len(buffer.tasks)):
         ids = buffer.part(index, Part.HELD_OUT)
@@ -15,8 +17,6 @@ def measure_held_out(trainer: Trainer, buffer: ExperienceBuffer, most: int) -> d
         chosen.append(ids[np.linspace(0, len(ids) - 1, count).astype(np.intp)] if count else ids)
         task.append(np.full(count, index, np.int64))
     samples, tasks = np.concatenate(chosen), np.concatenate(task)
-    if not len(samples):
-        return {}
     batch = buffer.gather(samples, tasks, np.zeros(len(samples), bool))
     losses = trainer.measure(batch, lambda where: f"held-out episodes {', '.join(buffer.episode_ids(samples[where]))}")
     return {buffer.tasks[index]: float(losses[tasks == index].mean()) for index in np.unique(tasks).tolist()}

@@ -130,7 +130,7 @@ class Learner:
         self._online_draws += int(draw.online.sum())
         staleness = int((self.release - parts.buffer.releases(draw.samples[draw.online])).clip(0).sum())
         if self.steps % self.options.held_out_every_steps == 0:
-            self._held_out = measure_held_out(parts.trainer, parts.buffer, self.options.batch)
+            self._measure_held_out()
         self._tally.add(draw, trained, staleness, data_s, parts.clock.now() - started)
         if self.steps % self.options.metrics_every_steps == 0:
             self._row = self.figures()
@@ -146,6 +146,9 @@ class Learner:
 
     def _draw(self, step: int) -> Draw:
         return self.parts.sampler.draw(self.parts.buffer, step, self.options.batch)
+
+    def _measure_held_out(self) -> None:
+        self._held_out = measure_held_out(self.parts.trainer, self.parts.buffer, self.options.batch)
 
     def _at_hand(self, draw: Draw) -> Batch | None:
         """What was drawn, if every episode of it can be read; the next beat tries again."""
@@ -176,6 +179,8 @@ class Learner:
 
     def publish(self, now: float) -> None:
         """Offer the averaged weights as they are now to the publisher."""
+        if not self._held_out:  # later ones are held to what the first one says, and a restarted learner's are, too
+            self._measure_held_out()
         weights = release_weights(self.parts.trainer.average.state_dict(), self.parts.grid)
         covered, held_out = self.parts.buffer.coverage.covered(), dict(self._held_out)
         self.parts.publisher.offer(Snapshot(self.steps, self.cursor, covered, weights, held_out))
