@@ -118,6 +118,50 @@ def test_weights_that_are_not_what_the_manifest_says_are_never_driven(tmp_path):
     assert (stage.status.alarm, refused(stage)) == ("", 0)
 
 
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_an_actor_that_starts_and_misses_its_release_drives_by_an_older_one_and_says_why(tmp_path, suffix):
+    stage = Stage(tmp_path)
+    for version in (1, 2):
+        stage.install(version, mark=float(version))
+    lost = stage.host.releases / f"00000002.{suffix}"
+    kept = lost.read_bytes()
+    lost.unlink()
+    (episode,) = stage.play(1)
+    assert (episode.column("release") == 1).all()
+    assert (episode.action[:, 1] == 1.0).all()
+    assert "release 2 is unusable, keeps 1" in stage.status.alarm
+    assert lost.name in stage.status.alarm
+    assert refused(stage) == 2
+    lost.write_bytes(kept)
+    assert (stage.play(1)[-1].action[:, 1] == 2.0).all()
+    assert (stage.status.alarm, refused(stage)) == ("", 0)
+
+
+def test_a_pinned_release_whose_weights_are_lost_is_refused(tmp_path):
+    stage = Stage(tmp_path)
+    stage.install(1, mark=1.0)
+    stage.host.keep(release(2, 2.0), to_safetensors(weights(2.0)))
+    (stage.host.releases / "00000002.safetensors").unlink()
+    stage.host.post_orders(Orders("robot-1", release=2))
+    (episode,) = stage.play(1)
+    assert (episode.column("release") == 1).all()
+    assert "release 2 is unusable, keeps 1" in stage.status.alarm
+    assert refused(stage) == 2
+
+
+def test_another_release_of_the_same_number_is_driven_by_at_the_next_episode(tmp_path):
+    """As of a hub that began anew."""
+    stage = Stage(tmp_path)
+    stage.install(1, mark=1.0)
+    assert (stage.play(1)[-1].action[:, 1] == 1.0).all()
+    stage.install(1, mark=2.0)
+    assert (stage.play(1)[-1].action[:, 1] == 2.0).all()
+    stage.host.keep(release(1, 3.0), to_safetensors(weights(3.5)))
+    assert (stage.play(1)[-1].action[:, 1] == 2.0).all()
+    assert "release 1 is unusable" in stage.status.alarm
+    assert refused(stage) == 1
+
+
 def test_a_release_for_another_robot_is_refused_with_both_sides_shown(tmp_path):
     spec = dataclasses.replace(Slider().spec, control_hz=30.0)
     stage = Stage(tmp_path, robot=Slider(spec=spec))

@@ -54,6 +54,7 @@ class Loader:
         self._condition, self._trust = condition, trust
         self._trial = Trial(host, robot)
         self._loaded: Loaded | None = None
+        self._stamp = 0  # of what was loaded: the same version may be kept anew, and be another one
         self.refused = 0
 
     def newest(self, pinned: int = 0) -> Loaded | None:
@@ -64,26 +65,32 @@ class Loader:
         Raises whatever `load_policy` raises that is no FleetLoopError.
         """
         wanted = pinned or self._host.current_version()
-        if wanted == self._version:
+        if not wanted or (wanted, self._host.release_stamp(wanted)) == (self._version, self._stamp):
             self._accepted()
             return self._loaded
         try:
-            if wanted:
-                self._loaded = self._load(wanted)
+            self._loaded = self._load(wanted)
             self._accepted()
-        except FileNotFoundError:
-            # The courier has moved on between two reads, or is still fetching what is pinned.
-            return self._loaded or (self.newest() if pinned else None)
-        except (FleetLoopError, ValueError) as error:
-            self._loaded = self._loaded or self._fallback(wanted)
-            if self._version != wanted:
-                self.refused = wanted
-                self._alarms.set(PART, f"release {wanted} is unusable, keeps {self._version or 'none'}: {error}")
+        except (FileNotFoundError, FleetLoopError, ValueError) as error:
+            if isinstance(error, FileNotFoundError) and self._is_on_its_way(wanted, pinned):
+                return self._loaded or (self.newest() if pinned else None)
+            self._refuse(wanted, error)
         return self._loaded
+
+    def _is_on_its_way(self, wanted: int, pinned: int) -> bool:
+        """Whether the courier is still fetching what is pinned, or has moved on between two reads."""
+        return self._host.release_stamp(pinned) == 0 if pinned else self._host.current_version() != wanted
 
     def _accepted(self) -> None:
         self.refused = 0
         self._alarms.clear(PART)
+
+    def _refuse(self, wanted: int, error: Exception) -> None:
+        before = self._loaded
+        self._loaded = before or self._fallback(wanted)
+        if before or self._version != wanted:
+            self.refused = wanted
+            self._alarms.set(PART, f"release {wanted} is unusable, keeps {self._version or 'none'}: {error}")
 
     def prove(self, version: int) -> None:
         """The policy of this release has made a chunk: what is on trial, if it is that one, has stood it."""
@@ -106,15 +113,17 @@ class Loader:
         return None
 
     def _load(self, version: int, *, last_resort: bool = False) -> Loaded:
-        release = self._host.manifest(version)
+        stamp, release = self._host.release_stamp(version), self._host.manifest(version)
         self._trust.check(release)
         self._trial.check(release, last_resort=last_resort)
         self._note(lambda: self._trial.begin(release))
         try:
-            return self._tried(release)
+            loaded = self._tried(release)
         except (FileNotFoundError, FleetLoopError, ValueError):
             self._note(self._trial.end)
             raise
+        self._stamp = stamp
+        return loaded
 
     def _tried(self, release: Release) -> Loaded:
         weights = from_safetensors(self._host.weights(release.version))

@@ -90,6 +90,10 @@ class HostDirectory:
         """Its safetensors bytes. Raises FileNotFoundError if it is not kept."""
         return self._weights(version).read_bytes()
 
+    def release_stamp(self, version: int) -> int:
+        """A number that changes whenever this version is kept anew; 0 while it is not."""
+        return _stamp(self._manifest(version))
+
     def versions(self) -> list[int]:
         """Of all releases that are kept, newest first."""
         return sorted((int(path.stem) for path in self.releases.glob("*.json")), reverse=True)
@@ -167,10 +171,7 @@ class HostDirectory:
 
     def orders_stamp(self, robot: str) -> int:
         """A number that changes whenever orders arrive for the robot; 0 before the first."""
-        try:
-            return (self.mail / f"{robot}.orders.json").stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
+        return _stamp(self.mail / f"{robot}.orders.json")
 
     def _post(self, name: str, data: Mapping[str, Any]) -> None:
         # Replaced at once but not fsynced: mail is worth nothing after a power cut.
@@ -196,6 +197,13 @@ class HostDirectory:
                 log.warning("%s is damaged, and left out: %s", path, error)
             self._damaged.add(path)
             return None
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _registration(data: Any) -> Registration:

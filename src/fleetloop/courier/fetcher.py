@@ -12,6 +12,7 @@ from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import STABLE, Hub
 from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.complaints import Complaints
 from fleetloop.courier.downloads import Downloads
 from fleetloop.courier.following import Following
 from fleetloop.courier.metered import Metered
@@ -48,6 +49,9 @@ class Fetcher:
         self._backoff, self._alarms, self._clock = backoff, alarms, clock
         self._following: Following | None = None
         self._given_up: tuple[BlobEntry, ...] = ()
+        self._complaints = Complaints(host)
+        self._sound = 0  # the version that was verified on the disk, and no robot has refused since
+        self._told = 0  # the version that stable is, by a hub that was not away since: another may begin anew at 1
 
     def stop(self) -> None:
         """Follow nothing any longer, so that the process can end. Callable from any thread."""
@@ -57,18 +61,12 @@ class Fetcher:
     def step(self) -> float:
         """Wait at the hub for another release and install it. Returns the real seconds until the next call."""
         version = self._host.current_version()
+        if self._sound in self._complaints.heard():
+            self._sound = 0
         try:
-            said: Release | Encoding | None
-            said, made = self._hub.coming(STABLE, after=version, wait_s=self._options.poll_wall_s), None
-            if isinstance(said, Encoding):
-                said, made = self._follow(said, version)
-            release = said or self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
-            if release is not None:
-                self.bring(release, made)
-                self._host.choose(release.version)
-                self._host.forget_releases(self._options.keep_releases)
-                log.info("release %d is verified and installed", release.version)
+            self._keep_up(version)
         except (HubUnavailable, DiskTrouble) as error:
+            self._told = 0
             self._alarms.set(PART, str(error))
             return self._backoff.failed()
         except FleetLoopError as error:
@@ -77,6 +75,23 @@ class Fetcher:
         self._alarms.clear(PART)
         self._backoff.succeeded()
         return self._options.scan_wall_s
+
+    def _keep_up(self, version: int) -> None:
+        """Wait for a release other than the current `version`; for any, where it is not sure that this is stable's."""
+        after, wait_s = version if version == self._sound == self._told else 0, self._options.poll_wall_s
+        said: Release | Encoding | None
+        said, made = self._hub.coming(STABLE, after=after, wait_s=wait_s), None
+        if isinstance(said, Encoding):
+            said, made = self._follow(said, version)
+        release = said or self._hub.channel(STABLE, after=after, wait_s=wait_s)
+        if release is None:
+            return
+        if not (release.version == version == self._sound and self._says_the_same(release)):
+            self.bring(release, made)
+            self._host.choose(release.version)
+            self._host.forget_releases(self._options.keep_releases)
+            log.info("release %d is verified and installed", release.version)
+        self._sound = self._told = release.version
 
     def bring(self, release: Release, made: Obtained | None = None) -> None:
         """Keep a release on the host, unless it is there already. One at a time; what broke off goes on next time.
@@ -158,14 +173,21 @@ class Fetcher:
 
     def _is_kept(self, release: Release) -> bool:
         """Whether it is on the disk, whole: a rollback then costs no download."""
+        if not self._says_the_same(release):
+            return False
         try:
-            kept = self._host.manifest(release.version)
-            if (kept.statement(), kept.signature) != (release.statement(), release.signature):
-                return False
             verify(release, from_safetensors(self._host.weights(release.version)))
-        except (FileNotFoundError, FleetLoopError, ValueError):
+        except (OSError, FleetLoopError, ValueError):
             return False
         return True
+
+    def _says_the_same(self, release: Release) -> bool:
+        """Whether its manifest is the one on the disk."""
+        try:
+            kept = self._host.manifest(release.version)
+        except (OSError, FleetLoopError, ValueError):
+            return False
+        return (kept.statement(), kept.signature) == (release.statement(), release.signature)
 
 
 class Kept(Mapping[str, Array]):

@@ -5,6 +5,7 @@ from fleetloop.core.errors import FleetLoopError, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Hub
 from fleetloop.courier.backoff import Backoff
+from fleetloop.courier.complaints import Complaints
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.options import CourierOptions
 
@@ -31,10 +32,14 @@ class PinFetcher:
         self._fetcher, self._host, self._hub, self._options = fetcher, host, hub, options
         self._backoff, self._alarms = backoff, alarms
         self.refused: frozenset[int] = frozenset()
+        self._complaints = Complaints(host)
+        self._sound = set[int]()  # those that were verified on the disk, and no robot has refused since
 
     def step(self) -> float:
-        """Fetch what is missing. Returns the real seconds until the next call."""
-        wanted = self._host.pinned() - set(self._host.versions())
+        """Fetch what is missing or may be damaged. Returns the real seconds until the next call."""
+        pinned = self._host.pinned()
+        self._sound &= (pinned & set(self._host.versions())) - self._complaints.heard()
+        wanted = pinned - self._sound
         self.refused &= wanted
         if problems := list(filter(None, map(self._bring, sorted(wanted)))):
             self._alarms.set(PART, "; ".join(problems))
@@ -51,4 +56,5 @@ class PinFetcher:
             if isinstance(error, ReleaseInvalid):
                 self.refused |= {version}
             return str(error)
+        self._sound.add(version)
         return ""
