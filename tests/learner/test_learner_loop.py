@@ -196,6 +196,14 @@ def test_it_takes_its_steps_per_clock_second_and_forgives_itself_long_delays(tmp
     assert learner.figures()["steps_lost"] == pytest.approx(392, abs=2)
 
 
+def test_a_learner_that_takes_a_step_in_ten_seconds_takes_it(tmp_path):
+    demos = demonstrations(tmp_path / "d", 2)
+    learner = learner_at(tmp_path / "learner", MemoryHub(), demos=demos, steps_per_s=0.1)
+    advance(learner, 3)
+    assert learner.parts.clock.now() == pytest.approx(40), "and waits for the fourth"
+    assert learner.figures()["steps_lost"] == pytest.approx(0)
+
+
 def test_online_frames_that_are_used_up_are_drawn_no_more_and_training_goes_on_with_demonstrations(tmp_path):
     hub = MemoryHub()
     hub.add(write_episode(tmp_path, 1, "hhhh"))

@@ -8,7 +8,7 @@ class Pace:
 
     Args:
         steps_per_s: per clock second; None for no limit.
-        most_debt_s: clock seconds of steps that may pile up; what goes beyond is lost and counted.
+        most_debt_s: clock seconds of steps that may pile up, one step at least; what goes beyond is lost and counted.
 
     Attributes:
         lost: steps that were due and never taken.
@@ -34,7 +34,7 @@ class Pace:
         if self._rate is None:
             return
         self._due = 0.0 if idle else self._due + elapsed * self._rate
-        excess = max(0.0, self._due - self._most * self._rate)
+        excess = max(0.0, self._due - max(1.0, self._most * self._rate))  # below 1 no step would ever be due
         self.lost += excess
         self._due -= excess
 
