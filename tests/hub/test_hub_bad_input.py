@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,34 @@ def test_a_wrong_field_is_named(http: httpx.Client, path: str, body: object, fie
 )
 def test_a_wrong_parameter_is_named(http: httpx.Client, path: str, field: str) -> None:
     assert_refused(http.get(f"/v1/{path}"), 400, field)
+
+
+TEXTS = {"step": "5", "clock_s": "12.5", "trained_through": "3", "parent": "1", "version": True}
+
+
+@pytest.mark.parametrize(
+    ("field", "changed"),
+    [
+        *((name, lambda said, name=name: said.update({name: TEXTS[name]})) for name in TEXTS),
+        ("held_out.box", lambda said: said.update(held_out={"box": "0.5"})),
+        ("tensors.0.shape.0", lambda said: said["tensors"][0].update(shape=["1"])),
+        ("encodings.0.blobs.0.size", lambda said: said["encodings"][0]["blobs"][0].update(size="1")),
+    ],
+)
+def test_a_manifest_in_which_a_text_stands_for_a_number(
+    world: World, http: httpx.Client, field: str, changed: Callable[[dict[str, Any]], None]
+) -> None:
+    said = json.loads(json.dumps(manifest()[0].to_json()))
+    changed(said)
+    lease = {"holder": "a", "fence": 1, "until": 0}
+    assert_refused(http.post("/v1/releases", json={"release": said, "lease": lease}), 422, f"release.{field}")
+    assert nothing_stored(world)
+
+
+def test_a_registration_in_which_a_text_stands_for_a_number(http: httpx.Client) -> None:
+    said = wire.registration_to_json(registration())
+    said["spec"] = {**said["spec"], "cameras": [{"name": "top", "height": "480", "width": 640}]}
+    assert_refused(http.post("/v1/robots", json=said), 422, "registration.spec.cameras.0.height")
 
 
 def test_an_unknown_path_or_method_is_json_too(http: httpx.Client) -> None:

@@ -77,6 +77,8 @@ def test_a_waiting_courier_wakes_when_a_release_comes(world: World) -> None:
         ("result_hash", {"result_hash": "nonsense"}),
         ("spec_hash", {"spec_hash": "0" * 64}),
         ("spec", {"spec": {"inputs": []}}),
+        ("spec", {"spec": {**manifest()[0].spec, "horizon": "8"}}),
+        ("spec", {"spec": {**manifest()[0].spec, "cameras": [{"name": "top", "height": "480", "width": 640}]}}),
         ("parent", {"parent": 3}),
         ("base", {"encodings": (Encoding("blocks/1", 10**30, manifest()[0].blobs),)}),
         ("run", {"run": ""}),

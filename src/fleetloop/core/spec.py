@@ -86,17 +86,15 @@ class RobotSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RobotSpec":
         """Raises KeyError, TypeError or ValueError for what is no spec."""
-        embodiment, control_hz = data["embodiment"], data["control_hz"]
+        embodiment = data["embodiment"]
         if not isinstance(embodiment, str):
             raise ValueError(f"embodiment is {embodiment!r}, not a text")
-        if isinstance(control_hz, bool) or not isinstance(control_hz, int | float) or not 0 < control_hz < math.inf:
-            raise ValueError(f"control_hz is {control_hz!r}, not a positive number")
         return cls(
             embodiment=embodiment,
             state=tuple(_feature(item) for item in data["state"]),
             action=_feature(data["action"]),
-            control_hz=control_hz,
-            cameras=tuple(CameraSpec(**item) for item in data["cameras"]),
+            control_hz=_control_hz(data),
+            cameras=tuple(_camera(item) for item in data["cameras"]),
         )
 
 
@@ -130,13 +128,14 @@ class PolicySpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "PolicySpec":
+        """Raises KeyError, TypeError or ValueError for what is no spec."""
         return cls(
             inputs=tuple(_feature(item) for item in data["inputs"]),
             action=_feature(data["action"]),
-            horizon=data["horizon"],
-            execute=data["execute"],
-            control_hz=data["control_hz"],
-            cameras=tuple(CameraSpec(**item) for item in data["cameras"]),
+            horizon=_count(data, "horizon"),
+            execute=_count(data, "execute"),
+            control_hz=_control_hz(data),
+            cameras=tuple(_camera(item) for item in data["cameras"]),
             rename=dict(data["rename"]),
         )
 
@@ -200,6 +199,24 @@ def _feature(data: Mapping[str, Any]) -> FeatureSpec:
     if np.dtype(values["dtype"]).kind not in "biuf":
         raise ValueError(f"{values['name']} has the dtype {values['dtype']}, which is no kind of number")
     return FeatureSpec(**values)
+
+
+def _camera(data: Mapping[str, Any]) -> CameraSpec:
+    return CameraSpec(**{**data, "height": _count(data, "height"), "width": _count(data, "width")})
+
+
+def _count(data: Mapping[str, Any], name: str) -> int:
+    count = data[name]
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name} is {count!r}, not a whole number above 0")
+    return count
+
+
+def _control_hz(data: Mapping[str, Any]) -> float:
+    hz = data["control_hz"]
+    if isinstance(hz, bool) or not isinstance(hz, int | float) or not 0 < hz < math.inf:
+        raise ValueError(f"control_hz is {hz!r}, not a positive number")
+    return hz
 
 
 def _hash(spec: RobotSpec | PolicySpec) -> str:

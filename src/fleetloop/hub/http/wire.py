@@ -81,9 +81,7 @@ def decode(adapter: TypeAdapter[T], data: object, what: str) -> T:
     try:
         found = adapter.validate_python(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join([what, *map(str, first["loc"])])
-        raise HubRefused(field, f"is wrong ({first['msg']})", status=422) from error
+        raise _wrong(error, what) from error
     for one in found if isinstance(found, list) else [found]:
         for name, value in vars(one).items():
             if isinstance(value, float) and not math.isfinite(value):  # "nan" passes for a number
@@ -104,7 +102,25 @@ def told(kind: type[T], data: Mapping[str, Any]) -> T:
         raise HubUnavailable("hub", f"did not say what is needed ({error})", remedy) from error
 
 
-# A spec's hash depends on how its numbers are written, so pydantic only checks specs and `from_json` reads them.
+def check(adapter: TypeAdapter[Any], data: object, what: str) -> None:
+    """For what is kept as it came: a number must be one, not a text that `decode` would make into one.
+
+    Raises HubRefused (422) naming the field.
+    """
+    try:
+        adapter.validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        raise _wrong(error, what) from error
+
+
+def _wrong(error: ValidationError, what: str) -> HubRefused:
+    first = error.errors(include_url=False)[0]
+    field = ".".join([what, *map(str, first["loc"])])
+    return HubRefused(field, f"is wrong ({first['msg']})", status=422)
+
+
+# A spec's hash and a manifest's signature depend on how their numbers are written, so pydantic only checks them and
+# `from_json` reads them.
 
 
 def registration_to_json(registration: Registration) -> dict[str, Any]:
@@ -113,7 +129,7 @@ def registration_to_json(registration: Registration) -> dict[str, Any]:
 
 def registration_from_json(data: Mapping[str, Any]) -> Registration:
     """Raises HubRefused naming the field; what a later version may say beyond it is not heard."""
-    decode(_registrations, data, "registration")
+    check(_registrations, data, "registration")
     try:
         spec = RobotSpec.from_json(data["spec"])
     except (KeyError, TypeError, ValueError) as error:
@@ -125,7 +141,7 @@ def release_from_json(data: object) -> Release:
     """Raises ReleaseInvalid or HubRefused naming the field."""
     if isinstance(data, dict) and "format" in data:
         check_format(data)
-    decode(_releases, data, "release")
+    check(_releases, data, "release")
     assert isinstance(data, dict), "what passed for a Release is an object"
     return Release.from_json(data)
 
