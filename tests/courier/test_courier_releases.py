@@ -44,6 +44,16 @@ def test_the_log_of_installed_releases_stays_short(courier, monkeypatch):
     assert sum(path.stat().st_size for path in courier.host.releases.glob("installed*")) < 1200
 
 
+def test_where_it_can_not_be_noted_a_release_is_installed_all_the_same(courier):
+    (courier.host.releases / "installed").mkdir()  # for example root's
+    courier.hub.publish(1, 1.0)
+    assert courier.fetcher.step() > 0
+    assert "installed" in courier.alarms.text
+    courier.fetcher.step()
+    assert courier.host.current_version() == 1
+    assert courier.alarms.text == ""
+
+
 def test_a_rollback_is_followed_and_its_release_kept(courier):
     for version in (1, 2, 3, 4, 2):
         courier.hub.publish(version, float(version))

@@ -1,6 +1,8 @@
 """Signed manifests: what is signed, who may have signed, and what a robot refuses."""
 
+import errno
 import json
+import os
 import stat
 from dataclasses import replace
 
@@ -105,6 +107,20 @@ def test_a_private_key_is_its_owners_and_never_overwritten(tmp_path):
     assert open_key(path, "key").sign(RELEASE) == signer.sign(RELEASE)
     with pytest.raises(DiskTrouble):
         make_key(tmp_path / "nowhere" / "release.key")
+
+
+def test_a_key_that_could_not_be_written_is_not_in_the_way_of_the_next(tmp_path, monkeypatch):
+    path = tmp_path / "release.key"
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(DiskTrouble, match=r"release\.key"):
+            make_key(path)
+    made = make_key(path)
+    assert open_key(path, "key").public == made.public
 
 
 def test_a_file_that_holds_no_ed25519_key_is_named(tmp_path):

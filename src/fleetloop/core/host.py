@@ -62,13 +62,16 @@ class HostDirectory:
     def log_installed(self, version: int, clock_s: float, fetched_bytes: int) -> None:
         """Note when a release was verified here, and what it cost; one JSON object a line in `releases/installed`.
 
-        A long file becomes `installed.old`, in place of the one before.
+        A long file becomes `installed.old`, in place of the one before. Raises DiskTrouble.
         """
         log = self.releases / "installed"
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".old"))
-        with log.open("a") as file:
-            file.write(json.dumps({"version": version, "clock_s": clock_s, "bytes": fetched_bytes}) + "\n")
+        try:
+            if log.exists() and log.stat().st_size > LOG_BYTES:
+                log.replace(log.with_suffix(".old"))
+            with log.open("a") as file:
+                file.write(json.dumps({"version": version, "clock_s": clock_s, "bytes": fetched_bytes}) + "\n")
+        except OSError as error:
+            raise disk_trouble(log, error) from error
 
     def current_version(self) -> int:
         """The version to run; 0 before the first, and where a disk that lied about its writes has lost the number."""

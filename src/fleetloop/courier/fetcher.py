@@ -114,8 +114,8 @@ class Fetcher:
         )  # no way takes more
         obtained = self._obtain(release, made)
         self._host.keep(release, to_safetensors(obtained.weights))
-        self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
         self._downloads.clear()
+        self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
 
     def _follow(self, draft: Encoding, version: int) -> tuple[Release | None, Obtained | None]:
         """Decode a release while it is made. The manifest that it ended with, if any, and what are to be its weights.

@@ -43,12 +43,18 @@ def make_key(path: Path) -> Signer:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ALONE), "wb") as file:
-            file.write(pem)
-            os.fsync(file.fileno())
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ALONE), "wb")
     except FileExistsError as error:
         raise ConfigInvalid(str(path), "is there already", "choose another file, or remove it yourself") from error
     except OSError as error:
+        raise disk_trouble(path, error) from error
+    try:
+        with file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink()  # half a key would only be in the next one's way
         raise disk_trouble(path, error) from error
     return Signer(key)
 
