@@ -14,6 +14,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, SpecMismatch
 from fleetloop.core.outcome import Outcome
+from fleetloop.datasets.batch import MOST
 from fleetloop.datasets.errors import DatasetInvalid
 from fleetloop.datasets.reader import DatasetReader, Naming
 from fleetloop.datasets.writer import DatasetWriter
@@ -98,6 +99,26 @@ def test_a_second_export_adds_what_is_new(tmp_path, episodes):
     for name, one in once.items():
         for kind in ("min", "max", "mean", "std", "count"):
             np.testing.assert_allclose(step[name][kind], one[kind], rtol=1e-6, err_msg=f"{name} {kind}")
+
+
+def test_files_stay_as_small_as_the_data_set_says(tmp_path, monkeypatch):
+    """What reads a row group at once, as Hugging Face's `datasets` and pyarrow do, can't read 2 GB of images in one."""
+    monkeypatch.setattr("fleetloop.datasets.batch.MOST", MOST // 100)  # 1 MB of data, 2 MB of each video
+    spec = replace(SEEING, cameras=SEEING.cameras[:1])
+    episodes = [record(tmp_path / "recorded", number, padding=300_000, frames=2, spec=spec) for number in range(2)]
+    assert export(tmp_path / "dataset", episodes) == 2
+    assert len(list((tmp_path / "dataset").glob("data/*/*.parquet"))) == 2
+    for one, again in zip(episodes, imported(tmp_path / "dataset").values(), strict=True):
+        assert again.jpeg("top", 1) == one.jpeg("top", 1)
+    assert export(tmp_path / "videos", episodes, video=True) == 2
+    assert len(list((tmp_path / "videos").glob("data/*/*.parquet"))) == 1, "they hold no images"
+
+
+def test_an_episode_is_a_row_group(tmp_path, episodes):
+    root = tmp_path / "dataset"
+    export(root, episodes)
+    file = pq.ParquetFile(root / "data/chunk-000/file-000.parquet")
+    assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [3, 4, 5, 6]
 
 
 def test_statistics_are_those_of_all_frames(tmp_path, episodes):

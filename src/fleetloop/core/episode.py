@@ -184,6 +184,15 @@ class Episode:
         return self.column("action")
 
     @property
+    def nbytes(self) -> int:
+        """Of all columns, images among them."""
+        return int(self._batch.nbytes)
+
+    def jpeg_bytes(self, camera: str) -> int:
+        """Of one camera's images."""
+        return int(self._batch.column(f"image.{camera}").nbytes)
+
+    @property
     def source(self) -> npt.NDArray[np.int8]:
         """(T,): who chose each frame's action."""
         return self.column("source")

@@ -1,7 +1,7 @@
 """One batch of episodes as the tables of a LeRobotDataset: a row per frame, and a row per episode."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,30 @@ from fleetloop.core.frame import Array
 from fleetloop.core.picture import decoded
 from fleetloop.core.spec import CameraSpec
 from fleetloop.datasets import statistics
-from fleetloop.datasets.layout import META, arrow, camera_key, columns_of
+from fleetloop.datasets.layout import DATA_MB, META, VIDEO_MB, arrow, camera_key, columns_of
+
+MOST = np.array([200, DATA_MB << 20, VIDEO_MB << 20])
+"""Of a file's batch: episodes, bytes of data, bytes of each video."""
+
+
+def in_batches(episodes: Iterable[Episode], *, video: bool) -> Iterator[list[Episode]]:
+    """As many at a time as a file is to hold; one that is too large for that has a file of its own."""
+    batch, filled = list[Episode](), np.zeros_like(MOST)
+    for episode in episodes:
+        more = _sizes(episode, video=video)
+        if batch and (filled + more > MOST).any():
+            yield batch
+            batch, filled = [], np.zeros_like(MOST)
+        batch.append(episode)
+        filled = filled + more
+    if batch:
+        yield batch
+
+
+def _sizes(episode: Episode, *, video: bool) -> npt.NDArray[np.int64]:
+    """What it takes of `MOST`. A video is taken to be as large as its JPEGs, though it will be smaller."""
+    images = [episode.jpeg_bytes(camera.name) for camera in episode.meta.spec.cameras] if video else []
+    return np.array([1, episode.nbytes - sum(images), max(images, default=0)])
 
 
 @dataclass(frozen=True)
@@ -51,15 +74,18 @@ class Batch:
         lengths = [len(episode) for episode in episodes]
         self._begins = place.index + np.concatenate([[0], np.cumsum(lengths)])
 
-    def frames(self) -> pa.Table:
-        """A row per frame."""
-        joined = {name: np.concatenate([one[name] for one in self.columns]) for name in self.columns[0]}
-        numbered = [self._numbering(number) for number in range(len(self._episodes))]
-        joined |= {name: np.concatenate([one[name] for one in numbered]) for name in numbered[0]}
-        table = {name: arrow(values) for name, values in joined.items()}
-        if not self._video:
-            table |= {camera_key(camera.name): self._stored(camera) for camera in self._spec.cameras}
-        return pa.table(table)
+    def __len__(self) -> int:
+        """Frames."""
+        return int(self._begins[-1]) - self._place.index
+
+    def frames(self) -> Iterator[pa.Table]:
+        """A table per episode, a row per frame."""
+        for number, episode in enumerate(self._episodes):
+            columns = self.columns[number] | self._numbering(number)
+            table = {name: arrow(values) for name, values in columns.items()}
+            for camera in self._spec.cameras if not self._video else ():
+                table[camera_key(camera.name)] = _stored(episode, camera)
+            yield pa.table(table)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per episode: where it is, what it is, and its statistics."""
@@ -113,14 +139,11 @@ class Batch:
             row[f"{key}/to_timestamp"] = (last - place.index) / self._spec.control_hz
         return row | _flat(self.stats[number])
 
-    def _stored(self, camera: CameraSpec) -> pa.Array:
-        """Images as they were recorded, in the form in which Hugging Face's `datasets` keeps them."""
-        stored = [
-            {"bytes": episode.jpeg(camera.name, index), "path": None}
-            for episode in self._episodes
-            for index in range(len(episode))
-        ]
-        return pa.array(stored, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+
+def _stored(episode: Episode, camera: CameraSpec) -> pa.Array:
+    """Images as they were recorded, in the form in which Hugging Face's `datasets` keeps them."""
+    stored = [{"bytes": episode.jpeg(camera.name, index), "path": None} for index in range(len(episode))]
+    return pa.array(stored, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
 
 def _flat(stats: Mapping[str, statistics.Stats]) -> dict[str, Any]:

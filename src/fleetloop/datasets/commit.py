@@ -5,9 +5,12 @@ Whoever dies before the list is written has changed nothing; whoever dies after 
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from fleetloop.core.disk import Disk
+from fleetloop.core.disk import Disk, disk_trouble
 
 HIDDEN, LIST = ".fleetloop", "moves.json"
 
@@ -26,6 +29,18 @@ class Staging:
         """Stage a file that is to be at `name` below the root."""
         path = self.path(name)
         self._disk.write(path, data)
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[BinaryIO]:
+        """As `put`, piece by piece. Raises DiskTrouble."""
+        path = self.path(name)
+        try:
+            with self._disk.create(path) as file:
+                yield file
+                self._disk.sync(file)
+        except OSError as error:
+            raise disk_trouble(path, error) from error
+        self._disk.sync_name(path)
 
     def path(self, name: str) -> Path:
         """Where to write a file that is to be at `name`; it must be on the disk for good before `commit`."""

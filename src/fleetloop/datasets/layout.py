@@ -30,6 +30,7 @@ EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEOS = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 FILES_PER_CHUNK = 1000
+DATA_MB, VIDEO_MB = 100, 200  # a file's size at the most
 STATE, ACTION, IMAGES, OWN = "observation.state", "action", "observation.images.", "fleetloop."
 META = f"{OWN}meta"  # of an episode: its metadata, as in the episode's own file
 

@@ -27,6 +27,7 @@ from fleetloop.datasets.layout import ACTION, IMAGES, INFO, META, OWN, STATE, TA
 from fleetloop.datasets.video import read_video
 
 JPEG_QUALITY = 95
+PIECE = 1 << 29  # bytes of a data set's file that are read at once
 NUMBERS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 Row = Mapping[str, Any]
 
@@ -106,7 +107,7 @@ class DatasetReader:
         place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
         file = self._root / self.info["data_path"].format(**place)
         if file != self._file:  # many episodes lie in one, one after the other
-            self._file, self._table = file, pq.read_table(file)
+            self._file, self._table = file, _read(file)
         table = self._table.filter(pc.field("episode_index") == row["episode_index"])
         if len(table) != row["length"]:
             raise DatasetInvalid(str(file), f"holds {len(table)} of {row['length']} frames of {row['episode_index']}")
@@ -259,6 +260,15 @@ def _without_stats(file: Path) -> Sequence[Row]:
     names = [name for name in pq.read_schema(file).names if not name.startswith("stats/")]
     rows: Sequence[Row] = pq.read_table(file, columns=names).to_pylist()
     return rows
+
+
+def _read(file: Path) -> pa.Table:
+    """In pieces: of a row group with more than 2 GB of images, Arrow can't make one array."""
+    with pq.ParquetFile(file) as parquet:
+        about = parquet.metadata
+        size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        batches = list(parquet.iter_batches(max(1, about.num_rows * PIECE // max(1, size))))
+        return pa.Table.from_batches(batches, parquet.schema_arrow)
 
 
 def _as_jpeg(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from fleetloop.core.episode import Episode, EpisodeMeta
 from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.spec import RobotSpec
 from fleetloop.datasets import statistics
-from fleetloop.datasets.batch import Batch, Place
+from fleetloop.datasets.batch import Batch, Place, in_batches
 from fleetloop.datasets.commit import Staging
 from fleetloop.datasets.errors import DatasetInvalid
 from fleetloop.datasets.layout import (
     DATA,
+    DATA_MB,
     EPISODES,
     FILES_PER_CHUNK,
     INFO,
@@ -30,13 +31,12 @@ from fleetloop.datasets.layout import (
     STATS,
     TASKS,
     VERSION,
+    VIDEO_MB,
     VIDEOS,
     camera_key,
     features_of,
 )
 from fleetloop.datasets.video import write_video
-
-EPISODES_PER_FILE = 200
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class DatasetWriter:
         """
         added = 0
         fresh = (episode for episode in episodes if episode.meta.id not in self.held.ids and len(episode))
-        while batch := list(islice(fresh, EPISODES_PER_FILE)):
+        for batch in in_batches(fresh, video=self._video):
             self._add(batch)
             added += len(batch)
         return added
@@ -111,18 +111,25 @@ class DatasetWriter:
             path = self._staging.path(place.path(VIDEOS, video_key=camera_key(camera.name)))
             features[camera_key(camera.name)]["info"] = write_video(path, batch.images(camera), hz=spec.control_hz)
             _force(path)
-        rows, frames = batch.rows(), batch.frames()
+        self._write_frames(place.path(DATA), batch)
         known = [held.stats, *batch.stats] if held.stats else batch.stats
         stats = {name: statistics.together([part[name] for part in known]) for name in known[0]}
         ids = held.ids | {episode.meta.id for episode in episodes}
-        info = _info(spec, features, episodes=len(ids), frames=place.index + len(frames), tasks=len(tasks))
-        self._staging.put(place.path(DATA), _parquet(frames))
-        self._staging.put(place.path(EPISODES), _parquet(pa.Table.from_pylist(rows)))
+        info = _info(spec, features, episodes=len(ids), frames=place.index + len(batch), tasks=len(tasks))
+        self._staging.put(place.path(EPISODES), _parquet(pa.Table.from_pylist(batch.rows())))
         self._staging.put(TASKS, _parquet(_tasks_table(tasks)))
         self._staging.put(STATS, _json({name: _listed(one) for name, one in stats.items()}))
         self._staging.put(INFO, _json(info))
         self._staging.commit()
         self.held = Held(spec, info, ids, held.files + 1, tasks, stats)
+
+    def _write_frames(self, name: str, batch: Batch) -> None:
+        """A row group per episode: what reads a group at once can't read one that holds 2 GB of a camera's images."""
+        tables = batch.frames()
+        first = next(tables)
+        with self._staging.file(name) as file, pq.ParquetWriter(file, first.schema) as writer:
+            for table in chain([first], tables):
+                writer.write_table(table)
 
 
 def read_held(root: Path) -> Held:
@@ -164,8 +171,8 @@ def _info(spec: RobotSpec, features: Mapping[str, Any], *, episodes: int, frames
         "total_frames": frames,
         "total_tasks": tasks,
         "chunks_size": FILES_PER_CHUNK,
-        "data_files_size_in_mb": 100,
-        "video_files_size_in_mb": 200,
+        "data_files_size_in_mb": DATA_MB,
+        "video_files_size_in_mb": VIDEO_MB,
         "fps": int(hz) if float(hz).is_integer() else hz,
         "splits": {"train": f"0:{episodes}"},
         "data_path": DATA,
