@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -13,10 +14,12 @@ from recorded import BLIND, SEEING, column_names, record
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, SpecMismatch
+from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.datasets.batch import MOST
 from fleetloop.datasets.errors import DatasetInvalid
-from fleetloop.datasets.reader import DatasetReader, Naming
+from fleetloop.datasets.foreign import Naming
+from fleetloop.datasets.reader import DatasetReader
 from fleetloop.datasets.writer import DatasetWriter
 
 OUTCOMES = (Outcome.SUCCESS, Outcome.FAILURE, Outcome.TIMEOUT, Outcome.ABORTED)
@@ -185,11 +188,22 @@ def test_an_export_that_was_cut_short_anywhere_is_finished_by_the_next(tmp_path)
 # ---------------------------------------------------------------------- somebody else's
 
 
+def as_rewritten(root):
+    """As LeRobot's own tools leave an export of ours: the columns are there, the metadata is not."""
+    for file in root.glob("meta/episodes/*/*.parquet"):
+        without(file, lambda name: name == "fleetloop.meta")
+
+
 def as_anothers(root):
     """Without what only we write."""
-    for file in root.glob("meta/episodes/*/*.parquet"):
-        table = pq.read_table(file)
-        pq.write_table(table.drop_columns(["fleetloop.meta"]), file)
+    as_rewritten(root)
+    for file in root.glob("data/*/*.parquet"):
+        without(file, lambda name: name.startswith("fleetloop.") or name == "intervention")
+
+
+def without(file, unwanted):
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns([name for name in table.column_names if unwanted(name)]), file)
 
 
 def test_anothers_data_set_becomes_demonstrations(tmp_path, episodes):
@@ -212,6 +226,41 @@ def test_anothers_data_set_becomes_demonstrations(tmp_path, episodes):
         for index in range(len(after)):
             assert np.abs(pixels(after.jpeg("head", index)) - pixels(before.jpeg("top", index))).mean() < 5
     assert list(imported(root)) == list(back), "the same content has the same ids"
+
+
+def test_what_the_policy_did_is_nobodys_demonstration(tmp_path, episodes):
+    """Else behaviour cloning and HG-DAgger would clone its mistakes."""
+    root = tmp_path / "dataset"
+    export(root, episodes)
+    as_rewritten(root)
+    for before, after in zip(episodes, imported(root).values(), strict=True):
+        assert after.meta.purpose == "online"
+        for name in ("source", "release", "tick", "clock_s", "chunk_index"):
+            np.testing.assert_array_equal(after.column(name), before.column(name), err_msg=name)
+
+
+def test_anothers_interventions_are_a_persons_and_the_rest_the_policys(tmp_path, episodes):
+    root = tmp_path / "dataset"
+    export(root, episodes)
+    as_rewritten(root)
+    for file in root.glob("data/*/*.parquet"):
+        without(file, lambda name: name.startswith("fleetloop."))
+    for after in imported(root).values():
+        assert after.meta.purpose == "online"
+        human = after.source == Source.HUMAN
+        assert np.flatnonzero(human).tolist() == [index for index in (2, 3) if index < len(after)]
+        assert (after.source[~human] == Source.POLICY).all()
+
+
+def test_what_a_person_drove_throughout_is_a_demonstration(tmp_path, episodes):
+    root = tmp_path / "dataset"
+    export(root, episodes)
+    as_rewritten(root)
+    for file in root.glob("data/*/*.parquet"):
+        table = pq.read_table(file)
+        human = pa.array([Source.HUMAN] * len(table), pa.int8())
+        pq.write_table(table.set_column(table.column_names.index("fleetloop.source"), "fleetloop.source", human), file)
+    assert {one.meta.purpose for one in imported(root).values()} == {"demonstration"}
 
 
 @pytest.mark.parametrize(
@@ -253,6 +302,12 @@ def test_a_data_set_that_others_changed_is_not_added_to(tmp_path, episodes):
     as_anothers(tmp_path / "dataset")
     with pytest.raises(DatasetInvalid, match="can't be added to"):
         export(tmp_path / "dataset", episodes)
+    export(tmp_path / "earlier", episodes[:1])
+    info = json.loads((tmp_path / "earlier/meta/info.json").read_bytes())
+    info["features"]["fleetloop.image_taken.top"] = info["features"].pop("fleetloop.taken.top")
+    _edit(tmp_path / "earlier", **info)
+    with pytest.raises(DatasetInvalid, match="earlier version"):
+        export(tmp_path / "earlier", episodes)
     export(tmp_path / "images", episodes[:1])
     with pytest.raises(DatasetInvalid, match="as images"):
         export(tmp_path / "images", episodes, video=True)

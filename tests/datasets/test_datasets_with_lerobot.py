@@ -11,7 +11,8 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
-from fleetloop.datasets.reader import DatasetReader, Naming
+from fleetloop.datasets.foreign import Naming
+from fleetloop.datasets.reader import DatasetReader
 from fleetloop.datasets.writer import DatasetWriter
 
 pytestmark = pytest.mark.lerobot
@@ -90,6 +91,22 @@ def test_lerobot_windows_over_what_we_export(tmp_path):
     dataset = lerobot_dataset("fleet/cups", root=tmp_path / "dataset", delta_timestamps=ahead)
     np.testing.assert_array_equal(dataset[1]["action"].numpy(), episodes[0].action[1:4])
     np.testing.assert_array_equal(dataset[4]["action"].numpy(), episodes[0].action[[4, 4, 4]])
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_an_export_that_lerobot_has_cleaned_up_still_says_who_drove(tmp_path, video):
+    from lerobot.datasets.dataset_tools import delete_episodes
+
+    episodes = [record(tmp_path / "recorded", number, frames=5 + number) for number in range(3)]
+    DatasetWriter(tmp_path / "dataset", RealDisk(), video=video).append(episodes)
+    dataset = lerobot_dataset("fleet/cups", root=tmp_path / "dataset")
+    delete_episodes(dataset, [1], output_dir=tmp_path / "cleaned", repo_id="fleet/cleaned")
+    back = [Episode.from_bytes(data) for _, data in DatasetReader(tmp_path / "cleaned", Naming()).episodes()]
+    for before, after in zip([episodes[0], episodes[2]], back, strict=True):
+        assert after.meta.purpose == "online"
+        np.testing.assert_array_equal(after.source, before.source)
+        np.testing.assert_array_equal(after.column("release"), before.column("release"))
+        np.testing.assert_array_equal(after.action, before.action)
 
 
 @pytest.mark.parametrize("kind", ["video", "image"])

@@ -59,7 +59,8 @@ def import_dataset(
     from fleetloop.cli.progress import counting
     from fleetloop.core.disk import RealDisk
     from fleetloop.core.recording import SEALED
-    from fleetloop.datasets.reader import DatasetReader, Naming
+    from fleetloop.datasets.foreign import Naming
+    from fleetloop.datasets.reader import DatasetReader
 
     target = load_config(config, sets or (), {"directories.demonstrations": out}).directories.demonstrations
     naming = Naming(_pairs("--tasks", tasks), _pairs("--rename", rename), robot=robot, site=site)

@@ -33,6 +33,7 @@ FILES_PER_CHUNK = 1000
 DATA_MB, VIDEO_MB = 100, 200  # a file's size at the most
 STATE, ACTION, IMAGES, OWN = "observation.state", "action", "observation.images.", "fleetloop."
 META = f"{OWN}meta"  # of an episode: its metadata, as in the episode's own file
+TAKEN = f"{OWN}taken."  # of a camera: when; LeRobot's tools take a column with `image` in its name for images
 
 
 def camera_key(camera: str) -> str:
@@ -65,7 +66,7 @@ def columns_of(episode: Episode) -> dict[str, Array]:
         if feature.label or feature.dtype != "float32":  # all others are in `observation.state` as they are
             columns[f"{OWN}state.{feature.name}"] = episode.state(feature.name).reshape(len(episode), -1)
     for camera in spec.cameras:
-        columns[f"{OWN}image_taken.{camera.name}"] = episode.column(f"image_taken.{camera.name}")
+        columns[f"{TAKEN}{camera.name}"] = episode.column(f"image_taken.{camera.name}")
     return columns
 
 

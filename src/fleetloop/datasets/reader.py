@@ -1,9 +1,8 @@
-"""Episodes out of a LeRobotDataset v3.0: our own exports as they were, anybody else's as demonstrations."""
+"""Episodes out of a LeRobotDataset v3.0: our own exports as they were, anybody else's as who drove them says."""
 
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,49 +11,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from blake3 import blake3
 from PIL import Image
-from ulid import ULID
 
 from fleetloop.core.columns import COUNTERS
-from fleetloop.core.episode import Ending, EpisodeMeta, schema_of
-from fleetloop.core.frame import Array, Source
-from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.episode import EpisodeMeta, schema_of
 from fleetloop.core.recording import seal_bytes
-from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
+from fleetloop.core.spec import RobotSpec
 from fleetloop.datasets.errors import DatasetInvalid
-from fleetloop.datasets.layout import ACTION, IMAGES, INFO, META, OWN, STATE, TASKS, VERSION, numpy_of, visible
+from fleetloop.datasets.foreign import Foreign, Naming, Row
+from fleetloop.datasets.layout import (
+    ACTION,
+    INFO,
+    META,
+    OWN,
+    STATE,
+    TAKEN,
+    TASKS,
+    VERSION,
+    camera_key,
+    numpy_of,
+    visible,
+)
 from fleetloop.datasets.video import read_video
 
 JPEG_QUALITY = 95
 PIECE = 1 << 29  # bytes of a data set's file that are read at once
-NUMBERS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Naming:
-    """What the names in somebody else's data set are here.
-
-    Attributes:
-        tasks: instruction -> task id; an instruction that is not there becomes `imported/its-words`.
-        features: column or camera key -> the robot's name for it; by default what follows `observation.` or
-            `observation.images.`, and `action`.
-        run, robot, site: that the episodes are put down to.
-    """
-
-    tasks: Mapping[str, str] = field(default_factory=dict)
-    features: Mapping[str, str] = field(default_factory=dict)
-    run: str = "imported"
-    robot: str = "imported"
-    site: str = "imported"
-
-    def task(self, instruction: str) -> str:
-        words = "".join(letter if letter.isalnum() else " " for letter in instruction.lower()).split()
-        return self.tasks.get(instruction, f"imported/{'-'.join(words) or 'task'}")
-
-    def feature(self, key: str) -> str:
-        return self.features.get(key, key.removeprefix(IMAGES).removeprefix("observation."))
 
 
 class DatasetReader:
@@ -65,7 +46,7 @@ class DatasetReader:
     """
 
     def __init__(self, root: Path, naming: Naming) -> None:
-        self._root, self._naming = root, naming
+        self._root = root
         self._file, self._table = Path(), pa.table({})  # the one that was read last
         try:
             self.info: Row = json.loads((root / INFO).read_bytes())
@@ -73,7 +54,7 @@ class DatasetReader:
             version = self.info["codebase_version"]
             files = sorted((root / "meta/episodes").glob("*/*.parquet"))
             self._rows: list[Row] = [row for file in files for row in _without_stats(file)]
-            self.tasks: dict[int, str] = _tasks(root / TASKS)
+            self._foreign = Foreign(self.info, _tasks(root / TASKS), naming)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DatasetInvalid(str(root), f"is no LeRobotDataset that can be read ({error})") from error
         if version != VERSION:
@@ -116,26 +97,11 @@ class DatasetReader:
     def _meta(self, row: Row, frames: pa.Table) -> EpisodeMeta:
         if said := row.get(META):
             return EpisodeMeta.from_json(json.loads(said))
-        naming, instruction = self._naming, self.tasks[frames["task_index"][0].as_py()]
-        won = "next.success" not in frames.column_names or any(frames["next.success"].to_pylist())
-        content = blake3(f"{instruction}\0".encode())
-        for name in (*self._state_keys, ACTION):
-            content.update(np.ascontiguousarray(self._numbers(frames, name)).tobytes())
-        return EpisodeMeta(
-            id=str(ULID.from_bytes(bytes(6) + content.digest(10))),  # no time is known; the same content is the same id
-            run=naming.run,
-            robot=naming.robot,
-            site=naming.site,
-            task=naming.task(instruction),
-            instruction=instruction,
-            purpose="demonstration",
-            spec=self.spec,
-            ending=Ending(Outcome.SUCCESS if won else Outcome.FAILURE, Judge.PERSON),
-        )
+        return self._foreign.meta(frames)
 
     def _sealed(self, row: Row, frames: pa.Table, meta: EpisodeMeta) -> bytes:
         own = META in row and row[META] is not None
-        columns = self._own_columns(frames, meta.spec) if own else self._foreign_columns(frames)
+        columns = self._own_columns(frames, meta.spec) if own else self._foreign.columns(frames)
         for camera in meta.spec.cameras:
             columns[f"image.{camera.name}"] = self._images(row, frames, camera.name, own)
         return seal_bytes([_batch(columns, meta)], meta)
@@ -155,29 +121,12 @@ class DatasetReader:
             if f"{OWN}state.{feature.name}" in frames.column_names:
                 columns[f"state.{feature.name}"] = numpy_of(frames[f"{OWN}state.{feature.name}"], feature.shape)
         for camera in spec.cameras:
-            columns[f"image_taken.{camera.name}"] = frames[f"{OWN}image_taken.{camera.name}"].to_numpy()
-        return columns
-
-    def _foreign_columns(self, frames: pa.Table) -> dict[str, Any]:
-        count, time = len(frames), frames["timestamp"].to_numpy().astype(np.float64)
-        action = self._numbers(frames, ACTION).astype(np.float32)
-        columns: dict[str, Any] = {
-            "tick": frames["frame_index"].to_numpy(),
-            "clock_s": time,
-            "wall_s": time,
-            "source": np.full(count, int(Source.HUMAN)),
-            "release": np.zeros(count),
-            "chunk_id": np.full(count, -1),
-            "chunk_index": np.full(count, -1),
-            "action": action,
-            "action_requested": action,
-        }
-        columns |= {f"state.{self._naming.feature(key)}": self._numbers(frames, key) for key in self._state_keys}
-        columns |= {f"image_taken.{camera.name}": time for camera in self.spec.cameras}
+            now, before = f"{TAKEN}{camera.name}", f"{OWN}image_taken.{camera.name}"  # `before`: in earlier exports
+            columns[f"image_taken.{camera.name}"] = frames[now if now in frames.column_names else before].to_numpy()
         return columns
 
     def _images(self, row: Row, frames: pa.Table, camera: str, own: bool) -> list[bytes]:
-        key = next(key for key in self._camera_keys if self._camera_name(key, own) == camera)
+        key = camera_key(camera) if own else self._foreign.camera_keys[camera]
         if self._features[key]["dtype"] == "image":
             return [_as_jpeg(item["bytes"]) for item in frames[key].to_pylist()]
         place = {name: row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index")}
@@ -185,39 +134,6 @@ class DatasetReader:
         first_s = row[f"videos/{key}/from_timestamp"]
         images = read_video(file, first_s=first_s, count=len(frames), hz=float(self.info["fps"]))
         return [_jpeg(Image.fromarray(image)) for image in islice(images, len(frames))]
-
-    # ------------------------------------------------------------------ what its robot is
-
-    @property
-    def spec(self) -> RobotSpec:
-        """Of the robot that the episodes are put down to, where the data set itself doesn't say."""
-        naming = self._naming
-        cameras = [(naming.feature(key), self._features[key]) for key in self._camera_keys]
-        return RobotSpec(
-            embodiment=self.info.get("robot_type") or "unknown",
-            state=tuple(_feature(naming.feature(key), self._features[key]) for key in self._state_keys),
-            action=_feature(naming.feature(ACTION), self._features[ACTION], "float32"),
-            control_hz=float(self.info["fps"]),
-            cameras=tuple(CameraSpec(name, *_size(one)) for name, one in cameras),
-        )
-
-    @property
-    def _state_keys(self) -> list[str]:
-        return [
-            key
-            for key, feature in self._features.items()
-            if key.startswith("observation.") and feature["dtype"] in NUMBERS
-        ]
-
-    @property
-    def _camera_keys(self) -> list[str]:
-        return [key for key, feature in self._features.items() if feature["dtype"] in ("image", "video")]
-
-    def _camera_name(self, key: str, own: bool) -> str:
-        return key.removeprefix(IMAGES) if own else self._naming.feature(key)
-
-    def _numbers(self, frames: pa.Table, key: str) -> Array:
-        return numpy_of(frames[key], tuple(self._features[key]["shape"]))
 
 
 def _batch(columns: Mapping[str, Any], meta: EpisodeMeta) -> pa.RecordBatch:
@@ -231,22 +147,6 @@ def _batch(columns: Mapping[str, Any], meta: EpisodeMeta) -> pa.RecordBatch:
         else:
             arrays.append(pa.array(values, column.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _feature(name: str, said: Row, dtype: str = "") -> FeatureSpec:
-    shape = tuple(int(size) for size in said["shape"])
-    names = said.get("names")
-    named = isinstance(names, list) and len(shape) > 0 and len(names) == shape[-1]
-    fields = tuple(str(item) for item in names) if named and names else ()
-    kept = "uint8" if said["dtype"] == "bool" else said["dtype"]  # a column that is mapped can hold no bits
-    return FeatureSpec(name, shape, dtype or kept, fields=fields)
-
-
-def _size(said: Row) -> tuple[int, int]:
-    """Height and width, which stand in any order beside their names."""
-    names = said.get("names") or ["height", "width", "channels"]
-    sizes = dict(zip(names, said["shape"], strict=True))
-    return int(sizes["height"]), int(sizes["width"])
 
 
 def _tasks(file: Path) -> dict[int, str]:

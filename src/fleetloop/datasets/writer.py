@@ -72,7 +72,7 @@ class DatasetWriter:
     """
 
     def __init__(self, root: Path, disk: Disk, *, video: bool) -> None:
-        self._disk, self._video = disk, video
+        self._root, self._video = root, video
         disk.make(root)
         self._staging = Staging(root, disk)
         self.held = read_held(root)
@@ -106,7 +106,10 @@ class DatasetWriter:
         place = Place(chunk, file, len(held.ids), held.info.get("total_frames", 0))
         tasks = tuple(dict.fromkeys([*held.tasks, *(episode.meta.instruction for episode in episodes)]))
         batch = Batch(episodes, place, tasks, video=self._video)
-        features = held.info.get("features") or features_of(spec, batch.columns[0], video=self._video)
+        features = features_of(spec, batch.columns[0], video=self._video)
+        if held.info and held.info["features"].keys() != features.keys():
+            problem, remedy = "has the columns of an earlier version", "export into a new directory"
+            raise DatasetInvalid(str(self._root / INFO), problem, remedy)
         for camera in spec.cameras if self._video else ():
             path = self._staging.path(place.path(VIDEOS, video_key=camera_key(camera.name)))
             features[camera_key(camera.name)]["info"] = write_video(path, batch.images(camera), hz=spec.control_hz)

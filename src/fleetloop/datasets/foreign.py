@@ -1,0 +1,152 @@
+"""Somebody else's data set: what its names are here, what its robot is, and who drove it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from blake3 import blake3
+from ulid import ULID
+
+from fleetloop.core.columns import COUNTERS
+from fleetloop.core.episode import Ending, EpisodeMeta
+from fleetloop.core.frame import Array, Source
+from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
+from fleetloop.datasets.layout import ACTION, IMAGES, OWN, numpy_of
+
+NUMBERS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the names in somebody else's data set are here.
+
+    Attributes:
+        tasks: instruction -> task id; an instruction that is not there becomes `imported/its-words`.
+        features: column or camera key -> the robot's name for it; by default what follows `observation.` or
+            `observation.images.`, and `action`.
+        run, robot, site: that the episodes are put down to.
+    """
+
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
+    run: str = "imported"
+    robot: str = "imported"
+    site: str = "imported"
+
+    def task(self, instruction: str) -> str:
+        words = "".join(letter if letter.isalnum() else " " for letter in instruction.lower()).split()
+        return self.tasks.get(instruction, f"imported/{'-'.join(words) or 'task'}")
+
+    def feature(self, key: str) -> str:
+        return self.features.get(key, key.removeprefix(IMAGES).removeprefix("observation."))
+
+
+class Foreign:
+    """What makes episodes of a data set's frames, where it has no metadata of ours.
+
+    Args:
+        info: as in info.json.
+        tasks: its instructions, by number.
+
+    Attributes:
+        state_keys, camera_keys: its columns that become state features, and cameras.
+    """
+
+    def __init__(self, info: Row, tasks: Mapping[int, str], naming: Naming) -> None:
+        self._info, self._tasks, self._naming = info, tasks, naming
+        self._features: Mapping[str, Row] = info["features"]
+        self.state_keys = [key for key, one in self._features.items() if _is_state(key, one)]
+        self.camera_keys = {
+            naming.feature(key): key for key, one in self._features.items() if one["dtype"] in ("image", "video")
+        }
+
+    @property
+    def spec(self) -> RobotSpec:
+        """Of the robot that the episodes are put down to."""
+        naming = self._naming
+        cameras = {name: self._features[key] for name, key in self.camera_keys.items()}
+        return RobotSpec(
+            embodiment=self._info.get("robot_type") or "unknown",
+            state=tuple(_feature(naming.feature(key), self._features[key]) for key in self.state_keys),
+            action=_feature(naming.feature(ACTION), self._features[ACTION], "float32"),
+            control_hz=float(self._info["fps"]),
+            cameras=tuple(CameraSpec(name, *_size(one)) for name, one in cameras.items()),
+        )
+
+    def meta(self, frames: pa.Table) -> EpisodeMeta:
+        """Only what a person drove from its first frame to its last is a demonstration."""
+        naming, instruction = self._naming, self._tasks[frames["task_index"][0].as_py()]
+        won = "next.success" not in frames.column_names or any(frames["next.success"].to_pylist())
+        content = blake3(f"{instruction}\0".encode())
+        for name in (*self.state_keys, ACTION):
+            content.update(np.ascontiguousarray(self._numbers(frames, name)).tobytes())
+        return EpisodeMeta(
+            id=str(ULID.from_bytes(bytes(6) + content.digest(10))),  # no time is known; the same content is the same id
+            run=naming.run,
+            robot=naming.robot,
+            site=naming.site,
+            task=naming.task(instruction),
+            instruction=instruction,
+            purpose="demonstration" if (_source(frames) == Source.HUMAN).all() else "online",
+            spec=self.spec,
+            ending=Ending(Outcome.SUCCESS if won else Outcome.FAILURE, Judge.PERSON),
+        )
+
+    def columns(self, frames: pa.Table) -> dict[str, Any]:
+        """An episode's columns but images, by name."""
+        count, time = len(frames), frames["timestamp"].to_numpy().astype(np.float64)
+        action = self._numbers(frames, ACTION).astype(np.float32)
+        columns: dict[str, Any] = {
+            "tick": frames["frame_index"].to_numpy(),
+            "clock_s": time,
+            "wall_s": time,
+            "release": np.zeros(count),
+            "chunk_id": np.full(count, -1),
+            "chunk_index": np.full(count, -1),
+            "action": action,
+            "action_requested": action,
+        }
+        kept = {name: f"{OWN}{name}" for name in COUNTERS if f"{OWN}{name}" in frames.column_names}
+        columns |= {name: frames[column].to_numpy() for name, column in kept.items()}
+        columns["source"] = _source(frames)
+        columns |= {f"state.{self._naming.feature(key)}": self._numbers(frames, key) for key in self.state_keys}
+        columns |= {f"image_taken.{camera}": columns["clock_s"] for camera in self.camera_keys}
+        return columns
+
+    def _numbers(self, frames: pa.Table, key: str) -> Array:
+        return numpy_of(frames[key], tuple(self._features[key]["shape"]))
+
+
+def _source(frames: pa.Table) -> npt.NDArray[np.int8]:
+    """(T,): who drove, as an export of ours says, or anybody's with interventions; else a person."""
+    if f"{OWN}source" in frames.column_names:  # what LeRobot rewrites keeps its columns, but no metadata of ours
+        return numpy_of(frames[f"{OWN}source"], ()).astype(np.int8)
+    if "intervention" in frames.column_names:
+        human = numpy_of(frames["intervention"], ()).astype(bool)
+        return np.where(human, np.int8(Source.HUMAN), np.int8(Source.POLICY))
+    return np.full(len(frames), Source.HUMAN, np.int8)
+
+
+def _is_state(key: str, said: Row) -> bool:
+    return key.startswith("observation.") and said["dtype"] in NUMBERS
+
+
+def _feature(name: str, said: Row, dtype: str = "") -> FeatureSpec:
+    shape = tuple(int(size) for size in said["shape"])
+    names = said.get("names")
+    named = isinstance(names, list) and len(shape) > 0 and len(names) == shape[-1]
+    fields = tuple(str(item) for item in names) if named and names else ()
+    kept = "uint8" if said["dtype"] == "bool" else said["dtype"]  # a column that is mapped can hold no bits
+    return FeatureSpec(name, shape, dtype or kept, fields=fields)
+
+
+def _size(said: Row) -> tuple[int, int]:
+    """Height and width, which stand in any order beside their names."""
+    names = said.get("names") or ["height", "width", "channels"]
+    sizes = dict(zip(names, said["shape"], strict=True))
+    return int(sizes["height"]), int(sizes["width"])
