@@ -4,6 +4,7 @@ from dataclasses import replace
 from threading import Thread
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
 from recorded import BLIND, record
@@ -18,6 +19,8 @@ from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
+
+WORDS = "put the cup away"
 
 
 class Refused(Exception):
@@ -69,6 +72,49 @@ def test_a_directory_goes_out_and_comes_back_byte_for_byte(tmp_path):
     assert "3 episodes added, 0 were there" in run("import", tmp_path / "dataset", "--out", tmp_path / "back")
     assert sealed_bytes(tmp_path / "back") == sealed_bytes(tmp_path / "recorded")
     assert "0 episodes added, 3 were there" in run("import", tmp_path / "dataset", "--out", tmp_path / "back")
+
+
+@pytest.fixture
+def anothers(tmp_path):
+    """A data set that somebody else made."""
+    for number in range(2):
+        record(tmp_path / "recorded", number, spec=BLIND)
+    run("export", tmp_path / "anothers", "--from", tmp_path / "recorded")
+    for file in (tmp_path / "anothers").glob("meta/episodes/*/*.parquet"):
+        pq.write_table(pq.read_table(file).drop_columns(["fleetloop.meta"]), file)
+    return tmp_path / "anothers"
+
+
+def test_an_import_under_wrong_names_can_be_mended(tmp_path, anothers):
+    out = ("--out", tmp_path / "back")
+    run("import", anothers, *out)
+    before = sealed_bytes(tmp_path / "back")
+    mended = ("import", anothers, *out, "--tasks", f"{WORDS}=cups/away", "--robot", "arm")
+    with pytest.raises(Refused, match=f"{min(before)}.*--replace"):
+        run(*mended)
+    assert sealed_bytes(tmp_path / "back") == before
+    assert "0 episodes added, 2 replaced, 0 were there" in run(*mended, "--replace")
+    after = [Episode.open(path).meta for path in (tmp_path / "back").glob("*.arrow")]
+    assert [(meta.task, meta.robot) for meta in after] == [("cups/away", "arm")] * 2
+    assert "0 episodes added, 2 were there" in run(*mended)
+
+
+@pytest.mark.parametrize(
+    ("option", "had"),
+    [(("--tasks", "Put the cup away.=a/b"), WORDS), (("--rename", "state=joints"), "observation.state")],
+)
+def test_a_name_that_the_data_set_lacks_is_refused_with_those_it_has(tmp_path, anothers, option, had):
+    with pytest.raises(Refused, match=had):
+        run("import", anothers, "--out", tmp_path / "back", *option)
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("option", ["--tasks=a=b", "--rename=a=b", "--robot=a", "--site=a"])
+def test_an_export_of_ours_takes_no_other_names(tmp_path, option):
+    record(tmp_path / "recorded", 0, spec=BLIND)
+    run("export", tmp_path / "dataset", "--from", tmp_path / "recorded")
+    with pytest.raises(Refused, match=option.partition("=")[0]):
+        run("import", tmp_path / "dataset", "--out", tmp_path / "back", option)
 
 
 def test_the_hubs_episodes_go_out_as_people_judged_them(tmp_path, hub):

@@ -1,5 +1,6 @@
 """`fleetloop dataset`: demonstrations from a LeRobotDataset, and everything that the fleet lived through as one."""
 
+from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from fleetloop.cli import flags
 
 if TYPE_CHECKING:
+    from fleetloop.core.disk import Disk
     from fleetloop.core.episode import Episode
     from fleetloop.core.hub import Hub
 
@@ -46,34 +48,56 @@ def import_dataset(
     out: Annotated[
         Path | None, typer.Option(help="Where the episodes are written, sealed.", show_default=False)
     ] = None,
-    robot: Annotated[str, typer.Option(help="Which robot they are put down to.")] = "imported",
-    site: Annotated[str, typer.Option(help="Which site.")] = "imported",
+    robot: Annotated[
+        str | None, typer.Option(help="Which robot they are put down to; by default imported.", show_default=False)
+    ] = None,
+    site: Annotated[str | None, typer.Option(help="Which site; by default imported.", show_default=False)] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also write episodes that are there with other content.")
+    ] = False,
     config: flags.Config = None,
     sets: flags.Sets = None,
 ) -> None:
     """Turn a LeRobotDataset into demonstrations; an export of FleetLoop's comes back as it was.
 
-    What is there already stays: importing twice adds nothing.
+    Importing twice adds nothing. To mend an import, repeat it with other options and --replace.
     """
     from fleetloop.cli.config import load_config
     from fleetloop.cli.progress import counting
     from fleetloop.core.disk import RealDisk
+    from fleetloop.core.errors import ConfigInvalid
     from fleetloop.core.recording import SEALED
     from fleetloop.datasets.foreign import Naming
     from fleetloop.datasets.reader import DatasetReader
 
     target = load_config(config, sets or (), {"directories.demonstrations": out}).directories.demonstrations
-    naming = Naming(_pairs("--tasks", tasks), _pairs("--rename", rename), robot=robot, site=site)
-    reader, disk, added = DatasetReader(directory, naming), RealDisk(), 0
+    features = _pairs("--rename", rename)
+    naming = Naming(_pairs("--tasks", tasks), features, robot=robot or "imported", site=site or "imported")
+    reader, disk, done = DatasetReader(directory, naming), RealDisk(), Counter[str]()
+    for option, given in {"--tasks": tasks, "--rename": rename, "--robot": robot, "--site": site}.items():
+        if given and reader.own:
+            raise ConfigInvalid(option, f"{directory} is an export of ours and has its own names", "leave it out")
     disk.make(target)
     with counting("importing", len(reader)) as progress:
         for id, data in reader.episodes():
-            path = target / f"{id}{SEALED}"
-            if not path.exists():
-                disk.write(path, data)
-                added += 1
+            done[_write(disk, target / f"{id}{SEALED}", data, replace=replace)] += 1
             progress(1)
-    typer.echo(f"{target}: {added} episodes added, {len(reader) - added} were there")
+    replaced = f", {done['replaced']} replaced" if done["replaced"] else ""
+    typer.echo(f"{target}: {done['added']} episodes added{replaced}, {done['there']} were there")
+
+
+def _write(disk: "Disk", path: Path, data: bytes, *, replace: bool) -> str:
+    """Returns what that was: `added`, `replaced`, or nothing, for it was `there`."""
+    from fleetloop.core.errors import ConfigInvalid
+
+    there = path.read_bytes() if path.exists() else None
+    if there == data:
+        return "there"
+    if there is not None and not replace:
+        problem = "is there and differs from what would be written"
+        raise ConfigInvalid(str(path), problem, "take the new one with --replace, or another directory with --out")
+    disk.write(path, data)
+    return "added" if there is None else "replaced"
 
 
 @app.command(

@@ -12,6 +12,7 @@ from ulid import ULID
 
 from fleetloop.core.columns import COUNTERS
 from fleetloop.core.episode import Ending, EpisodeMeta
+from fleetloop.core.errors import UnknownName
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
@@ -64,6 +65,16 @@ class Foreign:
         self.camera_keys = {
             naming.feature(key): key for key, one in self._features.items() if one["dtype"] in ("image", "video")
         }
+
+    def check_naming(self) -> None:
+        """Raises UnknownName for an instruction or a column that is named here and that the data set doesn't have."""
+        features = {*self.state_keys, *self.camera_keys.values(), ACTION}
+        for what, named, had in (
+            ("instruction", self._naming.tasks, set(self._tasks.values())),
+            ("column that becomes a feature or a camera", self._naming.features, features),
+        ):
+            for name in sorted(named.keys() - had):
+                raise UnknownName(repr(name), f"is no {what} of the data set", f"it has {', '.join(sorted(had))}")
 
     @property
     def spec(self) -> RobotSpec:

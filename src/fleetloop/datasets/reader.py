@@ -41,8 +41,12 @@ PIECE = 1 << 29  # bytes of a data set's file that are read at once
 class DatasetReader:
     """One data set on this machine's disk.
 
+    Attributes:
+        own: it is an export of ours, which names everything itself.
+
     Raises:
         DatasetInvalid: if it is none, or of another version than v3.0.
+        UnknownName: if `naming` is about what it doesn't have.
     """
 
     def __init__(self, root: Path, naming: Naming) -> None:
@@ -50,16 +54,16 @@ class DatasetReader:
         self._file, self._table = Path(), pa.table({})  # the one that was read last
         try:
             self.info: Row = json.loads((root / INFO).read_bytes())
+            _check_version(root, self.info["codebase_version"])
             self._features: Mapping[str, Row] = self.info["features"]
-            version = self.info["codebase_version"]
             files = sorted((root / "meta/episodes").glob("*/*.parquet"))
             self._rows: list[Row] = [row for file in files for row in _without_stats(file)]
             self._foreign = Foreign(self.info, _tasks(root / TASKS), naming)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DatasetInvalid(str(root), f"is no LeRobotDataset that can be read ({error})") from error
-        if version != VERSION:
-            remedy = "convert it with lerobot's own script first"
-            raise DatasetInvalid(str(root / INFO), f"is of version {version}; {VERSION} is read here", remedy)
+        self.own = bool(self._rows) and all(row.get(META) for row in self._rows)
+        if not self.own:
+            self._foreign.check_naming()
 
     def __len__(self) -> int:
         """Episodes."""
@@ -134,6 +138,12 @@ class DatasetReader:
         first_s = row[f"videos/{key}/from_timestamp"]
         images = read_video(file, first_s=first_s, count=len(frames), hz=float(self.info["fps"]))
         return [_jpeg(Image.fromarray(image)) for image in islice(images, len(frames))]
+
+
+def _check_version(root: Path, version: str) -> None:
+    if version != VERSION:
+        remedy = "convert it with lerobot's own script first"
+        raise DatasetInvalid(str(root / INFO), f"is of version {version}; {VERSION} is read here", remedy)
 
 
 def _batch(columns: Mapping[str, Any], meta: EpisodeMeta) -> pa.RecordBatch:
