@@ -189,8 +189,36 @@ def test_without_pyav_videos_name_the_extra(tmp_path, monkeypatch):
         run("export", tmp_path / "dataset", "--from", tmp_path / "recorded")
 
 
-def test_robots_of_different_kinds_need_data_sets_of_their_own(tmp_path):
-    record(tmp_path / "recorded", 0, spec=BLIND)
-    record(tmp_path / "recorded", 1, spec=replace(BLIND, control_hz=20.0))
-    with pytest.raises(Refused, match="specification"):
-        run("export", tmp_path / "dataset", "--from", tmp_path / "recorded")
+def test_robots_of_other_kinds_stay_out_and_hold_up_nobody(tmp_path):
+    other = replace(BLIND, control_hz=20.0)
+    for number, spec in enumerate((BLIND, other, BLIND)):
+        record(tmp_path / "recorded", number, spec=spec)
+    chosen = ("--from", tmp_path / "recorded")
+    said = run("export", tmp_path / "dataset", *chosen)
+    assert "2 episodes added, 2 in all" in said
+    assert f"1 episodes of robots of specification {other.hash()[:12]}" in said
+    assert "1 in all" in run("export", tmp_path / "others", *chosen, "--spec", other.hash())
+    assert "left out: 2 episodes" in run("export", tmp_path / "others", *chosen)
+
+
+@pytest.mark.parametrize(
+    ("option", "had"),
+    [(("--task", "cups"), "cups/away, cups/fetch"), (("--robot", "b"), "known: a"), (("--spec", "f00"), "known")],
+)
+def test_what_nobody_did_is_refused_and_leaves_nothing_behind(tmp_path, option, had):
+    for number, task in enumerate(("cups/away", "cups/fetch")):
+        record(tmp_path / "recorded", number, spec=BLIND, task=task, robot="a")
+    with pytest.raises(Refused, match=had):
+        run("export", tmp_path / "dataset", "--from", tmp_path / "recorded", *option)
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_only_what_is_chosen_is_fetched(tmp_path, hub):
+    service, url = hub
+    for number, task in enumerate(("cups/away", "cups/fetch")):
+        one = record(tmp_path / "recorded", number, spec=BLIND, task=task)
+        put(service, tmp_path / "recorded" / f"{one.meta.id}.arrow", one)
+    (tmp_path / "hub" / "episodes" / f"{one.meta.id}.arrow").unlink()
+    said = run("export", tmp_path / "dataset", "--hub", url, "--task", "cups/away")
+    assert "1 episodes added" in said
+    assert "left out" not in said

@@ -1,7 +1,6 @@
 """`fleetloop dataset`: demonstrations from a LeRobotDataset, and everything that the fleet lived through as one."""
 
 from collections import Counter
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,14 +10,10 @@ import typer
 from fleetloop.cli import flags
 
 if TYPE_CHECKING:
+    from fleetloop.cli.outgoing import Place
     from fleetloop.core.disk import Disk
-    from fleetloop.core.episode import Episode
-    from fleetloop.core.hub import Hub
 
 app = typer.Typer(no_args_is_help=True, help="LeRobotDataset v3.0, in and out.")
-
-
-GONE = 410
 
 
 class Cameras(StrEnum):
@@ -118,6 +113,9 @@ def export(
     ] = None,
     task: Annotated[str, typer.Option(help="Only this task.", show_default=False)] = "",
     robot: Annotated[str, typer.Option(help="Only this robot.", show_default=False)] = "",
+    spec: Annotated[
+        str, typer.Option(metavar="HASH", help="Only robots of this specification.", show_default=False)
+    ] = "",
     cameras: Annotated[Cameras, typer.Option(help="As videos, or as images byte for byte.")] = Cameras.VIDEO,
 ) -> None:
     """Write a LeRobotDataset v3.0, or add to one what is new since the last export.
@@ -127,63 +125,25 @@ def export(
     import tempfile
 
     from fleetloop.cli.config import load_config
+    from fleetloop.cli.outgoing import SHORT, AtHub, InDirectory, chosen_by, of_one_kind
     from fleetloop.cli.wiring import open_hub
     from fleetloop.core.disk import RealDisk, alone
     from fleetloop.datasets.writer import DatasetWriter
 
-    disk = RealDisk()
-    disk.make(directory)
-    lock, busy = directory / ".lock", "another export is writing here"
-    with alone(lock, str(directory), busy, "wait for it"), tempfile.TemporaryDirectory() as fetched:
-        writer = DatasetWriter(directory, disk, video=cameras is Cameras.VIDEO)
+    with tempfile.TemporaryDirectory() as fetched:
         if source:
-            found = _from_directory(source)
+            place: Place = InDirectory(source)
         else:
-            known = open_hub(load_config(config, sets or (), {"hub_url": hub}))
-            found = _from_hub(known, Path(fetched), writer.held.ids)
-        wanted = (one for one in found if task in ("", one.meta.task) and robot in ("", one.meta.robot))
-        added = writer.append(wanted)
+            place = AtHub(open_hub(load_config(config, sets or (), {"hub_url": hub})), Path(fetched))
+        chosen = chosen_by(place.known, task=task, robot=robot, spec=spec)
+        disk = RealDisk()
+        disk.make(directory)
+        with alone(directory / ".lock", str(directory), "another export is writing here", "wait for it"):
+            writer = DatasetWriter(directory, disk, video=cameras is Cameras.VIDEO)
+            new, held = [one for one in chosen if one.id not in writer.held.ids], writer.held.spec
+            kind = held.hash()[:SHORT] if held else next((one.spec for one in new), "")
+            added = writer.append(place.episodes(of_one_kind(new, kind)))
     typer.echo(f"{directory}: {added} episodes added, {len(writer.held.ids)} in all")
-
-
-def _from_directory(place: Path) -> Iterator["Episode"]:
-    from fleetloop.core.episode import Episode
-    from fleetloop.core.errors import ConfigInvalid
-    from fleetloop.core.recording import SEALED
-
-    paths = sorted(place.glob(f"*{SEALED}"))
-    if not paths:
-        raise ConfigInvalid("--from", f"{place} holds no sealed episodes", f"they are called ID{SEALED}")
-    return (Episode.open(path) for path in paths)
-
-
-def _from_hub(hub: "Hub", place: Path, known: frozenset[str]) -> Iterator["Episode"]:
-    """All that the hub has beyond `known`, in its order and as annotations would have it; excluded ones left out."""
-    from fleetloop.core.episode import Episode, judged
-    from fleetloop.core.errors import HubRefused
-    from fleetloop.core.outcome import Annotation, standing
-
-    ids, said, after = list[str](), dict[str, list[Annotation]](), 0
-    while events := hub.events(after):
-        after = events[-1].seq
-        ids += [event.ref for event in events if event.kind == "episode" and not event.data.get("tombstone")]
-        for event in events:
-            if event.kind == "annotation":
-                annotation = Annotation.from_json(dict(event.data))
-                said.setdefault(annotation.episode, []).append(annotation)
-    for id in ids:
-        if id in known or standing(said.get(id, []), "exclude"):
-            continue
-        path = place / id
-        try:
-            hub.get_episode(id, path)
-        except HubRefused as error:
-            if error.status != GONE:
-                raise
-            typer.echo(f"left out: {error}", err=True)
-            continue
-        yield judged(Episode.open(path), said.get(id, []))
-        path.unlink()  # it stays mapped for as long as it is needed
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:

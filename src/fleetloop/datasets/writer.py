@@ -158,7 +158,7 @@ def read_held(root: Path) -> Held:
 def _check_spec(meta: EpisodeMeta, spec: RobotSpec) -> None:
     if meta.spec != spec:
         problem = f"{meta.robot} ({meta.spec.embodiment}) has another specification than the data set's robots"
-        raise SpecMismatch(f"episode {meta.id}", problem, "export its kind into a directory of its own, see --robot")
+        raise SpecMismatch(f"episode {meta.id}", problem, "export its kind into a directory of its own")
 
 
 def _has_videos(info: Mapping[str, Any]) -> bool:
