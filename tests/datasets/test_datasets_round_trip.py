@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -261,6 +262,34 @@ def test_what_a_person_drove_throughout_is_a_demonstration(tmp_path, episodes):
         human = pa.array([Source.HUMAN] * len(table), pa.int8())
         pq.write_table(table.set_column(table.column_names.index("fleetloop.source"), "fleetloop.source", human), file)
     assert {one.meta.purpose for one in imported(root).values()} == {"demonstration"}
+
+
+def test_the_same_motion_before_another_background_is_another_episode(tmp_path, episodes):
+    root = tmp_path / "dataset"
+    export(root, episodes[:2])
+    as_anothers(root)
+    first, _ = imported(root)
+    (file,) = root.glob("data/*/*.parquet")
+    (rows,) = root.glob("meta/episodes/*/*.parquet")
+    table, about = pq.read_table(file), pq.read_table(rows)
+    one, two = (table.filter(pc.field("episode_index") == number) for number in (0, 1))
+    painted = one.slice(0, len(one))
+    for name, column in (
+        ("episode_index", pa.array([1] * len(one))),
+        ("observation.images.top", two["observation.images.top"].slice(0, len(one))),
+    ):
+        painted = painted.set_column(painted.column_names.index(name), name, column)
+    pq.write_table(pa.concat_tables([one, painted]), file)
+    lengths = pa.array([len(one)] * 2)
+    pq.write_table(about.set_column(about.column_names.index("length"), "length", lengths), rows)
+
+    back = imported(root)
+    again, other = back
+    assert again == first, "the ids of what was imported before stay"
+    assert list(imported(root)) == [first, other]
+    before, after = back.values()
+    assert before.jpeg("top", 0) != after.jpeg("top", 0)
+    np.testing.assert_array_equal(before.action, after.action)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Somebody else's data set: what its names are here, what its robot is, and who drove it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,15 +90,16 @@ class Foreign:
             cameras=tuple(CameraSpec(name, *_size(one)) for name, one in cameras.items()),
         )
 
-    def meta(self, frames: pa.Table) -> EpisodeMeta:
-        """Only what a person drove from its first frame to its last is a demonstration."""
+    def meta(self, frames: pa.Table, known: Counter[bytes]) -> EpisodeMeta:
+        """Only what a person drove from its first frame to its last is a demonstration.
+
+        Args:
+            known: how often the same was said, done and felt in this data set's episodes so far; counted on.
+        """
         naming, instruction = self._naming, self._tasks[frames["task_index"][0].as_py()]
         won = "next.success" not in frames.column_names or any(frames["next.success"].to_pylist())
-        content = blake3(f"{instruction}\0".encode())
-        for name in (*self.state_keys, ACTION):
-            content.update(np.ascontiguousarray(self._numbers(frames, name)).tobytes())
         return EpisodeMeta(
-            id=str(ULID.from_bytes(bytes(6) + content.digest(10))),  # no time is known; the same content is the same id
+            id=self._id(frames, instruction, known),
             run=naming.run,
             robot=naming.robot,
             site=naming.site,
@@ -107,6 +109,18 @@ class Foreign:
             spec=self.spec,
             ending=Ending(Outcome.SUCCESS if won else Outcome.FAILURE, Judge.PERSON),
         )
+
+    def _id(self, frames: pa.Table, instruction: str, known: Counter[bytes]) -> str:
+        """No time is known; the same content is the same id. Of images it knows nothing, as decoders differ: episodes
+        that differ in those alone, as the same motion before other backgrounds, are told apart by their order."""
+        content = blake3(f"{instruction}\0".encode())
+        for name in (*self.state_keys, ACTION):
+            content.update(np.ascontiguousarray(self._numbers(frames, name)).tobytes())
+        first = content.digest(10)
+        if known[first]:
+            content.update(known[first].to_bytes(8))
+        known[first] += 1
+        return str(ULID.from_bytes(bytes(6) + content.digest(10)))
 
     def columns(self, frames: pa.Table) -> dict[str, Any]:
         """An episode's columns but images, by name."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -77,10 +78,11 @@ class DatasetReader:
             EpisodeInvalid: naming the column that holds something impossible.
             SystemMissing: for videos without PyAV.
         """
+        known = Counter[bytes]()
         for row in self._rows:
             try:
                 frames = self._frames(row)
-                meta = self._meta(row, frames)
+                meta = _own_meta(row) or self._foreign.meta(frames, known)
                 yield meta.id, self._sealed(row, frames, meta)
             except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
                 where = f"{self._root}: episode {row.get('episode_index')}"
@@ -97,11 +99,6 @@ class DatasetReader:
         if len(table) != row["length"]:
             raise DatasetInvalid(str(file), f"holds {len(table)} of {row['length']} frames of {row['episode_index']}")
         return table.sort_by("frame_index")
-
-    def _meta(self, row: Row, frames: pa.Table) -> EpisodeMeta:
-        if said := row.get(META):
-            return EpisodeMeta.from_json(json.loads(said))
-        return self._foreign.meta(frames)
 
     def _sealed(self, row: Row, frames: pa.Table, meta: EpisodeMeta) -> bytes:
         own = META in row and row[META] is not None
@@ -138,6 +135,11 @@ class DatasetReader:
         first_s = row[f"videos/{key}/from_timestamp"]
         images = read_video(file, first_s=first_s, count=len(frames), hz=float(self.info["fps"]))
         return [_jpeg(Image.fromarray(image)) for image in islice(images, len(frames))]
+
+
+def _own_meta(row: Row) -> EpisodeMeta | None:
+    said = row.get(META)
+    return EpisodeMeta.from_json(json.loads(said)) if said else None
 
 
 def _check_version(root: Path, version: str) -> None:
