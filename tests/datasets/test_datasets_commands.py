@@ -1,5 +1,6 @@
 """`fleetloop dataset` as a user types it, against a hub and against directories."""
 
+import json
 from dataclasses import replace
 from threading import Thread
 
@@ -107,6 +108,18 @@ def test_a_name_that_the_data_set_lacks_is_refused_with_those_it_has(tmp_path, a
     with pytest.raises(Refused, match=had):
         run("import", anothers, "--out", tmp_path / "back", *option)
     assert not (tmp_path / "back").exists()
+
+
+def test_depth_maps_are_left_out_by_name(tmp_path, anothers):
+    """They have 16 bits; squeezed into a JPEG, all is white."""
+    info = json.loads((anothers / "meta/info.json").read_bytes())
+    depth = {"dtype": "image", "shape": [4, 4, 1], "names": None, "info": {"is_depth_map": True}}
+    info["features"]["observation.images.depth"] = depth
+    (anothers / "meta/info.json").write_text(json.dumps(info))
+    said = run("import", anothers, "--out", tmp_path / "back")
+    assert "left out: observation.images.depth" in said
+    assert "2 episodes added" in said
+    assert all(not Episode.open(path).meta.spec.cameras for path in (tmp_path / "back").glob("*.arrow"))
 
 
 @pytest.mark.parametrize("option", ["--tasks=a=b", "--rename=a=b", "--robot=a", "--site=a"])

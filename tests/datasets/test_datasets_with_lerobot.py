@@ -119,6 +119,7 @@ def test_we_import_what_lerobot_wrote(tmp_path, kind):
         "observation.closed": {"dtype": "bool", "shape": (1,), "names": None},
         "action": {"dtype": "float32", "shape": (2,), "names": ["x", "y"]},
         "observation.images.top": {"dtype": kind, "shape": (48, 64, 3), "names": ["height", "width", "channels"]},
+        "observation.images.far": {"dtype": kind, "shape": (48, 64, 1), "names": None, "info": {"is_depth_map": True}},
         "next.success": {"dtype": "bool", "shape": (1,), "names": None},
     }  # fmt: skip
     root = tmp_path / "theirs"
@@ -136,6 +137,7 @@ def test_we_import_what_lerobot_wrote(tmp_path, kind):
                 "observation.closed": np.array([index % 2 == 0]),
                 "action": rng.normal(size=2).astype(np.float32),
                 "observation.images.top": image,
+                "observation.images.far": rng.integers(0, 5000, (48, 64, 1)).astype(np.uint16),
                 "next.success": np.array([episode < 3 and index == 4 + episode]),
                 "task": WORDS[episode % 2],
             })  # fmt: skip
@@ -147,6 +149,7 @@ def test_we_import_what_lerobot_wrote(tmp_path, kind):
     assert [len(one) for one in ours] == [5, 6, 7, 8]
     assert [one.meta.outcome for one in ours] == [Outcome.SUCCESS] * 3 + [Outcome.FAILURE]
     assert [one.meta.task for one in ours] == ["cups/away", "imported/fetch-the-cup"] * 2
+    assert [camera.name for camera in ours[0].meta.spec.cameras] == ["top"], "depth maps are no pictures"
     assert ours[0].meta.spec.state[0].fields == ("a", "b", "c")
     at = 0
     for one in ours:

@@ -77,6 +77,8 @@ def import_dataset(
         for id, data in reader.episodes():
             done[_write(disk, target / f"{id}{SEALED}", data, replace=replace)] += 1
             progress(1)
+    for what in reader.left_out:
+        typer.echo(f"left out: {what}", err=True)
     replaced = f", {done['replaced']} replaced" if done["replaced"] else ""
     typer.echo(f"{target}: {done['added']} episodes added{replaced}, {done['there']} were there")
 

@@ -56,16 +56,18 @@ class Foreign:
         tasks: its instructions, by number.
 
     Attributes:
-        state_keys, camera_keys: its columns that become state features, and cameras.
+        state_keys: its columns that become state features.
+        camera_keys: camera -> its column.
+        depth_keys: its columns of depth maps, which have 16 bits: a camera here has three times 8.
     """
 
     def __init__(self, info: Row, tasks: Mapping[int, str], naming: Naming) -> None:
         self._info, self._tasks, self._naming = info, tasks, naming
         self._features: Mapping[str, Row] = info["features"]
         self.state_keys = [key for key, one in self._features.items() if _is_state(key, one)]
-        self.camera_keys = {
-            naming.feature(key): key for key, one in self._features.items() if one["dtype"] in ("image", "video")
-        }
+        seen = [key for key, one in self._features.items() if one["dtype"] in ("image", "video")]
+        self.depth_keys = [key for key in seen if _is_depth(self._features[key])]
+        self.camera_keys = {naming.feature(key): key for key in seen if key not in self.depth_keys}
 
     def check_naming(self) -> None:
         """Raises UnknownName for an instruction or a column that is named here and that the data set doesn't have."""
@@ -159,6 +161,12 @@ def _source(frames: pa.Table) -> npt.NDArray[np.int8]:
 
 def _is_state(key: str, said: Row) -> bool:
     return key.startswith("observation.") and said["dtype"] in NUMBERS
+
+
+def _is_depth(said: Row) -> bool:
+    """LeRobot has had three places for it."""
+    info, before = said.get("info") or {}, said.get("video_info") or {}
+    return any((info.get("is_depth_map"), info.get("video.is_depth_map"), before.get("video.is_depth_map")))
 
 
 def _feature(name: str, said: Row, dtype: str = "") -> FeatureSpec:

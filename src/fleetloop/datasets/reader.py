@@ -44,6 +44,7 @@ class DatasetReader:
 
     Attributes:
         own: it is an export of ours, which names everything itself.
+        left_out: what of it becomes no part of an episode, in a line each.
 
     Raises:
         DatasetInvalid: if it is none, or of another version than v3.0.
@@ -63,6 +64,7 @@ class DatasetReader:
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DatasetInvalid(str(root), f"is no LeRobotDataset that can be read ({error})") from error
         self.own = bool(self._rows) and all(row.get(META) for row in self._rows)
+        self.left_out = [f"{key}: a depth map, and no camera here has depth" for key in self._foreign.depth_keys]
         if not self.own:
             self._foreign.check_naming()
 
