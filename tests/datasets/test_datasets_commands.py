@@ -5,6 +5,7 @@ from dataclasses import replace
 from threading import Thread
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uvicorn
@@ -120,6 +121,18 @@ def test_depth_maps_are_left_out_by_name(tmp_path, anothers):
     assert "left out: observation.images.depth" in said
     assert "2 episodes added" in said
     assert all(not Episode.open(path).meta.spec.cameras for path in (tmp_path / "back").glob("*.arrow"))
+
+
+def test_an_episode_of_several_instructions_is_left_out_by_number(tmp_path, anothers):
+    """Under the first of them alone, the policy would learn the others' motions."""
+    (file,) = anothers.glob("data/*/*.parquet")
+    table = pq.read_table(file)
+    numbers = pa.array([0] * 5 + [1] + [0] * 6, pa.int64())  # episode 0 ends under another instruction
+    pq.write_table(table.set_column(table.column_names.index("task_index"), "task_index", numbers), file)
+    pq.write_table(pa.table({"task_index": [0, 1], "task": [WORDS, "let go"]}), anothers / "meta/tasks.parquet")
+    said = run("import", anothers, "--out", tmp_path / "back")
+    assert "left out: episode 0: 2 instructions" in said
+    assert "1 episodes added, 0 were there" in said
 
 
 @pytest.mark.parametrize("option", ["--tasks=a=b", "--rename=a=b", "--robot=a", "--site=a"])

@@ -36,6 +36,7 @@ from fleetloop.datasets.layout import (
 from fleetloop.datasets.video import read_video
 
 JPEG_QUALITY = 95
+SPLIT = "an episode here has one, so split it where the next one begins"
 PIECE = 1 << 29  # bytes of a data set's file that are read at once
 
 
@@ -44,7 +45,7 @@ class DatasetReader:
 
     Attributes:
         own: it is an export of ours, which names everything itself.
-        left_out: what of it becomes no part of an episode, in a line each.
+        left_out: what of it becomes no part of an episode, in a line each; complete once all episodes were read.
 
     Raises:
         DatasetInvalid: if it is none, or of another version than v3.0.
@@ -84,6 +85,9 @@ class DatasetReader:
         for row in self._rows:
             try:
                 frames = self._frames(row)
+                if not row.get(META) and len(instructions := frames["task_index"].unique()) > 1:
+                    self.left_out.append(f"episode {row['episode_index']}: {len(instructions)} instructions; {SPLIT}")
+                    continue
                 meta = _own_meta(row) or self._foreign.meta(frames, known)
                 yield meta.id, self._sealed(row, frames, meta)
             except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
