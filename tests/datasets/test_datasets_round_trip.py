@@ -264,6 +264,20 @@ def test_what_a_person_drove_throughout_is_a_demonstration(tmp_path, episodes):
     assert {one.meta.purpose for one in imported(root).values()} == {"demonstration"}
 
 
+@pytest.mark.parametrize(
+    "names", [["x", "y"], {"motors": ["x", "y"]}, {"left": ["x"], "right": ["y"]}, {"y": 1, "x": 0}]
+)
+def test_what_entries_are_called_comes_in_however_it_is_said(tmp_path, episodes, names):
+    root = tmp_path / "dataset"
+    export(root, episodes[:1])
+    as_anothers(root)
+    features = json.loads((root / "meta/info.json").read_bytes())["features"]
+    features["action"]["names"] = names
+    _edit(root, features=features)
+    (one,) = imported(root).values()
+    assert one.meta.spec.action.fields == ("x", "y")
+
+
 def test_the_same_motion_before_another_background_is_another_episode(tmp_path, episodes):
     root = tmp_path / "dataset"
     export(root, episodes[:2])

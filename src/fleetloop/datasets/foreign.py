@@ -171,11 +171,18 @@ def _is_depth(said: Row) -> bool:
 
 def _feature(name: str, said: Row, dtype: str = "") -> FeatureSpec:
     shape = tuple(int(size) for size in said["shape"])
-    names = said.get("names")
-    named = isinstance(names, list) and len(shape) > 0 and len(names) == shape[-1]
-    fields = tuple(str(item) for item in names) if named and names else ()
+    names = _names(said.get("names"))
+    fields = names if shape and len(names) == shape[-1] else ()
     kept = "uint8" if said["dtype"] == "bool" else said["dtype"]  # a column that is mapped can hold no bits
     return FeatureSpec(name, shape, dtype or kept, fields=fields)
+
+
+def _names(said: Any) -> tuple[str, ...]:
+    """A list, or lists by what they name (`{"motors": […]}`), or each name's place (`{"x": 0, …}`)."""
+    parts = list(said.values()) if isinstance(said, dict) else [said]
+    if all(isinstance(part, int) for part in parts):
+        return tuple(sorted(said, key=lambda name: said[name]))
+    return tuple(str(name) for part in parts if isinstance(part, list) for name in part)
 
 
 def _size(said: Row) -> tuple[int, int]:
