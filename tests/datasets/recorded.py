@@ -44,6 +44,7 @@ def record(
     robot: str = "robot-1",
     task: str = "cups/away",
     padding: int = 0,
+    purpose: str = "online",
 ) -> Episode:
     """A sealed episode; two of its frames in the middle are a person's, and a tick before its last is missing.
 
@@ -52,7 +53,7 @@ def record(
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(number)
     meta = EpisodeMeta(
-        new_id(1_700_000_000 + number, rng), "run", robot, "site-1", task, instruction, "online", spec,
+        new_id(1_700_000_000 + number, rng), "run", robot, "site-1", task, instruction, purpose, spec,
         operator="ann", seed=number, reset_s=1.5, clock="scaled", clock_offset_s=1e9,
     )  # fmt: skip
     recording = Recording(RealDisk(), directory, meta)

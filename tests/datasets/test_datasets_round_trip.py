@@ -240,6 +240,15 @@ def test_what_the_policy_did_is_nobodys_demonstration(tmp_path, episodes):
             np.testing.assert_array_equal(after.column(name), before.column(name), err_msg=name)
 
 
+def test_an_evaluation_stays_one_whoever_rewrites_it(tmp_path):
+    """It never enters a buffer."""
+    purposes = ["evaluation", "demonstration", "online"]
+    episodes = [record(tmp_path / "recorded", number, purpose=purpose) for number, purpose in enumerate(purposes)]
+    export(tmp_path / "dataset", episodes)
+    as_rewritten(tmp_path / "dataset")
+    assert [one.meta.purpose for one in imported(tmp_path / "dataset").values()] == purposes
+
+
 def test_anothers_interventions_are_a_persons_and_the_rest_the_policys(tmp_path, episodes):
     root = tmp_path / "dataset"
     export(root, episodes)
@@ -258,6 +267,7 @@ def test_what_a_person_drove_throughout_is_a_demonstration(tmp_path, episodes):
     export(root, episodes)
     as_rewritten(root)
     for file in root.glob("data/*/*.parquet"):
+        without(file, lambda name: name == "fleetloop.purpose")
         table = pq.read_table(file)
         human = pa.array([Source.HUMAN] * len(table), pa.int8())
         pq.write_table(table.set_column(table.column_names.index("fleetloop.source"), "fleetloop.source", human), file)

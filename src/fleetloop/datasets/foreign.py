@@ -12,12 +12,12 @@ from blake3 import blake3
 from ulid import ULID
 
 from fleetloop.core.columns import COUNTERS
-from fleetloop.core.episode import Ending, EpisodeMeta
+from fleetloop.core.episode import PURPOSES, Ending, EpisodeMeta
 from fleetloop.core.errors import UnknownName
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
-from fleetloop.datasets.layout import ACTION, IMAGES, OWN, numpy_of
+from fleetloop.datasets.layout import ACTION, IMAGES, OWN, PURPOSE, numpy_of
 
 NUMBERS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 Row = Mapping[str, Any]
@@ -93,7 +93,7 @@ class Foreign:
         )
 
     def meta(self, frames: pa.Table, known: Counter[bytes]) -> EpisodeMeta:
-        """Only what a person drove from its first frame to its last is a demonstration.
+        """What it is known by, and how it ended.
 
         Args:
             known: how often the same was said, done and felt in this data set's episodes so far; counted on.
@@ -107,7 +107,7 @@ class Foreign:
             site=naming.site,
             task=naming.task(instruction),
             instruction=instruction,
-            purpose="demonstration" if (_source(frames) == Source.HUMAN).all() else "online",
+            purpose=_purpose(frames),
             spec=self.spec,
             ending=Ending(Outcome.SUCCESS if won else Outcome.FAILURE, Judge.PERSON),
         )
@@ -147,6 +147,13 @@ class Foreign:
 
     def _numbers(self, frames: pa.Table, key: str) -> Array:
         return numpy_of(frames[key], tuple(self._features[key]["shape"]))
+
+
+def _purpose(frames: pa.Table) -> str:
+    """As an export of ours says; else only what a person drove from its first frame to its last is a demonstration."""
+    if PURPOSE in frames.column_names:
+        return PURPOSES[frames[PURPOSE][0].as_py()]
+    return "demonstration" if (_source(frames) == Source.HUMAN).all() else "online"
 
 
 def _source(frames: pa.Table) -> npt.NDArray[np.int8]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fleetloop.core.columns import COUNTERS
-from fleetloop.core.episode import Episode
+from fleetloop.core.episode import PURPOSES, Episode
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec, RobotSpec
@@ -33,6 +33,7 @@ FILES_PER_CHUNK = 1000
 DATA_MB, VIDEO_MB = 100, 200  # a file's size at the most
 STATE, ACTION, IMAGES, OWN = "observation.state", "action", "observation.images.", "fleetloop."
 META = f"{OWN}meta"  # of an episode: its metadata, as in the episode's own file
+PURPOSE = f"{OWN}purpose"  # which of PURPOSES: LeRobot's tools drop the metadata, and an evaluation is not to train
 TAKEN = f"{OWN}taken."  # of a camera: when; LeRobot's tools take a column with `image` in its name for images
 
 
@@ -62,6 +63,7 @@ def columns_of(episode: Episode) -> dict[str, Array]:
         f"{OWN}action_requested": episode.column("action_requested"),
     }
     columns |= {f"{OWN}{name}": episode.column(name) for name in COUNTERS}
+    columns[PURPOSE] = np.full(len(episode), PURPOSES.index(episode.meta.purpose), np.int8)
     for feature in spec.state:
         if feature.label or feature.dtype != "float32":  # all others are in `observation.state` as they are
             columns[f"{OWN}state.{feature.name}"] = episode.state(feature.name).reshape(len(episode), -1)
