@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fleetloop.cli.main import app
-from fleetloop.weights.codec import from_safetensors, to_safetensors
+from fleetloop.weights import packet
+from fleetloop.weights.codec import encode, from_safetensors, to_safetensors
 
 
 def run(*words: object) -> Result:
@@ -50,6 +51,24 @@ def test_without_an_old_file_the_bytes_stand_alone(files: tuple[Path, Path], tmp
     assert run("verify", tmp_path / "C.safetensors", "--delta", tmp_path / "anchor").exit_code == 0
 
 
+def test_any_type_of_a_safetensors_file_that_is_encoded_comes_back(tmp_path: Path) -> None:
+    new, delta, back = tmp_path / "A.safetensors", tmp_path / "delta", tmp_path / "C.safetensors"
+    types = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "bool", "float16", "float64")
+    new.write_bytes(to_safetensors({dtype: np.arange(300).astype(dtype) for dtype in types}))
+    assert run("encode", "--new", new, "--out", delta).exit_code == 0
+    assert run("decode", "--delta", delta, "--out", back).exit_code == 0
+    assert back.read_bytes() == new.read_bytes()
+
+
+def test_a_file_that_could_not_be_decoded_is_not_encoded(tmp_path: Path) -> None:
+    new, delta = tmp_path / "A.safetensors", tmp_path / "delta"
+    new.write_bytes(to_safetensors({"..": np.arange(3)}))
+    said = run("encode", "--new", new, "--out", delta)
+    assert said.exit_code == 1
+    assert "tensor '..'" in said.output
+    assert not delta.exists()
+
+
 def test_what_is_wrong_is_said_in_a_line(files: tuple[Path, Path], tmp_path: Path) -> None:
     old, new = files
     delta, out = tmp_path / "delta", tmp_path / "C.safetensors"
@@ -81,3 +100,13 @@ def test_a_manifest_that_was_tampered_with_is_refused(
     assert said.exit_code == 1
     assert isinstance(said.exception, SystemExit)
     assert not out.exists()
+
+
+def test_an_encoding_with_a_name_that_no_tensor_may_have_is_neither_decoded_nor_verified(tmp_path: Path) -> None:
+    file, weights = tmp_path / "A.safetensors", {"..": np.arange(3)}
+    file.write_bytes(to_safetensors(weights))
+    packet.write(tmp_path / "delta", encode(weights))
+    for given in (("decode", "--out", tmp_path / "C.safetensors"), ("verify", file)):
+        said = run(*given, "--delta", tmp_path / "delta")
+        assert said.exit_code == 1
+        assert "tensor '..'" in said.output

@@ -37,6 +37,7 @@ from fleetloop.core.release import Encoding
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.hub.catalog.catalog import Catalog
 from fleetloop.hub.options import HubOptions
+from fleetloop.weights.codec import result_hash
 
 # ---------------------------------------------------------------------- releases
 
@@ -70,9 +71,18 @@ def test_a_waiting_courier_wakes_when_a_release_comes(world: World) -> None:
     assert got == [release]
 
 
+def other_tensor(**changes: object) -> dict[str, object]:
+    """What changes in a manifest whose tensor is described otherwise."""
+    tensors = (replace(manifest()[0].tensors[0], **changes),)
+    return {"tensors": tensors, "result_hash": result_hash(tensors)}
+
+
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
+        ("tensor head.weight", other_tensor(dtype="complex64")),
+        ("tensor head.weight", other_tensor(shape=(1 << 40,))),
+        ("tensor '../head'", other_tensor(name="../head")),
         ("result_hash", {"result_hash": "0" * 64}),
         ("result_hash", {"result_hash": "nonsense"}),
         ("spec_hash", {"spec_hash": "0" * 64}),

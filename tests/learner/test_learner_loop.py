@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from learner_world import (
     ROBOT,
     MemoryHub,
@@ -20,7 +21,7 @@ from learner_world import (
 from metrics_read import rows
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import HubRefused, HubUnavailable
+from fleetloop.core.errors import HubRefused, HubUnavailable, ReleaseInvalid
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.learner.buffer.buffer import Part
@@ -40,6 +41,14 @@ def spy(learner):
 
     buffer.count = watched
     return seen
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("table", torch.complex64), ("~table", torch.float32)])
+def test_a_learner_whose_releases_no_robot_would_take_does_not_start(tmp_path, name, dtype):
+    base = tiny_base()
+    base.policy.register_buffer(name, torch.zeros(2, dtype=dtype))
+    with pytest.raises(ReleaseInvalid, match=f"tensor .*{name}"):
+        learner_at(tmp_path, MemoryHub(), base=base)
 
 
 # ---------------------------------------------------------------------- what is trained on

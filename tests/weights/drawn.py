@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-DTYPES = ["bfloat16", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"]
+DTYPES = [
+    *("bfloat16", "float16", "float32", "float64", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+]
 ODD_BITS = [0x0000, 0x8000, 0x7F80, 0xFF80, 0x7FC1, 0xFFFF, 0x0001, 0x8001, 0x7C00, 0xFC01]
 """Zeros, infinities, NaNs with payloads and subnormal numbers, of bf16 or f16."""
 

@@ -189,6 +189,22 @@ def test_a_name_that_could_be_a_path_or_a_command_is_refused(name: str) -> None:
         streams.check([TensorEntry(name, "float32", (1,), "0" * 64)])
 
 
+@pytest.mark.parametrize(
+    ("new", "error"),
+    [
+        ({"../a": np.zeros(3, np.float32)}, NameRefused),
+        ({"a": np.zeros(3, np.complex64)}, TensorMismatch),
+        ({"a": np.broadcast_to(np.float32(0), (1 << 35,))}, TooLarge),  # takes no memory
+    ],
+    ids=["name", "type", "size"],
+)
+def test_what_nobody_could_decode_is_not_encoded(new: Arrays, error: type[ReleaseInvalid]) -> None:
+    """Whoever keeps the blobs alone would have lost the weights."""
+    tensors = [TensorEntry(name, array.dtype.name, array.shape, "") for name, array in new.items()]
+    with pytest.raises(error, match="tensor "):
+        blocks.encode(tensors, new, None)
+
+
 def test_sizes_are_checked_before_anything_is_allocated() -> None:
     tensors = [TensorEntry("a", "float32", (1 << 40,), "0" * 64)]
     with pytest.raises(TooLarge, match="tensor a"):

@@ -18,7 +18,7 @@ from fleetloop.weights.codec import Encoded, decode, encode, from_safetensors, r
 from manifests import manifest_of
 
 Arrays = dict[str, npt.NDArray[Any]]
-DTYPES = [ml_dtypes.bfloat16, np.float16, np.float32, np.float64, np.int64, np.int32, np.uint8]
+DTYPES = [ml_dtypes.bfloat16, np.float16, np.float32, np.float64, np.int64, np.int32, np.uint8, np.uint64]
 
 
 def _array(shape: list[int], dtype: Any, seed: int, transposed: bool) -> npt.NDArray[Any]:

@@ -17,7 +17,7 @@ from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.buffer.cache import EpisodeCache
 from fleetloop.learner.buffer.pictures import PictureCache
 from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
-from fleetloop.learner.export import config_hash, statistics_hash
+from fleetloop.learner.export import check_release, config_hash, statistics_hash
 from fleetloop.learner.feeder import Feeder
 from fleetloop.learner.grid import grid_of
 from fleetloop.learner.loader import OnTime
@@ -74,10 +74,12 @@ def assemble(
         CheckpointInvalid: if the note of the last order that was obeyed is damaged.
         ConfigInvalid: if the algorithm can't do with this policy, or with the checkpoint's state, or the signing key
             can't be used.
+        ReleaseInvalid: if the policy has a tensor that no robot would take.
         SpecMismatch, LabelsInvalid: if a demonstration can't be used.
         DiskTrouble: if the directory can't be.
     """
     policy, directory = base.policy, around.directory
+    check_release(policy.state_dict())
     algorithm.setup(policy)
     if checkpoint is not None and checkpoint.algorithm_name == algorithm.name:
         algorithm.load_state_dict({**checkpoint.algorithm, **checkpoint.under("algorithm.")})

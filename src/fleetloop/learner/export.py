@@ -10,7 +10,9 @@ import numpy.typing as npt
 import torch
 from blake3 import blake3
 
+from fleetloop.core.release import TensorEntry
 from fleetloop.learner.grid import Grid
+from fleetloop.weights import streams
 
 STATISTICS = "stats"
 
@@ -24,6 +26,16 @@ def release_weights(state: Mapping[str, torch.Tensor], grid: Grid | None = None)
     """Copies of a state dict's tensors as a release carries them: floats as bf16, statistics as float32."""
     on_grid = grid.rounded if grid else lambda _, tensor: tensor
     return {name: _released(name, on_grid(name, tensor.detach())) for name, tensor in state.items()}
+
+
+def check_release(state: Mapping[str, torch.Tensor]) -> None:
+    """Raise, before anything is trained, what would keep robots from taking this state dict's tensors.
+
+    Raises:
+        NameRefused, TensorMismatch, TooLarge: naming the tensor.
+    """
+    released = ((name, _released(name, tensor.new_empty(0)), tensor.shape) for name, tensor in state.items())
+    streams.check([TensorEntry(name, array.dtype.name, tuple(shape), "") for name, array, shape in released])
 
 
 def exact_weights(state: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]]:

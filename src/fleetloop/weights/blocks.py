@@ -41,7 +41,13 @@ def encode(
     threads: int | None = None,
     block_bits: int = BLOCK_BITS,
 ) -> Iterator[bytes]:
-    """Blobs, each as soon as it is made. Raises TensorMismatch if the base has other tensors: a delta can't be then."""
+    """Blobs, each as soon as it is made.
+
+    Raises:
+        TensorMismatch: the base has other tensors: a delta can't be then.
+        NameRefused, TensorMismatch, TooLarge: nobody could decode these; see `streams.check`.
+    """
+    streams.check(tensors)
     if base is not None:
         _check_alike(tensors, base)
     new, old = streams.rows(tensors, weights), streams.rows(tensors, base.weights) if base else {}
@@ -83,7 +89,7 @@ def decode(
         BlobDamaged: a blob breaks the format, or blobs are missing or in another order.
         BaseMissing, BaseMismatch: the blobs are relative to other weights than `base`.
         TensorMismatch: the base has other tensors.
-        NameRefused, TooLarge: see `streams.check`.
+        NameRefused, TensorMismatch, TooLarge: see `streams.check`.
     """
     streams.check(tensors)
     if base is not None:

@@ -103,6 +103,7 @@ def encode(
 
     Raises:
         TensorMismatch: the base has other tensors.
+        NameRefused, TensorMismatch, TooLarge: no robot would take these; see `streams.check`.
     """
     known, blobs = weights if isinstance(weights, Known) else Known.of(weights), {}
     for blob in codec.encode(known, base, profile):

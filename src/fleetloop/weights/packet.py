@@ -9,7 +9,7 @@ from fleetloop.core.disk import disk_trouble
 from fleetloop.core.release import BlobEntry, Encoding, TensorEntry
 from fleetloop.weights.codec import CODECS, Blocks, Encoded, decode_tensors
 from fleetloop.weights.errors import BlobDamaged
-from fleetloop.weights.streams import Weights
+from fleetloop.weights.streams import Weights, check
 from fleetloop.weights.verified import Known
 
 MANIFEST = "manifest.json"
@@ -40,7 +40,7 @@ def write(directory: Path, encoded: Encoded) -> None:
 
 
 def read(directory: Path) -> Packet:
-    """Raises BlobDamaged for a manifest that is missing or malformed."""
+    """Raises BlobDamaged for a manifest that is missing or malformed, and as `streams.check`."""
     path = directory / MANIFEST
     try:
         said = json.loads(path.read_bytes())
@@ -50,11 +50,13 @@ def read(directory: Path) -> Packet:
             TensorEntry(item["name"], item["dtype"], tuple(item["shape"]), item["hash"]) for item in said["tensors"]
         )
         blobs = tuple(BlobEntry(str(item["hash"]), int(item["size"])) for item in said["encoding"]["blobs"])
-        return Packet(tensors, said["result_hash"], Encoding(said["encoding"]["codec"], 0, blobs))
+        packet = Packet(tensors, said["result_hash"], Encoding(said["encoding"]["codec"], 0, blobs))
     except OSError as error:
         raise BlobDamaged(str(path), f"can't be read ({error.strerror})") from error
     except (KeyError, TypeError, ValueError) as error:
         raise BlobDamaged(str(path), f"is incomplete or malformed ({error!r})") from error
+    check(packet.tensors)
+    return packet
 
 
 def unpack(directory: Path, packet: Packet, base: Known | None, threads: int = 1) -> Weights:

@@ -69,6 +69,5 @@ def _array(data: bytes, at: int, name: str, kind: str, shape: list[int]) -> Arra
         raise TensorMismatch(f"tensor {name}", f"has the type {kind}", f"known: {', '.join(_DTYPES)}")
     if not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"{name} has the shape {shape}")
-    dtype = DTYPES.get(_DTYPES[kind], _DTYPES[kind])  # checkpoints may hold more types than releases
-    array = np.frombuffer(data, dtype, math.prod(shape), at).reshape(shape)
+    array = np.frombuffer(data, DTYPES[_DTYPES[kind]], math.prod(shape), at).reshape(shape)
     return array if array.flags.aligned else array.copy()

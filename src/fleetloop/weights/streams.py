@@ -32,6 +32,9 @@ DTYPES: Mapping[str, npt.DTypeLike] = {
     "int32": np.int32,
     "int64": np.int64,
     "int8": np.int8,
+    "uint16": np.uint16,
+    "uint32": np.uint32,
+    "uint64": np.uint64,
     "uint8": np.uint8,
 }
 MOST_BYTES = 1 << 36
@@ -99,7 +102,7 @@ def allocate(tensors: Sequence[TensorEntry]) -> tuple[dict[str, Array], dict[str
 
 
 def check(tensors: Sequence[TensorEntry], most_bytes: int = MOST_BYTES) -> None:
-    """Raise what keeps these tensors from being decoded, before anything is allocated.
+    """Raise what keeps these tensors from being decoded, before anything is allocated, or encoded in vain.
 
     Raises:
         NameRefused, TensorMismatch, TooLarge: naming the tensor.

@@ -16,6 +16,7 @@ from fleetloop.core.task import Task
 
 PLACE = FeatureSpec("place", (2,), low=-1, high=1)
 TASK = Task("point/go", "go there", 2.0)
+UNUSUAL = {"complex": torch.complex64, "counts": torch.uint16}
 
 
 class Point:
@@ -187,6 +188,8 @@ class Linear(nn.Module):
         self.stats = nn.Module()
         self.stats.register_buffer("mean", torch.zeros(2))
         self.map = nn.Linear(2, spec.horizon * 2)
+        if self.fault in UNUSUAL:
+            self.register_buffer("table", torch.zeros(2, dtype=UNUSUAL[self.fault]))
 
     @classmethod
     def build(cls, config, robot):

@@ -293,6 +293,7 @@ def about(fault, directory):
         ("shares", "the first sample's target changes other losses"),
         ("unmasked", "no targets: the loss changes with them"),
         ("forgets", "their chunks are .* apart; load every tensor"),
+        ("complex", "survive a release.*tensor table: has the type complex64; known: bfloat16"),
         ("lax", "it acts without .*; load strictly"),
     ],
 )
@@ -301,5 +302,6 @@ def test_a_policy_that_breaks_a_rule(tmp_path, fault, told):
     told_by(told, wrong)
 
 
-def test_a_policy_that_breaks_none(tmp_path):
-    assert not problems(policy.CHECKS, about("", tmp_path))
+@pytest.mark.parametrize("kind", ["", "counts"])
+def test_a_policy_that_breaks_none(tmp_path, kind):
+    assert not problems(policy.CHECKS, about(kind, tmp_path))

@@ -16,7 +16,7 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.policy import Batch
 from fleetloop.core.spec import PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import release_weights, tensors
-from fleetloop.weights.codec import from_safetensors, to_safetensors
+from fleetloop.weights.codec import BLOCKS, decode_tensors, encode, from_safetensors, to_safetensors
 
 CLOSE = 1e-3  # of the largest action: between two implementations of one network
 INSTRUCTION = "do task 0"
@@ -150,7 +150,11 @@ def normalising(subject: PolicySubject) -> None:
 
 def travelling(subject: PolicySubject) -> None:
     """Its weights survive a release, and the policy that acts by them does as the trained one would."""
-    weights = from_safetensors(to_safetensors(release_weights(subject.policy.state_dict())))
+    released = encode(release_weights(subject.policy.state_dict()), BLOCKS)
+    decoded = decode_tensors(
+        released.tensors, released.result_hash, released.blobs.__getitem__, released.encoding(), None
+    )
+    weights = from_safetensors(to_safetensors(decoded))
     acting = subject.kind.acting(json.loads(json.dumps(subject.policy.config)), subject.policy.spec, weights)
     expect(acting.spec == subject.policy.spec, "it acts under another specification", "keep the one that it is given")
     rounded = subject.kind.build(subject.policy.config, subject.robot)

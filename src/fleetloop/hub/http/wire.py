@@ -186,9 +186,10 @@ def fleet_from_json(data: Mapping[str, Any]) -> Fleet:
 
 
 def error_to_json(error: FleetLoopError) -> tuple[int, dict[str, Any]]:
-    """HTTP status and body of a refusal."""
+    """HTTP status and body of a refusal: by its type, or by what that is a kind of, whichever both sides know."""
+    kind = next((known for known in (*_REFUSALS, *_PLAIN[:-1]) if isinstance(error, known)), type(error))
     status = 503 if isinstance(error, HubUnavailable) else getattr(error, "status", 422)
-    body = {"type": type(error).__name__, "field": error.field, "problem": error.problem, "remedy": error.remedy}
+    body = {"type": kind.__name__, "field": error.field, "problem": error.problem, "remedy": error.remedy}
     return status, {"error": body}
 
 

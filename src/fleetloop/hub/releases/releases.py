@@ -23,6 +23,7 @@ from fleetloop.hub.releases.shelf import Shelf
 from fleetloop.hub.storage.objects import Incoming, Link, ObjectStore
 from fleetloop.weights.codec import CODECS, result_hash
 from fleetloop.weights.route import NOTHING, route
+from fleetloop.weights.streams import check
 
 BLOBS = "blobs"
 CHANNELS = (EDGE, STABLE)
@@ -231,11 +232,12 @@ def channel_object(name: str) -> str:
 
 
 def check_manifest(release: Release) -> None:
-    """Raise ReleaseInvalid for what can be told wrong from the manifest alone."""
+    """Raise ReleaseInvalid for what can be told wrong from the manifest alone: no robot would take it."""
     if not release.run:
         raise ReleaseInvalid("run", "is empty")
     if not release.encodings or not all(encoding.blobs for encoding in release.encodings):
         raise ReleaseInvalid("encodings", "are none, or one has no blob", "a release has a way to be fetched")
+    check(release.tensors)
     hashes = {"result_hash": release.result_hash, "spec_hash": release.spec_hash}
     hashes |= {f"tensor {entry.name}": entry.hash for entry in release.tensors}
     hashes |= {f"blob {number}": entry.hash for number, entry in enumerate(release.blobs)}
