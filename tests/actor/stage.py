@@ -64,6 +64,7 @@ class Stage:
             "robot-1",
             self.robot.spec,
             load_policy,
+            self.clock,
             condition=self.options.condition,
             alarms=self.alarms,
             trust=trust,

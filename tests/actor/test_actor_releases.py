@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from slider import HZ, TASK, Slider, asked, release, weights
+from slider import HZ, POLICY, TASK, Slider, asked, load_policy, release, weights
 from stage import Stage
 
 from fleetloop.actor.options import ActorOptions
+from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.frame import Source
 from fleetloop.core.hub import Orders
 from fleetloop.weights.codec import to_safetensors
@@ -197,3 +198,58 @@ def test_a_release_whose_policy_lacks_the_condition_is_refused_and_the_old_one_k
     episode = stage.play(2)[-1]
     assert (episode.column("release") == 1).all()
     assert "release 2 is unusable, keeps 1: conditions: lack 'positive'; its policy knows: fast" in stage.status.alarm
+
+
+def watch_reading(stage, monkeypatch):
+    """The versions whose weights are read, and what is noted on the disk of their trials, from now on."""
+    reads, notes, host = [], [], stage.host
+    read, note = host.weights, host.note_trial
+    monkeypatch.setattr(host, "weights", lambda version: reads.append(version) or read(version))
+    monkeypatch.setattr(host, "note_trial", lambda robot, data: notes.append(data) or note(robot, data))
+    return reads, notes
+
+
+def test_a_refused_release_is_not_read_again_at_every_look_but_when_it_is_another(tmp_path, monkeypatch):
+    """Between chunks a robot looks for the newest release many times a second."""
+    stage = Stage(tmp_path, options=ActorOptions(swap="chunk"))
+    stage.install(1, mark=1.0)
+    stage.until(lambda: stage.status.frames > 0)
+    stage.host.install(release(2, mark=2.0), to_safetensors(weights(2.5)))
+    reads, notes = watch_reading(stage, monkeypatch)
+    frames = stage.status.frames
+    stage.until(lambda: stage.status.frames >= frames + 5 * LIMIT_TICKS)
+    assert (reads, len(notes)) == ([2], 2)
+    assert "tensor mark: has another hash" in stage.status.alarm
+    assert refused(stage) == 2
+    stage.install(2, mark=2.0)
+    stage.until(lambda: stage.status.release == 2, limit_s=1)
+    assert (stage.status.alarm, refused(stage)) == ("", 0)
+
+
+def test_a_release_that_does_not_fit_is_refused_before_its_weights_are_read(tmp_path, monkeypatch):
+    stage = Stage(tmp_path, options=ActorOptions(swap="chunk", condition="positive"))
+    stage.install(1, mark=1.0, conditions=("positive",))
+    stage.until(lambda: stage.status.frames > 0)
+    reads, notes = watch_reading(stage, monkeypatch)
+    stage.install(2, mark=2.0, conditions=("fast",))
+    stage.until(lambda: "conditions: lack 'positive'" in stage.status.alarm)
+    stage.install(3, mark=3.0, spec=dataclasses.replace(POLICY, control_hz=99.0), conditions=("positive",))
+    stage.until(lambda: "the policy needs 99.0 Hz" in stage.status.alarm)
+    assert (reads, notes) == ([], [])
+
+
+def test_a_release_whose_policy_lacked_something_beside_it_is_tried_again(tmp_path, monkeypatch):
+    def lacking(manifest, tensors):
+        if manifest.version == 2 and not encoder.exists():
+            raise ReleaseInvalid(str(encoder), "is missing")
+        return load_policy(manifest, tensors)
+
+    encoder = tmp_path / "encoder"
+    monkeypatch.setattr("stage.load_policy", lacking)
+    stage = Stage(tmp_path, options=ActorOptions(swap="chunk"))
+    stage.install(1, mark=1.0)
+    stage.install(2, mark=2.0)
+    stage.until(lambda: f"{encoder}: is missing" in stage.status.alarm)
+    encoder.touch()
+    stage.until(lambda: stage.status.release == 2)
+    assert stage.status.alarm == ""

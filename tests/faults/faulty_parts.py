@@ -209,7 +209,7 @@ class RobotProcess:
             options=ActorOptions(),
             alarms=alarms,
         )
-        loader = Loader(host, name, ROBOT, world.acting, condition=None, alarms=alarms)
+        loader = Loader(host, name, ROBOT, world.acting, self._clock, condition=None, alarms=alarms)
         self._clerk = Clerk(self._actor, loader, host, Registration(name, "host", "site", (TASK.id,), ROBOT), alarms)
         self.threads: tuple[Step, ...] = (self._drive, self._keep)
 

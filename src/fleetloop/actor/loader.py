@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 
 from fleetloop.actor.trial import Trial
 from fleetloop.core.alarm import Alarms
+from fleetloop.core.clock import Clock
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.policy import ActingPolicy, under_robot_names
@@ -15,6 +17,8 @@ from fleetloop.weights.codec import Weights, from_safetensors, verify
 from fleetloop.weights.signature import ANYBODYS, Trust
 
 PART, TRIAL = "release", "trial"
+AGAIN_S = 30.0
+"""Clock seconds after which a refused release is tried again as it is: what its policy needs beside it may be there."""
 LoadPolicy = Callable[[Release, Weights], ActingPolicy]
 
 
@@ -25,6 +29,15 @@ class Loaded:
     release: Release
     policy: ActingPolicy
     condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a release can't be used, and how long (clock seconds) that is taken for granted while its files are these."""
+
+    files: object
+    until: float
+    error: Exception
 
 
 class Loader:
@@ -45,14 +58,16 @@ class Loader:
         robot: str,
         spec: RobotSpec,
         load_policy: LoadPolicy,
+        clock: Clock,
         *,
         condition: str | None,
         alarms: Alarms,
         trust: Trust = ANYBODYS,
     ) -> None:
-        self._host, self._spec, self._load_policy, self._alarms = host, spec, load_policy, alarms
+        self._host, self._spec, self._load_policy, self._clock, self._alarms = host, spec, load_policy, clock, alarms
         self._condition, self._trust = condition, trust
         self._trial = Trial(host, robot)
+        self._refusals: dict[tuple[int, bool], Refusal] = {}  # by the arguments of `_load`
         self._loaded: Loaded | None = None
         self._stamp = 0  # of what was loaded: the same version may be kept anew, and be another one
         self.refused = 0
@@ -83,6 +98,7 @@ class Loader:
 
     def _accepted(self) -> None:
         self.refused = 0
+        self._refusals.clear()
         self._alarms.clear(PART)
 
     def _refuse(self, wanted: int, error: Exception) -> None:
@@ -113,27 +129,44 @@ class Loader:
         return None
 
     def _load(self, version: int, *, last_resort: bool = False) -> Loaded:
+        """What was refused is so again without being read: between chunks it is asked for many times a second."""
+        files, now = self._host.release_files(version), self._clock.now()
+        known = self._refusals.get((version, last_resort))
+        if known and known.files == files and now < known.until:
+            raise copy(known.error)
+        try:
+            return self._read(version, last_resort=last_resort)
+        except (FileNotFoundError, FleetLoopError, ValueError) as error:
+            # A copy, for the error itself holds on to all that was read.
+            self._refusals[version, last_resort] = Refusal(files, now + AGAIN_S, copy(error))
+            raise
+
+    def _read(self, version: int, *, last_resort: bool) -> Loaded:
         stamp, release = self._host.release_stamp(version), self._host.manifest(version)
         self._trust.check(release)
+        check_fit(self._spec, release.policy_spec())
+        condition = self._condition_under(release)
         self._trial.check(release, last_resort=last_resort)
         self._note(lambda: self._trial.begin(release))
         try:
-            loaded = self._tried(release)
+            loaded = Loaded(release, self._policy(release), condition)
         except (FileNotFoundError, FleetLoopError, ValueError):
             self._note(self._trial.end)
             raise
         self._stamp = stamp
         return loaded
 
-    def _tried(self, release: Release) -> Loaded:
+    def _policy(self, release: Release) -> ActingPolicy:
         weights = from_safetensors(self._host.weights(release.version))
         verify(release, weights)
-        check_fit(self._spec, release.policy_spec())
+        return under_robot_names(self._load_policy(release, weights))
+
+    def _condition_under(self, release: Release) -> str | None:
         condition = release.condition if self._condition is None else self._condition
         if condition and condition not in release.conditions:
             known = ", ".join(release.conditions) or "none"
             raise ReleaseInvalid("conditions", f"lack {condition!r}", f"its policy knows: {known}")
-        return Loaded(release, under_robot_names(self._load_policy(release, weights)), condition or None)
+        return condition or None
 
     def _note(self, note: Callable[[], None]) -> None:
         """A full disk is no reason not to drive."""

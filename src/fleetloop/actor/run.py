@@ -81,7 +81,7 @@ def run_actor(
         alarms=alarms,
     )
     name, condition = assignment.robot, options.condition
-    loader = Loader(host, name, robot.spec, load_policy, condition=condition, alarms=alarms, trust=trust)
+    loader = Loader(host, name, robot.spec, load_policy, clock, condition=condition, alarms=alarms, trust=trust)
     clerk = Clerk(actor, loader, host, _registration(assignment, robot), alarms)
     ended, bell = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

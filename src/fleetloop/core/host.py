@@ -15,7 +15,7 @@ Mail is the latest word, not a queue: each file is replaced as a whole, so eithe
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,6 +100,10 @@ class HostDirectory:
     def versions(self) -> list[int]:
         """Of all releases that are kept, newest first."""
         return sorted((int(path.stem) for path in self.releases.glob("*.json")), reverse=True)
+
+    def release_files(self, version: int) -> Sequence[tuple[int, int, int] | None]:
+        """What changes whenever a file of this release is replaced, changed, or comes or goes."""
+        return [_identity(path) for path in (self._manifest(version), self._weights(version))]
 
     def forget_releases(self, keep: int) -> None:
         """Remove all but the newest `keep`, those that robots are pinned to, and the current one.
@@ -200,6 +204,14 @@ class HostDirectory:
                 log.warning("%s is damaged, and left out: %s", path, error)
             self._damaged.add(path)
             return None
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _stamp(path: Path) -> int:

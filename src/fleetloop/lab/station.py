@@ -64,7 +64,8 @@ class Station:
             options=plan.actor,
             alarms=alarms,
         )
-        loader = Loader(host, entry.name, self._robot.spec, _acting, condition=plan.actor.condition, alarms=alarms)
+        condition = plan.actor.condition
+        loader = Loader(host, entry.name, self._robot.spec, _acting, self._clock, condition=condition, alarms=alarms)
         registration = Registration(entry.name, LAB, site.id, entry.tasks, self._robot.spec)
         self.clerk = Clerk(self.actor, loader, host, registration, alarms)
 
