@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hub_world import World, behind_http, manifest, publish, put, put_blobs, registration, sealed
+from hub_world import POLICY, World, behind_http, manifest, publish, put, put_blobs, registration, sealed
 from typer.testing import CliRunner
 
 from fleetloop.cli.main import app
@@ -12,7 +12,10 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
+from fleetloop.weights.codec import BLOCKS, decode, encode
 from fleetloop.weights.signature import open_key
+from fleetloop.weights.verified import Known
+from manifests import manifest_of
 
 Told = Callable[..., str]
 
@@ -113,6 +116,25 @@ def test_a_release_is_checked_as_a_robot_would(world: World, told: Told, tmp_pat
     release, encoded = manifest(4, parent=3)
     put_blobs(world.hub, encoded)
     world.hub.publish(open_key(tmp_path / "release.key", "key").sign(release), world.hub.claim_lease("learner"))
-    assert "all 1 tensors are what the manifest says; signed by a pinned key" in told("releases verify 4")
+    assert "all 1 blobs of 1 encodings are whole; signed by a pinned key" in told("releases verify 4")
     (tmp_path / "fleet.yaml").write_text("run: another\n")
     assert "run: is 'run-1', not 'another'" in told("releases verify 4", status=1)
+
+
+@pytest.mark.parametrize("damage", ["damage", "remove"])
+@pytest.mark.parametrize(("which", "named"), [(0, "blocks/1 from 3"), (1, "full/1 that stands alone")])
+def test_of_all_ways_to_a_release_the_damaged_one_is_named(
+    world: World, told: Told, which: int, named: str, damage: str
+) -> None:
+    """Whichever one a robot would take."""
+    base = Known.of(decode(world.hub.release(3), world.hub.get_blob))
+    weights = Known.of({name: array + array for name, array in base.weights.items()})
+    ways = encode(weights, BLOCKS, base), encode(weights)
+    for encoded in ways:
+        put_blobs(world.hub, encoded)
+    encodings = ways[0].encoding(3), ways[1].encoding()
+    release = manifest_of(ways[0], POLICY, run="run-1", parent=3, encodings=encodings)
+    world.hub.publish(release, world.hub.claim_lease("learner"))
+    getattr(world.kept, damage)(f"blobs/{encodings[which].blobs[0].hash}")
+    said = told("releases verify 4 --set run=run-1", status=1)
+    assert f"release 4: has 1 of 2 encodings damaged: {named} (" in said

@@ -14,8 +14,8 @@ import numpy as np
 
 from fleetloop.core.errors import HubRefused, ReleaseInvalid
 from fleetloop.core.release import Encoding, Release, TensorEntry
-from fleetloop.weights.codec import decode
-from fleetloop.weights.errors import BaseMissing
+from fleetloop.weights.codec import checked, decode
+from fleetloop.weights.errors import BaseMissing, BlobDamaged
 from fleetloop.weights.streams import DTYPES, Weights
 from fleetloop.weights.verified import Known
 
@@ -78,8 +78,7 @@ def obtain(
             collected the release.
         HubUnavailable: try again later.
     """
-    if target.collected_wall_s:
-        raise ReleaseInvalid(f"release {target.version}", "was collected: its weights are gone", "choose a newer one")
+    _check_kept(target)
     failed: dict[tuple[int, str, int], ReleaseInvalid | HubRefused] = {}
     while True:
         way = route(target, source.release, version if have else NOTHING, failed, bytes_per_s)
@@ -102,6 +101,33 @@ def obtain(
         else:
             assert known is not None
             return Obtained(known.weights, fetched, len(way))
+
+
+def check_blobs(release: Release, source: Source) -> None:
+    """Fetch every blob of every encoding: `obtain` takes one way, and goes around what is damaged.
+
+    Raises:
+        BlobDamaged: naming the encodings that have a blob which is missing, or has other bytes than its hash says.
+        ReleaseInvalid: the hub has collected the release.
+        HubUnavailable: try again later.
+    """
+    _check_kept(release)
+    damaged = []
+    for encoding in release.encodings:
+        try:
+            for blob in encoding.blobs:
+                checked(blob, source.get_blob(blob.hash))
+        except (ReleaseInvalid, HubRefused) as error:
+            way = f"from {encoding.base}" if encoding.base else "that stands alone"
+            damaged.append(f"{encoding.codec} {way} ({error.field}: {error.problem})")
+    if damaged:
+        count = f"{len(damaged)} of {len(release.encodings)} encodings damaged"
+        raise BlobDamaged(f"release {release.version}", f"has {count}: {', '.join(damaged)}")
+
+
+def _check_kept(release: Release) -> None:
+    if release.collected_wall_s:
+        raise ReleaseInvalid(f"release {release.version}", "was collected: its weights are gone", "choose a newer one")
 
 
 def route(
