@@ -116,6 +116,20 @@ def test_without_any_catalog_the_learner_goes_on_where_it_was(options, lived):
     service.close()
 
 
+@pytest.mark.parametrize(("left", "lost"), [("events", "releases"), ("releases", "events")])
+def test_a_hub_without_its_catalog_does_not_begin_anew_over_its_objects(options, lived, kept, left, lost):
+    for path in options.directory.glob(f"{CATALOG}*"):
+        path.unlink()
+    for name in kept.names(lost):
+        kept.remove(name)
+    with pytest.raises(DiskTrouble, match="an earlier hub's objects and no catalog; run `fleetloop hub rebuild`"):
+        opened(options)
+    rebuild(options, CLOCK, DISK)
+    service = opened(options)
+    assert (len(service.episodes()), len(service.releases())) == (3, 1 if left == "releases" else 0)
+    service.close()
+
+
 def test_a_damaged_catalog_is_kept_and_said_so(options, lived):
     (options.directory / CATALOG).write_bytes(b"no database at all" * 100)
     found = rebuild(options, CLOCK, DISK)

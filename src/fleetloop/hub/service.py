@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk
-from fleetloop.core.errors import EpisodeInvalid
+from fleetloop.core.errors import DiskTrouble, EpisodeInvalid
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -95,11 +95,13 @@ class HubService:
         One process at a time may open it.
 
         Raises:
-            DiskTrouble: if the directory can't be used, or its catalog is of a newer layout.
+            DiskTrouble: if the directory can't be used, its catalog is of a newer layout, or gone from its objects.
             ConfigInvalid, HubUnavailable: if the store can't.
         """
         disk.make(options.directory)
         objects = open_store(options, disk)
+        if not (options.directory / CATALOG).exists():
+            _check_new(options, objects)
         bring_up_to_date(options.directory / CATALOG)
         return cls(Catalog(options.directory / CATALOG), objects, clock, options, tasks)
 
@@ -223,3 +225,10 @@ class HubService:
         silent = f"learner: not heard for {silent_s:.0f} s" if silent_s > self._learner_lease_s else ""
         alarms = (self.experience.alarm, *(part.alarms.text for part in parts), silent)
         return replace(view, alarm="; ".join(filter(None, alarms)))
+
+
+def _check_new(options: HubOptions, objects: ObjectStore) -> None:
+    """A hub that begins at 1 again would replace what its catalog can be made from, name by name."""
+    if objects.names("events") or objects.names("releases"):
+        place = options.store or str(options.directory)
+        raise DiskTrouble(place, "holds an earlier hub's objects and no catalog", "run `fleetloop hub rebuild`")
