@@ -27,6 +27,7 @@ from fleetloop.core.errors import (
     SpecMismatch,
     UnknownName,
 )
+from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
@@ -94,6 +95,8 @@ def rewritten(path: Path, meta: dict[str, Any] | None = None, without: str = "")
         ("metadata", {"ending": {"outcome": "won"}}),
         ("metadata", {"spec": {"state": 3}}),
         ("metadata", {"colour": "blue"}),
+        ("metadata.instruction", {"instruction": "pick \ud83d"}),
+        ("metadata.spec.state.0.name", {"spec": {"state": [{"name": "\udfff"}]}}),
     ],
 )
 def test_wrong_metadata(world: World, http: httpx.Client, outbox: Path, field: str, meta: dict[str, Any]) -> None:
@@ -194,6 +197,44 @@ def test_malformed_json(http: httpx.Client, path: str, body: bytes) -> None:
 )
 def test_a_wrong_field_is_named(http: httpx.Client, path: str, body: object, field: str) -> None:
     assert_refused(http.post(f"/v1/{path}", json=body), 422 if path != "lease" else 400, field)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("beats", [{"robot": "a", "phase": "running", "alarm": "\ud83d"}], "body.0.alarm"),
+        ("annotations", {"id": "x", "author": "ann\udc80"}, "body.author"),
+        ("robots", {"site": {"\ud83d": 1}}, "body.site"),
+        ("learner", {"figures": {"loss": "\udfff"}}, "body.figures.loss"),
+        ("lease", {"holder": "\ud83d\ud83d"}, "body.holder"),
+    ],
+)
+def test_half_a_character_is_refused_by_name(http: httpx.Client, path: str, body: object, field: str) -> None:
+    assert_refused(http.post(f"/v1/{path}", content=json.dumps(body)), 400, field)
+    said = http.post(f"/v1/{path}", content=json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"))
+    assert_refused(said, 400, "body")
+
+
+def test_a_whole_character_may_be_written_as_two_halves(http: httpx.Client) -> None:
+    body = json.dumps({"holder": "ann \U0001f984"})
+    assert "\\ud83e\\udd84" in body
+    assert http.post("/v1/lease", content=body).json()["holder"] == "ann \U0001f984"
+
+
+def test_half_a_character_that_was_let_in_once_holds_up_nobody(
+    tmp_path: Path, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with behind_http(HubOptions(directory=tmp_path / "hub"), Virtual(1000)) as world:
+        with monkeypatch.context() as before:
+            for module in ("core.episode", "hub.http.wire"):
+                before.setattr(f"fleetloop.{module}.torn", lambda *_: "")
+            episode = sealed(outbox, instruction="pick \ud83d")
+            world.hub.put_episode(episode.meta.id, episode.path, episode.hash)
+            said = Annotation(fresh_id(), episode.meta.id, "\udc80", Judge.PERSON, 1.0, Outcome.FAILURE)
+            world.service.annotate(said)
+        assert [event.kind for event in world.hub.events(0)] == ["episode", "annotation"]
+        assert world.hub.episodes()[0]["instruction"] == "pick \ud83d"
+        assert [item.author for item in world.hub.annotations(episode.meta.id)] == ["\udc80"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ for _ in range(500):
     DEEP = [DEEP]
 NASTY: tuple[Any, ...] = (
     None, True, -1, 0, 1 << 63, -(1 << 70), 1e308, -0.0, "", "\x00", "../../etc/passwd", "é" * 5000, "NaN", [], {},
-    DEEP, {"$ref": "#"}, [[[]]], "0" * 26, "f" * 64,
+    DEEP, {"$ref": "#"}, [[[]]], "0" * 26, "f" * 64, "pick \ud83d", {"\udfff": ""},
 )  # fmt: skip
 METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS")
 PATHS = (

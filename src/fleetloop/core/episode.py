@@ -26,6 +26,7 @@ from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
 from fleetloop.core.picture import decoded, resized
 from fleetloop.core.spec import RobotSpec
+from fleetloop.core.text import torn
 
 FORMAT = 1
 META_KEY = b"fleetloop.meta"
@@ -254,6 +255,8 @@ def read_meta(schema: pa.Schema) -> EpisodeMeta:
         raise EpisodeInvalid("metadata", f"is no JSON ({error})") from error
     if not isinstance(data, dict):
         raise EpisodeInvalid("metadata", "is no JSON object")
+    if field := torn(data, "metadata"):
+        raise EpisodeInvalid(field, "holds half a character (a lone surrogate)", "write whole ones")
     return EpisodeMeta.from_json(data)
 
 

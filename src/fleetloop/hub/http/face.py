@@ -143,7 +143,7 @@ class Face:
 
     async def annotations(self, request: Request) -> Response:
         said = await run_in_threadpool(self._service.annotations, request.path_params["id"])
-        return JSONResponse({"annotations": [item.to_json() for item in said]})
+        return Response(wire.dumps({"annotations": [item.to_json() for item in said]}), media_type=JSON)
 
     async def events(self, request: Request) -> Response:
         after, limit = _number(request, "after", 0), _number(request, "limit", 256)

@@ -30,6 +30,7 @@ from fleetloop.core.hub import (
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Encoding, Release, check_format
 from fleetloop.core.spec import RobotSpec
+from fleetloop.core.text import torn
 
 HASH_HEADER = "X-Fleetloop-Hash"
 LENGTH_HEADER = "Upload-Length"  # these two are named as in the IETF's draft on resumable uploads
@@ -53,9 +54,13 @@ _releases = TypeAdapter(Release)
 def parse(body: bytes) -> Any:
     """The JSON value in a request. Numbers that are not finite become null. Raises HubRefused."""
     try:
-        return json.loads(body, parse_constant=lambda _: None, parse_float=_finite)
+        value = json.loads(body.decode(), parse_constant=lambda _: None, parse_float=_finite)
+        field = torn(value, "body") if b"\\u" in body else ""
     except (ValueError, RecursionError) as error:
         raise HubRefused("body", f"is no JSON ({error})") from error
+    if field:
+        raise HubRefused(field, "holds half a character (a lone surrogate)", "write whole ones")
+    return value
 
 
 def _finite(text: str) -> float | None:
@@ -65,8 +70,8 @@ def _finite(text: str) -> float | None:
 
 
 def dumps(value: object) -> bytes:
-    """The body of an answer."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """The body of an answer: in ASCII, which can say whatever was let in once."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
