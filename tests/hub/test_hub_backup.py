@@ -1,5 +1,6 @@
 """A copy of the catalog from under a running hub, and the hub that is made from it again."""
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -7,21 +8,26 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from hub_world import TASKS, put, sealed
+from hub_world import TASKS, fresh_id, publish, put, sealed
 from typer.testing import CliRunner
 
 from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.hub import EDGE, STABLE
+from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub.backup import back_up
 from fleetloop.hub.catalog.catalog import CATALOG
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.rebuild import rebuild
 from fleetloop.hub.service import HubService
 from fleetloop.hub.tokens import Scope
+from fleetloop.weights.route import obtain
 
-OBJECTS = ("episodes", "events", "blobs", "releases", "channels")
+OPERATE = Path(__file__).parents[2] / "docs" / "operate.md"
+COPIED = re.findall(r"cp -a -u (.*) /mnt/backup/hub/", OPERATE.read_text())
+OBJECTS = [name.removeprefix("hub/") for name in COPIED[0].split()]
 
 
 def opened(directory: Path) -> HubService:
@@ -61,6 +67,43 @@ def test_while_episodes_come_in_the_copy_is_whole_and_the_hub_can_be_had_again(t
     assert hub.events(0) == events
     assert hub.tokens.holder(secret) == token
     hub.close()
+
+
+def test_whatever_the_hub_writes_while_its_objects_are_copied_the_copy_has_all_that_it_needs(
+    tmp_path: Path, outbox: Path
+) -> None:
+    hub = opened(tmp_path / "hub")
+
+    def live() -> None:
+        episode = sealed(outbox)
+        put(hub, episode)
+        hub.annotate(Annotation(fresh_id(), episode.meta.id, "ann", Judge.PERSON, 1.0, Outcome.FAILURE))
+        hub.promote(publish(hub, len(hub.releases()) + 1).version)
+
+    live()
+    back_up(tmp_path / "hub", tmp_path / "copy", RealDisk())
+    events = hub.events(0)
+    for name in OBJECTS:
+        live()
+        shutil.copytree(tmp_path / "hub" / name, tmp_path / "copy" / name)
+    live()
+    hub.close()
+    found = rebuild(HubOptions(directory=tmp_path / "copy"), Virtual(1000), RealDisk())
+    assert found.damaged == ()
+    assert found.different is not None
+    assert {line.split(":")[0] for line in found.different if ": had " in line} <= {"channels", "steering"}
+    hub = opened(tmp_path / "copy")
+    assert hub.events(0)[: len(events)] == events
+    for channel in (EDGE, STABLE):
+        release = hub.channel(channel)
+        assert release
+        obtain(release, hub)
+    hub.close()
+
+
+def test_the_timer_copies_as_the_text_says() -> None:
+    assert len(COPIED) == 2
+    assert COPIED[0] == COPIED[1]
 
 
 def test_a_later_copy_takes_the_place_of_an_earlier_one(tmp_path: Path, outbox: Path) -> None:

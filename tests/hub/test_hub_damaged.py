@@ -98,7 +98,7 @@ def test_a_rebuild_names_what_it_left_out(options: HubOptions, outbox: Path) -> 
         world.kept.damage(f"episodes/{episode.meta.id}.arrow")
     lines = said("hub", "rebuild", "--directory", options.directory)
     assert lines[0].startswith("0 episodes")
-    (line,) = (line for line in lines if line.startswith("left out: "))
+    (line,) = (line for line in lines if line.startswith("damaged: "))
     assert f"episodes/{episode.meta.id}.arrow: hashes to" in line
     assert any(line.startswith("episodes: had ") and episode.meta.id in line for line in lines)
 

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk, alone
 from fleetloop.core.errors import DiskTrouble, HubRefused, LeaseLost
-from fleetloop.core.hub import STABLE, LearnerStatus
+from fleetloop.core.hub import EDGE, STABLE, LearnerStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub.options import LOCK, HubOptions, RetentionOptions
@@ -168,6 +169,27 @@ def test_a_torn_object_is_left_out_by_name(options, lived, kept, name):
     found = rebuild(options, CLOCK, DISK)
     assert [line.split(":")[0] for line in found.damaged] == [name]
     assert found.episodes == 3
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_no_channel_points_to_a_release_whose_blobs_are_gone(options, lived, kept, follows):
+    options = options.model_copy(update={"stable_follows_edge": follows})
+    service = opened(options)
+    second = publish(service, 2)
+    third = publish(service, 3)
+    leaning = replace(third, encodings=(replace(third.encodings[0], base=second.version),), parent=3, step=100)
+    service.publish(replace(leaning, version=0), service.claim_lease("learner"))
+    service.promote(second.version)
+    service.close()
+    kept.remove(f"blobs/{second.blobs[0].hash}")
+    found = rebuild(options, CLOCK, DISK)
+    (line,) = found.damaged
+    assert line.startswith("releases/00000002.json: 1 of its blobs are gone")
+    service = opened(options)
+    assert service.channel(EDGE).version == 3, "the fourth stands on the second"
+    assert service.channel(STABLE).version == 1
+    assert publish(service, 5).version == 5
+    service.close()
 
 
 def test_an_episode_whose_event_was_not_kept_comes_last(options, lived, kept):

@@ -126,7 +126,7 @@ def rebuild_catalog(
     found = rebuild(chosen.hub, Wall(), RealDisk())
     typer.echo(f"{found.episodes} episodes, {found.annotations} annotations, {found.releases} releases")
     for line in found.damaged:
-        typer.secho(f"left out: {line}", fg="red")
+        typer.secho(f"damaged: {line}", fg="red")
     for id in found.unheard_of:
         typer.echo(f"added last, its event was not kept: {id}")
     if found.kept is None:

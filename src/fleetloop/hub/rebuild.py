@@ -7,7 +7,7 @@ and died before it could commit is known then too, as if its answer had been los
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from fleetloop.hub.experience import holding
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases.collector import collecting
 from fleetloop.hub.releases.helm import OBJECT as STEERING
-from fleetloop.hub.releases.releases import LEARNER, channel_object, manifest_key
+from fleetloop.hub.releases.helm import existing
+from fleetloop.hub.releases.releases import BLOBS, LEARNER, channel_object, manifest_key
 from fleetloop.hub.storage.objects import ObjectStore, hash_of
 from fleetloop.hub.storage.stores import open_store
+from fleetloop.weights.route import NOTHING, route
 
 BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
 
@@ -37,7 +39,7 @@ BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
 class Rebuilt:
     """Attributes:
     kept: where the catalog that was there lies now; None if there was none.
-    damaged: objects that were left out, and why.
+    damaged: objects that were left out, and why; and releases that robots can't be sent to.
     unheard_of: episodes whose object was there and whose event was not; they come last.
     different: what the catalog that was there said otherwise, a line each; None if it could not be read.
     """
@@ -159,13 +161,20 @@ def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Cloc
 
 
 def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *, follows_edge: bool) -> int:
-    newest, count, undecided = 0, 0, set(collecting(objects))
+    newest, count, undecided, lost = 0, 0, set(collecting(objects)), set[int]()
+    blobs = {Path(name).name for name in objects.names(BLOBS)}
     for name in objects.names("releases"):
         if (manifest := _read(objects, name, damaged)) is None:
             continue
         release = Release.from_json(manifest)
         if release.version in undecided:  # the hub died over it: its weights are there yet
             release = replace(release, collected_wall_s=0.0)
+        missing = () if release.collected_wall_s else {blob.hash for blob in release.blobs} - blobs
+        if missing:
+            damaged.append(
+                f"{name}: {len(missing)} of its blobs are gone, e.g. {min(missing)}; no channel points to it"
+            )
+            lost.add(release.version)
         records.add_release(release.version, manifest_key(release), release.to_json())
         newest, count = max(newest, release.version), count + 1
     stable, promoted = newest if follows_edge else 0, channel_object(STABLE)
@@ -175,11 +184,22 @@ def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *
         if said and (not follows_edge or said["newest"] == newest or said.get("held")):
             stable = said["version"]
     for channel, version in ((EDGE, newest), (STABLE, stable)):
-        if version:
-            records.move_channel(channel, version)
+        if reachable := _newest_reachable(records, version, lost):
+            records.move_channel(channel, reachable)
     if objects.size(STEERING) is not None and (steering := _read(objects, STEERING, damaged)):
         records.standings.steer(steering)
     return count
+
+
+def _newest_reachable(records: Records, most: int, lost: Collection[int]) -> int:
+    """The newest release up to `most` that a robot which has nothing can fetch; 0 if there is none."""
+
+    def left(version: int) -> Release:
+        release = existing(records, version)
+        return replace(release, collected_wall_s=1.0) if version in lost else release
+
+    versions = (version for version in reversed(records.versions()) if version <= most)
+    return next((version for version in versions if route(left(version), left, NOTHING, {})), 0)
 
 
 def _contents_of(path: Path) -> Mapping[str, Sequence[Mapping[str, Any]]] | None:
