@@ -1,6 +1,7 @@
 """What every Hub promises about releases and the fleet, asked of the service and of its HTTP client alike."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_a_catalog_that_can_not_be_written_keeps_beats_and_view_going(
     world.hub.beat([wants("a")])
     with monkeypatch.context() as patch:
 
-        def read_only(_: object) -> NoReturn:
+        def read_only(_: object, *__: object) -> NoReturn:
             raise HubUnavailable("hub catalog", "can't be written")
 
         patch.setattr(Catalog, "writing", read_only)
@@ -275,6 +276,27 @@ def test_a_catalog_that_can_not_be_written_keeps_beats_and_view_going(
         fleet = world.hub.fleet()
         assert [member.orders.attendant for member in fleet.members] == ["shift-1", ""]
         assert "can't be written" in fleet.alarm
+    world.clock.advance(1)
+    a, b = world.hub.beat([wants("a"), wants("b")])
+    assert (a.attendant, b.attendant) == ("shift-1", "shift-1")
+    assert world.hub.fleet().alarm == ""
+
+
+def test_a_write_that_takes_for_ever_keeps_beats_and_view_going(world: World) -> None:
+    """As while an object goes to a store that hangs: who has an operator keeps it, and nobody gets a new one."""
+    for robot in ("a", "b"):
+        world.hub.register(registration(robot))
+    world.hub.beat([wants("a")])
+    with ThreadPoolExecutor() as pool, world.service._catalog.writing():
+        joining = pool.submit(world.hub.register, registration("c"))
+        for _ in range(2):
+            a, b = pool.submit(world.hub.beat, [wants("a"), wants("b")]).result(timeout=30)
+            assert (a.attendant, b.attendant) == ("shift-1", "")
+        fleet = pool.submit(world.hub.fleet).result(timeout=30)
+        assert "attention: hub catalog: is written to" in fleet.alarm
+        assert not joining.done()
+    joining.result()
+    world.clock.advance(1)
     a, b = world.hub.beat([wants("a"), wants("b")])
     assert (a.attendant, b.attendant) == ("shift-1", "shift-1")
     assert world.hub.fleet().alarm == ""

@@ -17,6 +17,7 @@ from fleetloop.hub.http.wire import registration_from_json, registration_to_json
 from fleetloop.hub.options import AttentionOptions
 
 BEATS_UNTIL_SILENT = 3
+KEEP_WITHIN_S, KEEP_AGAIN_S = 0.5, 1.0  # real seconds, for which all beats wait; clock seconds until the next try
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class FleetBook:
         self._catalog, self._clock = catalog, clock
         self._tasks, self._policy, self._silent_s, self._steering = tuple(tasks), policy, silent_s, steering
         self._beats_per_s, self._beat_s, self._beat_s_until = beats_per_s, 0.0, 0.0
+        self._keep_from = clock.now()
         self._lock = Lock()
         with catalog.reading() as records:
             known = [registration_from_json(data) for data in records.robots()]
@@ -67,9 +69,9 @@ class FleetBook:
         check_tasks(self._tasks, registration.tasks)
         if policy := self._policy():
             check_fit(registration.spec, policy)
+        with self._catalog.writing() as records:
+            records.add_robot(registration.robot, registration_to_json(registration))
         with self._lock:
-            with self._catalog.writing() as records:
-                records.add_robot(registration.robot, registration_to_json(registration))
             self._registrations[registration.robot] = registration
             self._heard.setdefault(registration.robot, _Heard(self._clock.now()))
 
@@ -83,7 +85,7 @@ class FleetBook:
                 self._heard[status.robot] = _Heard(now, status)
                 self._attention.tell(status, now)
             self._attention.settle(now)
-            self._keep_grants()
+            self._keep_grants(now)
             beat_s = self._pace(now)
             return [replace(self._orders(status.robot), beat_s=beat_s, clock_s=now) for status in statuses]
 
@@ -157,16 +159,17 @@ class FleetBook:
             self._beat_s_until = now + 1.0
         return self._beat_s
 
-    def _keep_grants(self) -> None:
-        """Write the attention leases down when they changed, before anybody is told. Where that can't be done, beats
-        and the fleet view go on, and nobody gets a new lease."""
+    def _keep_grants(self, now: float) -> None:
+        """Write the attention leases down when they changed, before anybody is told. Where that can't be done now,
+        beats and the fleet view go on, and nobody gets a new lease."""
         grants = self._attention.grants()
-        if grants == self._kept:
+        if grants == self._kept or now < self._keep_from:
             return
         try:
-            with self._catalog.writing() as records:
+            with self._catalog.writing(KEEP_WITHIN_S) as records:
                 records.set_attended(grants)
         except HubUnavailable as error:
+            self._keep_from = now + KEEP_AGAIN_S
             self.alarms.set("attention", str(error))
             return
         self._kept = grants

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import Event, LearnerLease
-from fleetloop.hub.catalog.database import create_tables, layout_of, open_engine, other_layout, usable
+from fleetloop.hub.catalog.database import available, create_tables, layout_of, open_engine, other_layout, usable
 from fleetloop.hub.catalog.holdings import Holdings
 from fleetloop.hub.catalog.rows import kind_of
 from fleetloop.hub.catalog.schema import (
@@ -32,6 +32,7 @@ from fleetloop.hub.catalog.standings import Standings
 CATALOG = "catalog.sqlite"
 """In the hub's directory."""
 
+FOR_EVER = -1.0
 COLLECTED = RELEASES.c.collected_wall_s.name
 Row = Mapping[str, Any]
 
@@ -64,16 +65,25 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator["Records"]:
         """One consistent view. Raises HubUnavailable if the database fails."""
-        with _available(), self._engine.begin() as connection:
+        with available(), self._engine.begin() as connection:
             yield Records(connection)
 
     @contextmanager
-    def writing(self) -> Iterator["Records"]:
-        """All or nothing; durable when it returns. Raises HubUnavailable if the database fails."""
-        with self._writer, _available(), self._writing.begin() as connection:
-            if connection.dialect.name != "sqlite":  # where two could write at once, and commit in another order
-                connection.exec_driver_sql("LOCK TABLE events IN EXCLUSIVE MODE")
-            yield Records(connection)
+    def writing(self, wait_s: float = FOR_EVER) -> Iterator["Records"]:
+        """All or nothing; durable when it returns.
+
+        Raises HubUnavailable if the database fails, or if other writers leave it no turn within `wait_s` real seconds:
+        they write objects meanwhile, to a store that may be slow.
+        """
+        if not self._writer.acquire(timeout=wait_s):
+            raise HubUnavailable("hub catalog", f"is written to for {wait_s:g} s and longer", "is the store slow?")
+        try:
+            with available(), self._writing.begin() as connection:
+                if connection.dialect.name != "sqlite":  # where two could write at once, and commit in another order
+                    connection.exec_driver_sql("LOCK TABLE events IN EXCLUSIVE MODE")
+                yield Records(connection)
+        finally:
+            self._writer.release()
 
     def close(self) -> None:
         self._engine.dispose()
@@ -284,11 +294,3 @@ def _episode_row(row: Row) -> Row:
     standing = {name: row[name] for name in ("seq", "outcome", "judge", "excluded", "quality", "kind", "tombstone")}
     recorded = {f"recorded_{name}": row["data"][name] for name in ("outcome", "judge")}
     return {**row["data"], **recorded, **standing}
-
-
-@contextmanager
-def _available() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.OperationalError as error:
-        raise HubUnavailable("hub catalog", f"can't serve now ({error.orig})", "look at the hub's disk") from error

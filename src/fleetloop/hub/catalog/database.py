@@ -7,8 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.errors import DiskTrouble, HubUnavailable
 from fleetloop.hub.catalog.schema import LAYOUT, METADATA, VERSION
+
+FAULTS_OF_OURS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.NotSupportedError)
 
 
 def open_engine(place: Path | sa.URL) -> sa.Engine:
@@ -42,6 +44,17 @@ def usable(place: Path | sa.URL) -> Iterator[None]:
         yield
     except sa.exc.DatabaseError as error:
         raise DiskTrouble(str(place), f"is no usable catalog ({error.orig})", "choose another directory") from error
+
+
+@contextmanager
+def available() -> Iterator[None]:
+    """What a database can't do later, damaged or not, as HubUnavailable."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        if isinstance(error, FAULTS_OF_OURS):
+            raise
+        raise HubUnavailable("hub catalog", f"can't serve now ({error.orig})", "look at the hub's disk") from error
 
 
 def create_tables(connection: sa.Connection) -> None:
