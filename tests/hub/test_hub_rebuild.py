@@ -1,8 +1,9 @@
 """The catalog made anew from the objects alone: the same, row by row."""
 
 import json
+import sqlite3
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fleetloop.core.errors import DiskTrouble, HubRefused, LeaseLost
 from fleetloop.core.hub import EDGE, STABLE, LearnerStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome
+from fleetloop.hub.catalog.schema import HISTORY
 from fleetloop.hub.options import LOCK, HubOptions, RetentionOptions
 from fleetloop.hub.rebuild import CATALOG, rebuild
 from fleetloop.hub.service import HubService
@@ -37,7 +39,7 @@ def said(number, episode, **what):
 def contents(options):
     service = opened(options)
     with service._catalog.reading() as records:
-        found = records.contents()
+        found = {table.name: list(records.rows(table)) for table in HISTORY}
     service.close()
     return found
 
@@ -139,6 +141,51 @@ def test_a_damaged_catalog_is_kept_and_said_so(options, lived):
     assert found.episodes == 3
 
 
+@pytest.mark.parametrize("table", ["events", "episodes", "releases"])
+def test_damage_inside_the_catalog_stops_nothing_and_takes_no_token(options, lived, table):
+    service = opened(options)
+    token, secret = service.tokens.issue(Scope.ROBOT)
+    service.close()
+    before = contents(options)
+    path = options.directory / CATALOG
+    with closing(sqlite3.connect(path)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * size : page * size] = bytes(size)
+    path.write_bytes(data)
+    found = rebuild(options, CLOCK, DISK)
+    assert (found.different, found.damaged) == (None, ())
+    assert found.kept.read_bytes() == data
+    assert contents(options) == before
+    service = opened(options)
+    assert service.tokens.holder(secret) == token
+    service.close()
+
+
+def test_a_row_that_is_no_json_any_more_stops_nothing(options, lived):
+    before = contents(options)
+    with closing(sqlite3.connect(options.directory / CATALOG)) as database, database:
+        database.execute("UPDATE events SET data = substr(data, 2) WHERE seq = 2")
+    assert rebuild(options, CLOCK, DISK).different is None
+    assert contents(options) == before
+
+
+def test_an_event_that_came_again_under_an_earlier_number_is_taken_once(options, lived, kept):
+    """A group of uploads dies with its hub, and fewer of them come again: the last event objects stay behind."""
+    (episode, *_), last = lived, "events/000000000005.json"
+    epitaph = {"episode": episode.meta.id, "task": "restock/shelf", "why": "count", "wall_s": 1.0}
+    kept.write(last, json.dumps({"kind": "tombstone", "ref": episode.meta.id, "data": epitaph}).encode())
+    rebuild(options, CLOCK, DISK)
+    before = contents(options)
+    left = {6: "events/000000000001.json", 7: "events/000000000004.json", 8: last}
+    for number, name in left.items():
+        kept.write(f"events/{number:012d}.json", kept.read(name))
+    found = rebuild(options, CLOCK, DISK)
+    assert [line.split(":")[0] for line in found.damaged] == [f"events/{number:012d}.json" for number in left]
+    assert (found.different, contents(options)) == ((), before)
+
+
 def test_what_differs_is_named(options, lived):
     service = opened(options)
     with service._catalog.writing() as records:
@@ -169,6 +216,11 @@ def test_a_torn_object_is_left_out_by_name(options, lived, kept, name):
     found = rebuild(options, CLOCK, DISK)
     assert [line.split(":")[0] for line in found.damaged] == [name]
     assert found.episodes == 3
+
+
+def test_a_manifest_of_another_kind_is_left_out_by_name(options, lived, kept):
+    kept.write("releases/00000001.json", b'{"format": 2}')
+    assert [line.split(":")[0] for line in rebuild(options, CLOCK, DISK).damaged] == ["releases/00000001.json"]
 
 
 @pytest.mark.parametrize("follows", [True, False])

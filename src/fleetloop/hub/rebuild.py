@@ -7,7 +7,8 @@ and died before it could commit is known then too, as if its answer had been los
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, alone
 from fleetloop.core.episode import Episode, validate
-from fleetloop.core.errors import EpisodeInvalid, FleetLoopError
+from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, ReleaseInvalid
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
-from fleetloop.hub.admission import episode_object
+from fleetloop.hub.admission import episode_object, event_object
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
-from fleetloop.hub.catalog.migrations import bring_up_to_date
 from fleetloop.hub.catalog.rows import catalog_row
+from fleetloop.hub.comparison import catalog_before, differences, tokens_of
 from fleetloop.hub.experience import holding
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases.collector import collecting
@@ -66,61 +67,72 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
     disk.make(directory)
     with alone(directory / LOCK, str(directory), "belongs to a running hub", "stop it first"):
         objects = open_store(options, disk)
-        before = _contents_of(directory / CATALOG)
         building = directory / f"{CATALOG}.building"
         _forget(building, disk)
-        catalog = Catalog(building)
-        with catalog.writing() as records:
-            found = _fill(records, objects, clock)
-            damaged: list[str] = []
-            releases = _fill_releases(records, objects, damaged, follows_edge=options.stable_follows_edge)
-            for token in before["tokens"] if before else ():
-                records.add_token(**token)
-            # Above every fence that was ever counted.
-            records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
-        with catalog.reading() as records:
-            contents = records.contents()
+        catalog, damaged = Catalog(building), list[str]()
+        with catalog_before(directory / CATALOG) as before:
+            with catalog.writing() as records:
+                found = _fill(records, objects, clock, damaged)
+                releases = _fill_releases(records, objects, damaged, follows_edge=options.stable_follows_edge)
+                for token in tokens_of(before):
+                    records.add_token(**token)
+                # Above every fence that was ever counted.
+                records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
+            different = differences(before, catalog)
         catalog.close()
         kept = _put_aside(directory, disk)
         disk.rename(building, directory / CATALOG)
-    different = None if before is None else _differences(before, contents)
-    return replace(found, releases=releases, kept=kept, different=different, damaged=(*found.damaged, *damaged))
+    damaged = list(dict.fromkeys(damaged))
+    return replace(found, releases=releases, kept=kept, different=different, damaged=tuple(damaged))
 
 
-def _fill(records: Records, objects: ObjectStore, clock: Clock) -> Rebuilt:
-    damaged: list[str] = []
-    known = set[str]()
-    annotated = 0
+def _fill(records: Records, objects: ObjectStore, clock: Clock, damaged: list[str]) -> Rebuilt:
+    known = set[tuple[str, str]]()
     names = objects.names("events")  # read twice: a million of them need not fit into memory
-    read = (_read(objects, name, damaged) for name in names)
+    read = (_read(objects, name, []) for name in names)
     buried = {event["ref"] for event in read if event and event["kind"] == "tombstone"}
     for name in names:
         if (event := _read(objects, name, damaged)) is None:
             continue
-        seq, there = int(Path(name).stem), objects.size(episode_object(event["ref"])) is not None
-        if event["kind"] == "episode":
-            removed = event["ref"] in buried and not there
-            if not removed and (problem := _problem(objects, event["ref"], event["data"]["hash"])):
-                damaged.append(f"{episode_object(event['ref'])}: {problem}")
-                continue
-            records.add_episode(event["data"], seq)
-            known.add(event["ref"])
-        elif event["kind"] == "tombstone" and event["ref"] in known:
-            records.add_tombstone(event["ref"], event["data"], seq, object_there=there)
-        elif event["data"]["episode"] in known:
-            records.add_annotation(event["ref"], event["data"]["episode"], event["data"], seq)
-            records.judge_episode(event["data"]["episode"], **holding(records, event["data"]["episode"]))
-            annotated += 1
+        what = event["kind"], event["ref"]
+        if what in known:  # a hub died over this number, and what it was for came again under an earlier one
+            damaged.append(f"{name}: is the {event['kind']} {event['ref']} once more")
+        elif problem := _add(records, objects, event, int(Path(name).stem), known=known, buried=buried):
+            damaged.append(problem)
         else:
-            damaged.append(f"{name}: is about {event['data']['episode']}, which is not there")
-    unheard_of = [id for name in objects.names("episodes") if (id := Path(name).stem) not in known]
+            known.add(what)
+    unheard_of = [id for name in objects.names("episodes") if ("episode", id := Path(name).stem) not in known]
     unheard_of = [id for id in unheard_of if _add_unheard_of(records, objects, id, clock, damaged)]
-    return Rebuilt(
-        episodes=len(known) + len(unheard_of),
-        annotations=annotated,
-        damaged=tuple(dict.fromkeys(damaged)),
-        unheard_of=tuple(unheard_of),
-    )
+    kinds = Counter(kind for kind, _ in known)
+    return Rebuilt(kinds["episode"] + len(unheard_of), kinds["annotation"], unheard_of=tuple(unheard_of))
+
+
+def _add(
+    records: Records,
+    objects: ObjectStore,
+    event: Mapping[str, Any],
+    seq: int,
+    *,
+    known: Collection[tuple[str, str]],
+    buried: Collection[str],
+) -> str:
+    """Take an event in; returns why it can't be, empty if it could."""
+    kind, ref, data = event["kind"], event["ref"], event["data"]
+    if kind == "episode":
+        removed = ref in buried and objects.size(episode_object(ref)) is None
+        if not removed and (problem := _problem(objects, ref, data["hash"])):
+            return f"{episode_object(ref)}: {problem}"
+        records.add_episode(data, seq)
+        return ""
+    id = data["episode"]
+    if ("episode", id) not in known:
+        return f"{event_object(seq)}: is about {id}, which is not there"
+    if kind == "tombstone":
+        records.add_tombstone(id, data, seq, object_there=objects.size(episode_object(id)) is not None)
+        return ""
+    records.add_annotation(ref, id, data, seq)
+    records.judge_episode(id, **holding(records, id))
+    return ""
 
 
 def _read(objects: ObjectStore, name: str, damaged: list[str]) -> Any:
@@ -166,14 +178,16 @@ def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *
     for name in objects.names("releases"):
         if (manifest := _read(objects, name, damaged)) is None:
             continue
-        release = Release.from_json(manifest)
+        try:
+            release = Release.from_json(manifest)
+        except ReleaseInvalid as error:
+            damaged.append(f"{name}: {error}")
+            continue
         if release.version in undecided:  # the hub died over it: its weights are there yet
             release = replace(release, collected_wall_s=0.0)
-        missing = () if release.collected_wall_s else {blob.hash for blob in release.blobs} - blobs
-        if missing:
-            damaged.append(
-                f"{name}: {len(missing)} of its blobs are gone, e.g. {min(missing)}; no channel points to it"
-            )
+        missing = {blob.hash for blob in release.blobs} - blobs
+        if missing and not release.collected_wall_s:
+            damaged.append(f"{name}: {len(missing)} of its blobs are gone, {min(missing)} for one")
             lost.add(release.version)
         records.add_release(release.version, manifest_key(release), release.to_json())
         newest, count = max(newest, release.version), count + 1
@@ -200,34 +214,6 @@ def _newest_reachable(records: Records, most: int, lost: Collection[int]) -> int
 
     versions = (version for version in reversed(records.versions()) if version <= most)
     return next((version for version in versions if route(left(version), left, NOTHING, {})), 0)
-
-
-def _contents_of(path: Path) -> Mapping[str, Sequence[Mapping[str, Any]]] | None:
-    if not path.exists():
-        return None
-    try:
-        bring_up_to_date(path)
-        catalog = Catalog(path)
-        try:
-            with catalog.reading() as records:
-                return records.contents()
-        finally:
-            catalog.close()
-    except FleetLoopError:  # that is why it is made anew
-        return None
-
-
-def _differences(before: Mapping[str, Sequence[Any]], after: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
-    found = []
-    for table, rows in before.items():
-        was, now = ({json.dumps(row, sort_keys=True): row for row in some} for some in (rows, after[table]))
-        found += [f"{table}: had {_brief(was[row])}" for row in was if row not in now]
-        found += [f"{table}: has {_brief(now[row])}" for row in now if row not in was]
-    return tuple(found)
-
-
-def _brief(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in row.items() if not isinstance(value, dict))
 
 
 def _put_aside(directory: Path, disk: Disk) -> Path | None:

@@ -24,7 +24,6 @@ from fleetloop.hub.catalog.schema import (
     RELEASES,
     REMOVALS,
     ROBOTS,
-    STEERING,
     TOKENS,
 )
 from fleetloop.hub.catalog.standings import Standings
@@ -239,20 +238,10 @@ class Records:
         """Where releases are steered, and how robots did under them."""
         return Standings(self._connection)
 
-    def contents(self) -> Mapping[str, Sequence[Row]]:
-        """Every row of experience, releases and tokens, by table and in the order of the tables' keys."""
-        return {
-            table.name: [dict(row) for row in self._connection.execute(table.select().order_by(key)).mappings()]
-            for table, key in (
-                (EVENTS, EVENTS.c.seq),
-                (EPISODES, EPISODES.c.seq),
-                (ANNOTATIONS, ANNOTATIONS.c.seq),
-                (RELEASES, RELEASES.c.version),
-                (CHANNELS, CHANNELS.c.name),
-                (STEERING, STEERING.c.name),
-                (TOKENS, TOKENS.c.id),
-            )
-        }
+    def rows(self, table: sa.Table) -> Iterator[Row]:
+        """Every row, in the order of the key; as they are taken."""
+        found = self._connection.execute(table.select().order_by(*table.primary_key))
+        return (dict(row) for row in found.mappings())
 
     # ------------------------------------------------------------------ fleet
 

@@ -90,6 +90,8 @@ TOKENS = Table(
     Column("hash", Text, nullable=False, unique=True),
     Column("data", sa.JSON, nullable=False),
 )
+HISTORY = (EVENTS, EPISODES, ANNOTATIONS, RELEASES, CHANNELS, STEERING, TOKENS)
+"""What a catalog that is made anew has as the one before it had it."""
 
 # Alembic's own, and so in no metadata that it compares.
 VERSION = Table("alembic_version", sa.MetaData(), Column("version_num", sa.String(32), primary_key=True))
