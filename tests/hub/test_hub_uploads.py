@@ -1,19 +1,25 @@
 """Large episodes, whatever the store: asked about first, taken only when whole."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from blake3 import blake3
-from hub_world import World, put, sealed
+from hub_world import World, behind_http, put, sealed
 from large_uploads import ask, commit, large, send
 from line import line
 
+from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, HubUnavailable
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.client import HttpHub
+from fleetloop.hub.options import HubOptions
+from fleetloop.hub.storage.objects import Place
+from fleetloop.hub.tokens import Scope
 
 DAY = 86_400.0
 
@@ -91,6 +97,22 @@ def test_bytes_that_are_no_episode_are_refused_and_forgotten(served: World, http
     refused = commit(http, said)
     assert (refused.status_code, refused.json()["error"]["type"]) == (422, EpisodeInvalid.__name__)
     assert served.kept.names() == []
+
+
+def test_what_the_token_is_not_for_is_sent_once_however_often_it_is_refused(options: HubOptions, outbox: Path) -> None:
+    asking, episode = options.model_copy(update={"require_tokens": True}), large(outbox)
+    with behind_http(asking, Virtual(time.time())) as world, line(world.hub.url) as way:
+        _, wrong = world.service.tokens.issue(Scope.ROBOT, ["robot-2"])
+        for _ in range(3):
+            with closing(HttpHub(way.url, token=wrong)) as hub, pytest.raises(HubRefused, match="speaks for robot-2"):
+                put(hub, episode)
+        said = world.service.uploads.begin(episode.meta.id, episode.hash, episode.size)
+        assert said == Place(episode.size, 0)
+        _, right = world.service.tokens.issue(Scope.ROBOT, ["robot-1"])
+        with closing(HttpHub(way.url, token=right)) as hub:
+            put(hub, episode)
+        assert way.up < 1.5 * episode.size
+        assert world.kept.names("incoming") == []
 
 
 def test_an_upload_that_was_damaged_on_its_way_is_sent_anew(served: World, http: httpx.Client, outbox: Path) -> None:

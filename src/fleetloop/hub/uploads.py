@@ -16,6 +16,8 @@ PART = "uploads"
 SWEEPS = 24
 """Looks for abandoned uploads within the time after which they are."""
 
+NOT_ABOUT_THE_EPISODE = frozenset({401, 403})  # its courier tries on, and need not send all of it each time
+
 CheckRobot = Callable[[str], None]
 
 
@@ -80,7 +82,7 @@ class Uploads:
         return self._objects.append(_key(id, hash), offset, self._max_bytes)
 
     def commit(self, id: str, hash: str, check_robot: CheckRobot) -> Acknowledgement:
-        """Take what was uploaded. An episode that is refused is forgotten.
+        """Take what was uploaded. An episode that is refused is forgotten; not where another caller might bring it.
 
         Raises:
             HubUnavailable: if the parts of the upload don't make up the episode; it has to be sent anew.
@@ -100,8 +102,9 @@ class Uploads:
                 acknowledged = self._accept_parts(id, arrived, hash, check_robot)
         except HubUnavailable:
             raise  # what has come stays
-        except FleetLoopError:
-            self._objects.discard(key)
+        except FleetLoopError as error:
+            if getattr(error, "status", None) not in NOT_ABOUT_THE_EPISODE:
+                self._objects.discard(key)
             raise
         self._objects.discard(key)
         return acknowledged
