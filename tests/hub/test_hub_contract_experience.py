@@ -13,6 +13,7 @@ from hub_world import (
     sealed,
 )
 
+from fleetloop.core.episode import Episode, judged
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.hub import EDGE
 from fleetloop.core.outcome import Annotation, Judge, Outcome
@@ -145,6 +146,22 @@ def test_the_highest_ranking_judge_stands_in_listings_and_events_deliver_everyth
         ("annotation", classifier),
     ]
     assert any(person.id in world.kept.read(name).decode() for name in world.kept.names("events"))
+
+
+def test_the_newest_statement_is_the_one_that_came_last_whatever_its_authors_clock_said(
+    world: World, outbox: Path
+) -> None:
+    episode = sealed(outbox)
+    put(world.hub, episode)
+    later, earlier = sorted((fresh_id(), fresh_id()), reverse=True)
+    fails = _says(episode.meta.id, Judge.PERSON, Outcome.FAILURE, exclude=True, quality=0.1)
+    mended = _says(episode.meta.id, Judge.PERSON, Outcome.SUCCESS, exclude=False, quality=0.9)
+    world.hub.annotate(replace(fails, id=later))
+    world.hub.annotate(replace(mended, id=earlier))
+    (row,) = world.hub.episodes()
+    assert [row[name] for name in ("outcome", "judge", "excluded", "quality")] == ["success", "person", False, 0.9]
+    said = [Annotation.from_json(dict(event.data)) for event in world.hub.events(1)]
+    assert judged(Episode.open(episode.path), said).meta.outcome is Outcome.SUCCESS
 
 
 def test_a_lower_judge_does_not_overrule_the_recorded_one(world: World, outbox: Path) -> None:

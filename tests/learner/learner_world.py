@@ -150,7 +150,8 @@ class MemoryHub:
         return episode.meta.id
 
     def say(self, episode: str, judge: Judge = Judge.PERSON, **what: Any) -> None:
-        id = new_id(1_800_000_000 + len(self.log), np.random.default_rng(len(self.log)))
+        # By clocks that go backwards: what came last is the newest all the same.
+        id = new_id(1_800_000_000 - len(self.log), np.random.default_rng(len(self.log)))
         annotation = Annotation(id, episode, "ada", judge, 0.0, **what)
         self.log.append(Event(len(self.log) + 1, "annotation", id, annotation.to_json()))
 

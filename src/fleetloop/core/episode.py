@@ -225,12 +225,11 @@ class Episode:
 
 
 def judged(episode: Episode, said: Sequence[Annotation]) -> Episode:
-    """The episode with the outcome that holds after these annotations."""
+    """The episode with the outcome that holds after these annotations, in the order of their arrival."""
     outcome = standing(said, "outcome")
     if outcome is None:
         return episode
-    judges = [item for item in said if item.outcome is not None]
-    judge = max(judges, key=lambda item: (item.judge.rank, item.id)).judge
+    judge = standing([item for item in said if item.outcome is not None], "judge")
     recorded = episode.meta.ending
     if recorded is not None and recorded.judge.rank > judge.rank:
         return episode

@@ -1,6 +1,6 @@
 """How an episode ended, who says so, and what was said about it later."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -36,7 +36,7 @@ class Annotation:
     """A later statement about an episode. Fields left None say nothing.
 
     Attributes:
-        id: ULID; newer ones sort later.
+        id: ULID.
         episode: the episode that it is about.
         author: who says so; judge: in what capacity.
         wall_s: when, Unix seconds.
@@ -78,10 +78,13 @@ class Annotation:
         return cls(**values)
 
 
-def standing(annotations: Iterable[Annotation], field: str) -> Any:
-    """The value of `field` that holds: the newest statement of the highest-ranking judge; None if nobody said any."""
+def standing(annotations: Sequence[Annotation], field: str) -> Any:
+    """The value of `field` that holds: the newest statement of the highest-ranking judge; None if nobody said any.
+
+    They are in the order in which they arrived at the hub: what an author's clock says counts for nothing.
+    """
     said = [item for item in annotations if getattr(item, field) is not None]
-    return getattr(max(said, key=lambda item: (item.judge.rank, item.id)), field) if said else None
+    return getattr(max(reversed(said), key=lambda item: item.judge.rank), field) if said else None
 
 
 def _member(kind: type[Judge] | type[Outcome], field: str, value: object) -> Judge | Outcome:
