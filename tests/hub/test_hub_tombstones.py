@@ -2,19 +2,22 @@
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_world import HubProcess, fresh_id, put, sealed, until
-from retaining import SHELF, Start, learner_kept, living, put_some, stored, sweep, to_remove
+from retaining import SHELF, Start, learner_kept, living, put_some, stored, sweep, to_remove, tombstones
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk, disk_trouble
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.outcome import Annotation, Judge
+from fleetloop.hub import retention
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.rebuild import rebuild
+from fleetloop.hub.retention import BURIED_AT_ONCE
 
 
 def test_a_tombstone_is_an_event_and_the_episode_is_listed_no_more(
@@ -49,6 +52,39 @@ def test_a_learner_that_waits_is_woken(retaining: Start, outbox: Path, clock: Vi
     hub.experience.news.listen(lambda: rung.append(True))
     sweep(hub, clock)
     assert rung == [True]
+
+
+def test_one_look_finds_all_that_goes_and_what_arrives_meanwhile_is_not_forgotten(
+    retaining: Start, outbox: Path, clock: Virtual, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look goes through everything that a task has: before each few tombstones it would take hours."""
+    hub, looks = retaining(max_episodes=2), []
+    ids = put_some(hub, outbox, *["pp"] * (2 * BURIED_AT_ONCE + 3))
+
+    def excess(*given: Any) -> Any:
+        looks.append(given)
+        return found(*given)
+
+    found = retention.excess
+    monkeypatch.setattr(retention, "excess", excess)
+    assert hub.retention.bury() == BURIED_AT_ONCE
+    ids += put_some(hub, outbox, "pp", "pp")
+    assert sum(iter(hub.retention.bury, 0)) == BURIED_AT_ONCE + 3
+    assert (living(hub), tombstones(hub)) == (ids[-2:], ids[:-2])
+    assert len(looks) == 3, "the first, one for what arrived meanwhile, and one that finds nothing"
+
+
+def test_what_has_a_tombstone_by_now_gets_no_second_one(
+    retaining: Start, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = retaining(max_episodes=0)
+    ids = put_some(hub, outbox, "pp", "pp")
+    with hub._catalog.reading() as records:
+        found = retention.excess(records, hub.retention._options, 0.0, 10)
+    hub.retention.bury()
+    monkeypatch.setattr(retention, "excess", lambda *_: found)
+    hub.retention.bury()
+    assert tombstones(hub) == ids
 
 
 def test_the_bytes_stay_until_the_learners_oldest_checkpoint_is_past_the_tombstone(

@@ -4,9 +4,8 @@ A tombstone is an event: the learner meets it at its cursor and lets the episode
 the episode's row and its event, so that the same id again is known and stored no second time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
@@ -18,7 +17,9 @@ from fleetloop.hub.catalog.holdings import Limits
 from fleetloop.hub.options import Caps, RetentionOptions
 from fleetloop.hub.storage.objects import ObjectStore
 
-AT_ONCE = 64  # tombstones or removals in one transaction, which uploads wait for
+LOOKED_FOR = 10_000  # episodes of each task in one look, which goes through all that the task has
+BURIED_AT_ONCE = 8  # tombstones in one transaction, which uploads wait for: each is an object too
+REMOVED_AT_ONCE = 64
 PART = "retention"
 
 
@@ -57,6 +58,7 @@ class Retention:
         self._catalog, self._objects, self._clock, self._options = catalog, objects, clock, options
         self._news, self._learner_checkpoint = news, learner_checkpoint
         self._due = clock.now()
+        self._going: list[Excess] = []
 
     def step(self, now: float) -> float:
         """Do what is due at `now` (clock seconds), at most one transaction of each kind; returns when to call again."""
@@ -74,33 +76,40 @@ class Retention:
         return self._due
 
     def bury(self) -> int:
-        """Give the oldest episodes that are beyond a cap a tombstone; returns how many. Raises HubUnavailable."""
-        with self._catalog.reading() as records:
-            if not excess(records, self._options, self._clock.wall(), 1):
-                return 0
-        with self._catalog.writing() as records:
-            found = excess(records, self._options, self._clock.wall(), AT_ONCE)
-            for item in found:
-                data = self._epitaph(item)
-                seq = records.add_tombstone(item.id, data)
-                self._objects.put(event_object(seq), event_json("tombstone", item.id, data))
-        self._news.ring()
+        """Give the oldest episodes that are beyond a cap a tombstone, a few at a time; returns how many.
+
+        Raises HubUnavailable.
+        """
+        if not self._going:
+            with self._catalog.reading() as records:
+                self._going += excess(records, self._options, self._clock.wall(), LOOKED_FOR)
+        # What is beyond a cap stays beyond it, whatever arrives meanwhile.
+        if found := self._going[:BURIED_AT_ONCE]:
+            with self._catalog.writing() as records:
+                living = records.holdings.living([item.id for item in found])
+                for item in found:
+                    if item.id in living:
+                        self._bury(records, item)
+            self._news.ring()
+        del self._going[:BURIED_AT_ONCE]
         return len(found)
+
+    def _bury(self, records: Records, item: Excess) -> None:
+        data = {"episode": item.id, "task": item.task, "why": item.why, "wall_s": self._clock.wall()}
+        seq = records.add_tombstone(item.id, data)
+        self._objects.put(event_object(seq), event_json("tombstone", item.id, data))
 
     def remove(self) -> int:
         """Remove the bytes of episodes that nobody can ask for any more; returns how many. Raises HubUnavailable."""
         since_wall_s = self._clock.wall() - self._options.grace_wall_s
         with self._catalog.reading() as records:
-            due = records.holdings.removals(self._learner_checkpoint(), since_wall_s, AT_ONCE)
+            due = records.holdings.removals(self._learner_checkpoint(), since_wall_s, REMOVED_AT_ONCE)
         for id in due:
             self._objects.remove(episode_object(id))
         if due:
             with self._catalog.writing() as records:
                 records.holdings.removed(due)
         return len(due)
-
-    def _epitaph(self, item: Excess) -> Mapping[str, Any]:
-        return {"episode": item.id, "task": item.task, "why": item.why, "wall_s": self._clock.wall()}
 
 
 def excess(records: Records, options: RetentionOptions, wall_s: float, most: int) -> Sequence[Excess]:

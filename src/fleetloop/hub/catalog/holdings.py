@@ -52,6 +52,11 @@ class Holdings:
         query = sa.select(ranked.c.id, ranked.c.bytes, why).where(sa.or_(*reasons.values()))
         return [dict(row) for row in self._connection.execute(query.order_by(ranked.c.seq).limit(most)).mappings()]
 
+    def living(self, ids: Collection[str]) -> set[str]:
+        """Those of them that have no tombstone."""
+        found = sa.select(EPISODES.c.id).where(EPISODES.c.id.in_(ids), EPISODES.c.tombstone.is_(None))
+        return set(self._connection.scalars(found))
+
     def removals(self, through: int, since_wall_s: float, most: int) -> Sequence[str]:
         """Episodes whose object may go: their tombstone is at or before the event `through`, and older than that."""
         due = (REMOVALS.c.seq <= through) & (REMOVALS.c.wall_s <= since_wall_s)
