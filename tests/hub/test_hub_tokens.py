@@ -14,11 +14,13 @@ from cryptography.x509.oid import NameOID
 from hub_world import TASKS, HubProcess, launch, put, registration, sealed, wants
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual, Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import ConfigInvalid, HubRefused, HubUnavailable
-from fleetloop.hub.catalog.catalog import Catalog
+from fleetloop.hub.catalog.catalog import CATALOG, Catalog
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.http.face import Face
@@ -162,6 +164,31 @@ def test_tokens_are_listed_and_stay_revoked(service: HubService) -> None:
     assert replace(revoked, revoked_wall_s=None) == second
     with pytest.raises(HubRefused, match="'nobody' is not known here"):
         service.tokens.revoke("nobody")
+
+
+def test_where_there_is_no_hub_none_is_made_without_a_word(tmp_path: Path) -> None:
+    hub, run = tmp_path / "hub", CliRunner(env={"COLUMNS": "500"})
+    for words in (["ls"], ["revoke", "5f1c09aa"]):
+        said = run.invoke(app, ["tokens", *words, "--directory", str(hub)])
+        assert said.exit_code != 0
+        assert f"{hub}: holds no catalog" in said.stderr
+        assert not hub.exists()
+    for made in (True, False):
+        said = run.invoke(app, ["tokens", "issue", "learner", "--directory", str(hub)])
+        assert (said.exit_code, f"{hub} held no hub: made a new one there" in said.stderr) == (0, made)
+        catalog = Catalog(hub / CATALOG)
+        assert Tokens(catalog, Wall()).holder(said.stdout.strip()).scope is LEARNER
+        catalog.close()
+
+
+def test_no_token_hides_that_a_catalog_is_gone(service: HubService, tmp_path: Path, outbox: Path) -> None:
+    put(service, sealed(outbox))
+    service.close()
+    for path in (tmp_path / "hub").glob(f"{CATALOG}*"):
+        path.unlink()
+    said = CliRunner().invoke(app, ["tokens", "issue", "learner", "--directory", str(tmp_path / "hub")])
+    assert said.exit_code != 0
+    assert not (tmp_path / "hub" / CATALOG).exists()
 
 
 # ---------------------------------------------------------------------- TLS

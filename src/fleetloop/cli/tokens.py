@@ -11,6 +11,7 @@ import typer
 from fleetloop.cli import flags
 
 if TYPE_CHECKING:
+    from fleetloop.hub.options import HubOptions
     from fleetloop.hub.tokens import Tokens
 
 app = typer.Typer(no_args_is_help=True, help="Issue, list and revoke the tokens that a hub asks for.")
@@ -42,7 +43,9 @@ def issue(
 
     if scope not in list(Scope):
         raise ConfigInvalid("scope", f"{scope!r} is none", f"use one of {', '.join(Scope)}")
-    with _tokens(config, sets, directory) as tokens:
+    options = _hub(config, sets, directory)
+    _make_if_new(options)
+    with _tokens(options) as tokens:
         token, secret = tokens.issue(Scope(scope), flags.split(robots) or (), note)
     typer.echo(f"token {token.id} for {'all robots' if not token.robots else ', '.join(token.robots)}", err=True)
     typer.echo(secret)
@@ -54,7 +57,7 @@ def list_tokens(config: flags.Config = None, sets: flags.Sets = None, directory:
     from fleetloop.cli import tables
 
     rows = tables.table("id", "scope", "robots", "issued", "revoked", "note")
-    with _tokens(config, sets, directory) as tokens:
+    with _tokens(_hub(config, sets, directory)) as tokens:
         for token in tokens.all():
             rows.add_row(
                 token.id,
@@ -75,22 +78,39 @@ def revoke(
     directory: HubDirectory = None,
 ) -> None:
     """Make a token worthless, from the next call on."""
-    with _tokens(config, sets, directory) as tokens:
+    with _tokens(_hub(config, sets, directory)) as tokens:
         tokens.revoke(id)
     typer.echo(f"{id} is revoked")
 
 
-@contextmanager
-def _tokens(config: Path | None, sets: list[str] | None, directory: Path | None) -> "Iterator[Tokens]":
+def _hub(config: Path | None, sets: list[str] | None, directory: Path | None) -> "HubOptions":
     from fleetloop.cli.config import load_config
+
+    return load_config(config, sets or (), {"hub.directory": directory}).hub
+
+
+def _make_if_new(options: "HubOptions") -> None:
+    """Tokens may be issued before the hub is started for the first time."""
     from fleetloop.core.clock import Wall
     from fleetloop.core.disk import RealDisk
+    from fleetloop.hub.catalog.catalog import CATALOG
+    from fleetloop.hub.service import HubService
+
+    if not (options.directory / CATALOG).exists():
+        HubService.open(options, Wall(), RealDisk()).close()
+        typer.echo(f"{options.directory.resolve()} held no hub: made a new one there", err=True)
+
+
+@contextmanager
+def _tokens(options: "HubOptions") -> "Iterator[Tokens]":
+    from fleetloop.core.clock import Wall
+    from fleetloop.core.errors import DiskTrouble
     from fleetloop.hub.catalog.catalog import CATALOG, Catalog
     from fleetloop.hub.tokens import Tokens
 
-    place = load_config(config, sets or (), {"hub.directory": directory}).hub.directory
-    RealDisk().make(place)
-    catalog = Catalog(place / CATALOG)
+    if not (options.directory / CATALOG).exists():
+        raise DiskTrouble(str(options.directory), "holds no catalog", "name the hub's directory with --directory")
+    catalog = Catalog(options.directory / CATALOG)
     try:
         yield Tokens(catalog, Wall())
     finally:
