@@ -1,11 +1,13 @@
 """An episode that is damaged after it was acknowledged: found by whoever reads it, put aside, reported, skipped."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from hub_world import POLICY, World, in_process, put, sealed
+from hub_world import POLICY, World, behind_http, in_process, put, sealed
+from large_uploads import large
 from typer.testing import CliRunner
 
 from fleetloop.algorithms.bc import BehaviourCloning, BehaviourCloningOptions
@@ -13,8 +15,10 @@ from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubRefused
+from fleetloop.core.recording import Sealed
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.rebuild import rebuild
 from fleetloop.learner.buffer.cache import EpisodeCache
 from fleetloop.learner.feeder import Feeder
 
@@ -59,6 +63,33 @@ def test_one_that_is_gone_is_reported_too(world: World, outbox: Path, tmp_path: 
     world.kept.remove(f"episodes/{episode.path.name}")
     assert "gone" in refusal(world, episode.meta.id, tmp_path / "copy")
     assert episode.meta.id in world.hub.fleet().alarm
+
+
+@pytest.mark.parametrize("lost", ["damaged", "gone", "gone from the catalog too"])
+@pytest.mark.parametrize("made", [sealed, large], ids=["small", "large"])
+def test_one_that_comes_again_is_whole_again(
+    options: HubOptions, outbox: Path, tmp_path: Path, made: Callable[[Path], Sealed], lost: str
+) -> None:
+    episode = made(outbox)
+    name = f"episodes/{episode.path.name}"
+    with behind_http(options, Virtual(time.time())) as world:
+        seq = put(world.hub, episode)
+        if lost == "gone":
+            world.kept.remove(name)
+        else:
+            world.kept.damage(name)
+        refusal(world, episode.meta.id, tmp_path / "copy")
+    if lost == "gone from the catalog too":
+        rebuild(options, Virtual(time.time()), RealDisk())
+    with behind_http(options, Virtual(time.time())) as world:
+        if lost == "gone":
+            refusal(world, episode.meta.id, tmp_path / "copy")
+        assert put(world.hub, episode) == seq
+        assert put(world.hub, episode) == seq
+        world.hub.get_episode(episode.meta.id, tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == episode.path.read_bytes()
+        assert world.hub.fleet().alarm == ""
+        assert world.kept.names("episodes", "quarantine", "incoming") == [name]
 
 
 def test_the_learner_goes_on_without_it(world: World, outbox: Path, tmp_path: Path) -> None:

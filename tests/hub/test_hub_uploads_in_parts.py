@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 from bucket import Kept
-from hub_world import HubProcess, World, fresh_id, in_process, put, until
+from hub_world import HubProcess, World, fresh_id, in_process, put, sealed, until
 from large_uploads import ask, commit, large, send
 from line import line
 from starlette.types import Message
@@ -82,6 +82,21 @@ def test_a_part_goes_nowhere_but_where_the_last_one_ended(served: World, http: h
     said = http.patch(f"/v1/uploads/{episode.meta.id}/{episode.hash}", content=b"x", headers={wire.OFFSET_HEADER: "3"})
     assert (said.status_code, "5 bytes are here" in said.text) == (503, True)
     assert ask(http, episode, size=4).json()["offset"] == 0, "what can be no part of it is forgotten"
+
+
+@pytest.mark.parametrize("store", [""])
+def test_nothing_is_added_to_what_is_being_taken(options: HubOptions, outbox: Path) -> None:
+    with in_process(options, Virtual(time.time())) as world:
+        service, episode = world.service, sealed(outbox)
+        with service.uploads.append(episode.meta.id, episode.hash, 0) as part:
+            part.write(episode.path.read_bytes())
+
+        def add(_: str) -> None:
+            with pytest.raises(HubUnavailable, match="being taken"):
+                service.uploads.append(episode.meta.id, episode.hash, episode.size)
+
+        service.uploads.commit(episode.meta.id, episode.hash, add)
+        assert world.kept.read(f"episodes/{episode.path.name}") == episode.path.read_bytes()
 
 
 @pytest.mark.parametrize("store", [""])

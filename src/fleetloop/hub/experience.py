@@ -62,9 +62,10 @@ class Experience:
             return self.accept(id, incoming.finish(), hash)
 
     def known(self, id: str, hash: str) -> Acknowledgement | None:
-        """What was acknowledged already. Raises HubRefused (409) if the id is known with other bytes."""
+        """What was acknowledged already and is there. Raises HubRefused (409) if the id is known with other bytes."""
         with self._catalog.reading() as records:
-            return known(records, id, hash)
+            acknowledged = known(records, id, hash)
+            return None if self._is_wanted_back(records, id) else acknowledged
 
     def accept(
         self, id: str, arrived: Arrived, hash: str, *, check_robot: Callable[[str], None] = lambda robot: None
@@ -81,12 +82,32 @@ class Experience:
             raise EpisodeInvalid("hash", f"the bytes that came hash to {arrived.hash}, not to {hash}", "send it again")
         with self._turns.of(id):
             with self._catalog.reading() as records:
-                if acknowledged := known(records, id, hash):
-                    return acknowledged
+                acknowledged, wanted_back = known(records, id, hash), self._is_wanted_back(records, id)
                 self._learn_run(records)
-            episode = self._checked(id, arrived.path)
-            check_robot(episode.meta.robot)
-            return self._admission.admit(episode, arrived)
+            if acknowledged and not wanted_back:
+                return acknowledged
+            if acknowledged is None:
+                episode = self._checked(id, arrived.path)
+                check_robot(episode.meta.robot)
+                acknowledged = self._admission.admit(episode, arrived)
+            else:
+                self._objects.replace(arrived, episode_object(id))
+                self._objects.settle(episode_object(id))
+            self._is_whole_again(id)
+            return acknowledged
+
+    def _is_wanted_back(self, records: Records, id: str) -> bool:
+        """Whether an episode is damaged or gone, and meant to be there."""
+        if id not in self._damaged:
+            return False
+        row = records.episode(id)
+        return row is not None and not row["tombstone"]
+
+    def _is_whole_again(self, id: str) -> None:
+        if id in self._damaged:
+            self._objects.remove(quarantine_object(id))
+            self._damaged.discard(id)
+            log.warning("%s was damaged, and has come again", id)
 
     def locate(self, id: str) -> tuple[Path | Link, str]:
         """Where the sealed file is, and its hash. Raises HubRefused: 410 if it is damaged or gone."""
@@ -219,7 +240,7 @@ def quarantine_object(id: str) -> str:
 
 
 def _damaged(id: str) -> HubRefused:
-    remedy = f"restore it from a copy; what is left of it is {quarantine_object(id)}"
+    remedy = f"send a copy of it again; what is left of it is {quarantine_object(id)}"
     return HubRefused("episode", f"{id} is damaged: its bytes are not those that were acknowledged", remedy, 410)
 
 

@@ -78,6 +78,8 @@ class DirectoryStore:
         path = self._upload(key)
         with self._lock, available(path):
             self._cut_off(path)
+            if path in self._collecting:
+                raise HubUnavailable("upload", "is being taken as it is", "ask where to go on")
             found = _size(path) or 0
             if found != offset:
                 raise HubUnavailable("Upload-Offset", f"is {offset}, but {found} bytes are here", "ask where to go on")
