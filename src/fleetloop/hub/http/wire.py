@@ -38,6 +38,7 @@ OFFSET_HEADER = "Upload-Offset"
 _PLAIN = (EpisodeInvalid, ReleaseInvalid, SpecMismatch, UnknownName, FleetLoopError)
 _REFUSALS = (LeaseLost, HubRefused)
 
+NO_REST = 416
 SOMEBODY_ELSE = "is this a FleetLoop hub? A proxy or a network's log-in page may answer in its place"
 
 T = TypeVar("T")
@@ -204,6 +205,8 @@ def error_from_json(status: int, body: bytes, url: str) -> FleetLoopError:
         said = json.loads(body)["error"]
         field, problem, remedy = str(said["field"]), str(said["problem"]), str(said["remedy"])
     except (ValueError, KeyError, TypeError):
+        if status == NO_REST:  # said by whoever serves files, the hub's own server too
+            return HubRefused("Range", "begins past the end", status=status)
         return HubUnavailable(url, f"answered HTTP {status}", SOMEBODY_ELSE)  # nobody refused anything
     if status >= 500:
         return HubUnavailable(field, problem, remedy)
