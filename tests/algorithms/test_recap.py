@@ -136,6 +136,16 @@ def test_a_takeover_is_failure_enough_to_tell_good_from_bad(tmp_path):
     assert (found.judgement.label(held[0]).indicator >= 0).all()
 
 
+def test_an_aborted_episode_teaches_what_led_to_a_takeover_and_nothing_else(tmp_path):
+    distances, letters = [1.0] * 6 + [0.0] * 4, "pppppphhhp"
+    held = [walk(tmp_path, number, distances, Outcome.ABORTED, letters) for number in range(3)]
+    found = fitted({one.meta.id: one for one in held})
+    assert found.steps == OPTIONS.value_steps
+    assert (found.judgement.values(held[0])[:6] < -0.6).all()
+    alone = [walk(tmp_path, number, distances, Outcome.ABORTED) for number in range(3, 6)]
+    assert fitted({one.meta.id: one for one in alone}).steps == 0
+
+
 @pytest.mark.parametrize(("weight", "expected"), [(1.0, 0.4 * 1.2 - 0.2), (4.0, 0.0)])
 def test_corrections_count_towards_the_share_of_positives(tmp_path, weight, expected):
     """One frame in six is a person's: a share of 0.2 beside the policy's own, as often as it is drawn."""

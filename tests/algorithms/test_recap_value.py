@@ -32,7 +32,7 @@ def track(outcome, ticks, sources="p"):
 def test_a_return_counts_the_ticks_to_success_and_what_a_failure_costs():
     assert returns(track(Outcome.SUCCESS, [0, 1, 2, 4]), SCALE) == pytest.approx([-4 / 20, -3 / 20, -2 / 20, 0])
     assert returns(track(Outcome.FAILURE, [0, 1, 2]), SCALE) == pytest.approx([-14 / 20, -13 / 20, -12 / 20])
-    assert returns(track(Outcome.ABORTED, [0, 1]), SCALE) is None
+    assert np.isnan(returns(track(Outcome.ABORTED, [0, 1]), SCALE)).all()
 
 
 def test_a_return_never_leaves_its_bins():
@@ -94,6 +94,16 @@ def test_even_where_time_ran_out_a_takeover_is_a_failure_of_its_own():
     one = track(Outcome.TIMEOUT, list(range(5)), "pphpp")
     found = advantages(one, np.full(5, -0.5, np.float32), SCALE)
     assert found == pytest.approx([-14 / 20 + 0.5, -13 / 20 + 0.5, -2 / 20, -1 / 20, 0])
+
+
+def test_what_made_a_takeover_necessary_is_as_bad_where_the_episode_was_aborted():
+    values = np.array([-0.9, -0.9, -0.2, -0.2, -0.2, -0.2], np.float32)
+    aborted, timeout = (track(outcome, list(range(6)), "pphhpp") for outcome in (Outcome.ABORTED, Outcome.TIMEOUT))
+    assert advantages(aborted, values, SCALE) == pytest.approx(advantages(timeout, values, SCALE))
+    assert advantages(aborted, values, SCALE)[:2] == pytest.approx(np.array([-14, -13]) / 20 + 0.9)
+    known = returns(aborted, SCALE)
+    assert known[:2] == pytest.approx(returns(timeout, SCALE)[:2])
+    assert np.isnan(known[2:]).all(), "nobody knows how it would have gone on"
 
 
 @given(st.lists(st.integers(-10_000, 10_000), min_size=10, max_size=200, unique=True), st.floats(0.05, 0.95))

@@ -157,25 +157,26 @@ class ValueFit:
     def _fit(self, judgement: Judgement, read: Sequence[_Read]) -> _Slices[None]:
         """One optimizer step a slice, on frames drawn uniformly from those with a known return."""
         options, critic = self._options, judgement.critic
-        target = [returns(item.track, judgement.scales[item.track.task]) for item in read]
-        known = [(item, values[item.frames]) for item, values in zip(read, target, strict=True) if values is not None]
-        if not known:
+        target = [returns(item.track, judgement.scales[item.track.task])[item.frames] for item in read]
+        known = np.flatnonzero(~np.isnan(np.concatenate(target))) if read else np.empty(0, np.intp)
+        if not len(known):
             return
-        sights = {name: np.concatenate([item.sights[name] for item, _ in known]) for name in known[0][0].sights}
-        bins = torch.from_numpy(binned(np.concatenate([values for _, values in known]), options.bins))
-        words = list(dict.fromkeys(item.instruction for item, _ in known))
-        said = np.concatenate([np.full(len(item.frames), words.index(item.instruction)) for item, _ in known])
+        sights = {name: np.concatenate([item.sights[name] for item in read]) for name in read[0].sights}
+        bins = torch.from_numpy(binned(np.concatenate(target)[known], options.bins))
+        words = list(dict.fromkeys(item.instruction for item in read))
+        said = np.concatenate([np.full(len(item.frames), words.index(item.instruction)) for item in read])
         weights = [weight for weight in critic.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=options.value_rate, weight_decay=options.value_decay, fused=True)
         rng = np.random.Generator(np.random.Philox(key=np.array([options.seed, judgement.version], np.uint64)))
         for step in range(self._most_steps):
             optimizer.param_groups[0]["lr"] = options.value_rate * _share(step / self._most_steps)
-            rows = rng.integers(len(said), size=options.value_batch)
+            chosen = rng.integers(len(known), size=options.value_batch)
+            rows = known[chosen]
             used, instruction = np.unique(said[rows], return_inverse=True)
             logits = critic.logits(
                 {name: array[rows] for name, array in sights.items()}, [words[index] for index in used], instruction
             )
-            loss = F.cross_entropy(logits, bins[rows])
+            loss = F.cross_entropy(logits, bins[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(weights, CLIP_NORM)

@@ -16,8 +16,8 @@ What the paper leaves open, settled here:
 - *Takeover.* A person who takes over says that the policy would have failed. So for what it did before, the episode
   ends there, as a failure; that the person then brought it to a success is none of its doing. Without this the frames
   that made a takeover necessary look like a part of a success, and imitating those undoes what corrections teach.
-- *Aborted.* Nobody knows how it would have ended. It teaches the value function nothing; its advantages are those of a
-  timeout.
+- *Aborted.* Nobody knows how it would have ended: only what led to a takeover teaches the value function. Its
+  advantages are those of a timeout.
 """
 
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ from fleetloop.core.outcome import Outcome
 Ticks = npt.NDArray[np.int32]
 POSITIVE, NEGATIVE, NONE = 1, 0, -1
 FAILED = (Outcome.FAILURE, Outcome.TIMEOUT)
+TERMINAL = (Outcome.SUCCESS, Outcome.FAILURE)  # what the robot did last brought it about
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,15 @@ class TaskScale:
         return self.t_max + self.c_fail
 
 
-def returns(track: Track, scale: TaskScale) -> FloatArray | None:
-    """(T,) normalised Monte-Carlo returns in [−1, 0]; None where the ending is unknown."""
-    if track.outcome is Outcome.ABORTED:
-        return None
+def returns(track: Track, scale: TaskScale) -> FloatArray:
+    """(T,) normalised Monte-Carlo returns in [−1, 0]; NaN where the ending is unknown."""
     taken = takeovers(track.source)
     ended = taken < len(track.tick)
     last = track.tick[np.where(ended, taken, -1)]
     final = np.where(ended | (track.outcome in FAILED), -scale.c_fail, 0)
     normalised: FloatArray = np.clip((track.tick - last + final) / scale.norm, -1, 0).astype(np.float32)
+    if track.outcome is Outcome.ABORTED:
+        normalised[~ended] = np.nan
     return normalised
 
 
@@ -101,11 +102,8 @@ def advantages(track: Track, values: FloatArray, scale: TaskScale) -> FloatArray
     later = np.searchsorted(tick, tick + scale.horizon)  # the first frame N ticks on; past the end near it
     ahead = np.minimum(later, count - 1)
     bootstrapped = (tick - tick[ahead]) / scale.norm + values[ahead] - values
-    known = returns(track, scale)
-    if known is None:
-        return bootstrapped.astype(np.float32)
-    ended = (later >= taken) & ((taken < count) | (track.outcome is not Outcome.TIMEOUT))
-    return np.where(ended, known - values, bootstrapped).astype(np.float32)
+    ended = (later >= taken) & ((taken < count) | (track.outcome in TERMINAL))
+    return np.where(ended, returns(track, scale) - values, bootstrapped).astype(np.float32)
 
 
 def threshold(advantage: FloatArray, positives: float) -> float:

@@ -71,7 +71,7 @@ def _curves(axes: list[Any], time: npt.NDArray[Any], episode: Episode, judgement
     value, advantage, bands = axes
     value.plot(time, values, color=VALUE, label="V(o), value function")
     known = returns(track, scale)
-    if known is not None:
+    if not np.isnan(known).all():
         value.plot(time, known, color=RETURN, ls="--", lw=1, label="what came: the return")
     value.set(ylabel="normalised return", ylim=(-1.03, 0.03))
     value.legend(**LEGEND)
