@@ -147,6 +147,24 @@ def test_a_restart_brings_back_version_values_and_labels(tmp_path):
         assert np.array_equal(value, theirs[name]), name
 
 
+def test_a_restart_begins_a_refresh_under_way_again(tmp_path):
+    hub, demos = world(tmp_path)
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base(), demos=demos)
+    advance(learner, 5)
+    assert learner.work(), "none is under way"
+    learner.parts.checkpoints.offer(learner.checkpoint())
+    learner.parts.checkpoints.work()
+
+    checkpoint = latest(tmp_path / "learner" / "checkpoints")
+    settings = {"algorithm": recap(), "base": judged_base(), "demos": demos, "checkpoint": checkpoint}
+    second = learner_at(tmp_path / "learner", hub, **settings)
+    catch_up(second, checkpoint)
+    restore(second, checkpoint)
+    advance(second, 1)
+    refresh(second)
+    assert second.parts.algorithm.version == 1
+
+
 @pytest.mark.parametrize(("before", "after"), [(hg_dagger, recap), (recap, hg_dagger)])
 def test_a_run_goes_on_under_another_algorithm(tmp_path, before, after):
     hub, demos = world(tmp_path)

@@ -47,7 +47,8 @@ class Recap:
         self._value = ""  # what its values come from
         self._judgement: Judgement  # one object, replaced as a whole: a thread that labels sees one version
         self._known: frozenset[str] = frozenset()  # episodes of the last refresh
-        self._began = 0  # the step at which it began
+        self._beginning = 0  # the step at which it began
+        self._began = 0  # the step at which the version in force began
 
     def setup(self, policy: TrainablePolicy) -> None:
         """Raises ConfigInvalid if the policy offers no critic, or the value file is not of this policy."""
@@ -94,7 +95,7 @@ class Recap:
             return None
         from fleetloop.algorithms.recap_fit import ValueFit
 
-        self._known, self._began = held, step
+        self._known, self._beginning = held, step
         steps = self.options.refresh_steps if self.version else self.options.value_steps
         return ValueFit(self._judgement, episodes, self.options, steps)
 
@@ -102,6 +103,7 @@ class Recap:
         from fleetloop.algorithms.recap_fit import ValueFit
 
         assert isinstance(refresh, ValueFit)
+        self._began = self._beginning
         self._adopt(refresh.judgement)
 
     def _adopt(self, judgement: "Judgement") -> None:
@@ -115,7 +117,7 @@ class Recap:
     # ------------------------------------------------------------------ restart
 
     def state_dict(self) -> Mapping[str, Any]:
-        """The judgement; a frozen one is in its file."""
+        """The judgement, and when it was begun; a refresh under way is due again. A frozen one is in its file."""
         if self.options.value == "frozen":
             return {"value": self._value}
         return {"value": self._value, "began": self._began, **self._judgement.state_dict()}
