@@ -33,6 +33,14 @@ def test_without_a_file_the_defaults_are_a_fleet_that_could_start():
     assert len(config.tasks) == 3
 
 
+def test_setting_one_of_a_group_leaves_the_defaults_of_the_others():
+    before = FleetConfig().pretrain.optimizer
+    config = load_config(None, ["pretrain.optimizer.warmup_steps=7", "learner.optimizer.warmup_steps=8"])
+    assert config.pretrain.optimizer == before.model_copy(update={"warmup_steps": 7})
+    assert before.rate != config.learner.optimizer.rate == FleetConfig().learner.optimizer.rate
+    assert load_config(None, ["pretrain.optimizer.rate=0.1"]).pretrain.optimizer.rate == 0.1
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fleetloop.core.outcome import Judge, Outcome
+
+BASE_RATE = 3e-3  # learning rate of a base, which begins with nothing, unless told otherwise
 
 
 class SamplerOptions(BaseModel):
@@ -252,5 +254,11 @@ class PretrainOptions(BaseModel):
     )
     threads: int = Field(default=1, ge=1, description="CPU threads that torch may use")
     optimizer: OptimizerOptions = Field(
-        default_factory=lambda: OptimizerOptions(rate=3e-3), description="how weights are changed"
+        default_factory=lambda: OptimizerOptions(rate=BASE_RATE), description="how weights are changed"
     )
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _rate_of_a_base(cls, given: Any) -> Any:
+        """Whoever sets something else leaves the rate as it is."""
+        return {"rate": BASE_RATE, **given} if isinstance(given, Mapping) else given
