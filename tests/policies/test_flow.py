@@ -122,6 +122,31 @@ def test_a_robot_that_is_just_numbers_is_learned_too(vector_policy):
     assert np.mean(errors) < 0.15 * guess
 
 
+@pytest.mark.parametrize(("inputs", "actions"), [(0.003, [1.0, 1.0]), (1.0, [0.0005, 1.0])])
+def test_a_robot_may_count_in_small_units(inputs, actions):
+    """A millimetre a tick, told in metres, beside a gripper that is told from -1 to 1."""
+    rng = np.random.default_rng(0)
+
+    def small(size):
+        batch = vectors(rng, size)
+        state = {name: values * np.float32(inputs) for name, values in batch.state.items()}
+        return replace(batch, state=state, actions=batch.actions * np.array(actions, np.float32))
+
+    policy = fresh(VECTOR)
+    train(policy, small, 200)
+    batch = small(50)
+    errors = np.mean([np.abs(chunk(policy, batch, row) - batch.actions[row]).mean(0) for row in range(50)], 0)
+    assert (errors < 0.15 * np.abs(batch.actions).mean((0, 1))).all()
+
+
+def test_what_never_varied_is_not_magnified():
+    policy, batch = fresh(VECTOR), vectors(np.random.default_rng(0), 64)
+    batch.state["joints"][:, 0] = 0.7 + 1e-6 * batch.state["joints"][:, 0]
+    batch.actions[..., 1] = 0.3
+    policy.fit_statistics(batch)
+    assert policy.encoder.stats["plain"].deviation[0] == policy.frame.stats.deviation[1] == 1
+
+
 def test_a_condition_chooses_between_two_ways():
     rng = np.random.default_rng(0)
 

@@ -14,7 +14,7 @@ from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.grounding import Grounding
 from fleetloop.policies.namesake import squashed_length
 from fleetloop.policies.scene_features import SceneFeatures
-from fleetloop.policies.scene_fields import has_scene
+from fleetloop.policies.scene_fields import LEAST_DEVIATION, has_scene
 from fleetloop.policies.sight import Sight
 from fleetloop.policies.sight_options import SightOptions
 from fleetloop.policies.statistics import Statistics
@@ -68,11 +68,12 @@ class Encoder(nn.Module):
         self.scene = SceneFeatures(by_name["hands"], by_name["entities"]) if scene else None
         scene_width = self.scene.width if self.scene else 0
         slots = by_name["entities"].shape[0] if scene else 0
-        self.stats: dict[str, Statistics] = nn.ModuleDict({"plain": Statistics(plain_width)})  # type: ignore[assignment]
+        least = LEAST_DEVIATION if scene else 0.0
+        self.stats: dict[str, Statistics] = nn.ModuleDict({"plain": Statistics(plain_width, least)})  # type: ignore[assignment]
         self.measured_width, self.learned_width = plain_width, words
         if scene:
-            self.stats["slots"] = Statistics(slots * scene_width)
-            self.stats["entity"] = Statistics(scene_width)
+            self.stats["slots"] = Statistics(slots * scene_width, least)
+            self.stats["entity"] = Statistics(scene_width, least)
             self.grounding = Grounding(words, pointers, by_name["names"].categories)
             self.measured_width += slots * scene_width
             self.learned_width += pointers * scene_width

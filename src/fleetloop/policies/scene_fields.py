@@ -7,6 +7,7 @@ X_AXIS = ("x_axis_x", "x_axis_y", "x_axis_z")
 Z_AXIS = ("z_axis_x", "z_axis_y", "z_axis_z")
 YAW = ("sin_yaw", "cos_yaw")
 NEAR = 0.03  # metres: within about this distance a gripper must be exact, so tanh(offset / NEAR) spreads it
+LEAST_DEVIATION = 0.05  # metres, and sines of angles: what demonstrations hardly varied is not magnified
 PER_HAND = 11
 MOST_ALIKE = 30.0  # the exponent at which two names are alike enough
 TINY = 1e-6  # square metres: keeps the gradient of a length finite at 0

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetloop.core.spec import CameraSpec, FeatureSpec
+from fleetloop.policies.scene_fields import LEAST_DEVIATION
 from fleetloop.policies.sight_options import SightOptions
 from fleetloop.policies.statistics import Statistics
 
@@ -98,7 +99,9 @@ class Sight(nn.Module):
         self.cameras = cameras
         hands_width = hands.shape[0] * hands.shape[1]
         self.eyes = nn.ModuleDict({camera.name: Eye(things, hands.shape[0]) for camera in cameras})
-        self.stats: dict[str, Statistics] = nn.ModuleDict({"hands": Statistics(hands_width)})  # type: ignore[assignment]
+        self.stats: dict[str, Statistics] = nn.ModuleDict(  # type: ignore[assignment]
+            {"hands": Statistics(hands_width, LEAST_DEVIATION)}
+        )
         self.found = nn.Linear(len(cameras) * (CHANNELS + 3 + 2 * hands.shape[0]), HIDDEN)
         self.around = nn.Linear(len(cameras) * CHANNELS + hands_width, HIDDEN, bias=False)
         self.thing = nn.Parameter(torch.randn(things, HIDDEN) * 0.1)

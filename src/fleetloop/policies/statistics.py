@@ -5,14 +5,20 @@ from torch import Tensor, nn
 
 from fleetloop.policies.flow_options import CLAMP
 
-LEAST_DEVIATION = 0.05
+NOTHING = 1e-4  # of the largest value: what varies less is noise, and would be all that is seen if it were magnified
 
 
 class Statistics(nn.Module):
-    """Mean and standard deviation of each of `width` numbers."""
+    """Mean and standard deviation of each of `width` numbers.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        least: of a deviation, for numbers of a known unit. Without it the deviation is what it is, in whatever unit,
+            and 1 for what does not vary.
+    """
+
+    def __init__(self, width: int, least: float = 0.0) -> None:
         super().__init__()
+        self._least = least
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
 
@@ -24,7 +30,9 @@ class Statistics(nn.Module):
         """Take the statistics over all but the last axis."""
         flat = values.reshape(-1, values.shape[-1])
         self.mean.copy_(flat.mean(dim=0))
-        self.deviation.copy_(flat.std(dim=0).clamp(min=LEAST_DEVIATION))
+        deviation = flat.std(dim=0)
+        varies = deviation > NOTHING * flat.abs().amax(dim=0)
+        self.deviation.copy_(deviation.where(varies, self._least or 1.0).clamp(min=self._least))
 
     def forward(self, values: Tensor) -> Tensor:
         scale = 1 / self.deviation
