@@ -73,6 +73,15 @@ def test_a_side_that_names_no_unit_or_fields_fits(says_less: dict[str, Any]) -> 
         check_fit(robot, PolicySpec((policys,), policys, horizon=8, execute=4, control_hz=20))
 
 
+@pytest.mark.parametrize("execute", [0, 9])
+def test_a_policy_plays_no_more_actions_than_there_are(execute: int) -> None:
+    with pytest.raises(SpecMismatch, match=f"execute: the policy plays {execute} of the 8 actions"):
+        replace(POLICY, execute=execute)
+    with pytest.raises(SpecMismatch, match="execute"):
+        PolicySpec.from_json({**POLICY.to_json(), "execute": execute})
+    assert replace(POLICY, execute=8).execute == 8
+
+
 @given(specs)
 def test_a_spec_and_its_hash_survive_json(spec: RobotSpec) -> None:
     assert RobotSpec.from_json(spec.to_json()) == spec

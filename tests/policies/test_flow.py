@@ -279,6 +279,8 @@ def test_a_robot_or_an_option_that_does_not_fit_is_refused():
         FlowPolicy.build({"observe": "images"}, GRIPPERS)
     with pytest.raises(ValidationError, match="widht"):
         FlowPolicy.build({"widht": 3}, GRIPPERS)
+    with pytest.raises(ValidationError, match="execute is above horizon"):
+        FlowPolicy.build({"horizon": 2}, GRIPPERS)
 
 
 # ---------------------------------------------------------------------- statistics

@@ -110,6 +110,9 @@ class PolicySpec:
         execute: how many of them are played before the next chunk takes over.
         control_hz: the tick rate that the chunk is meant for.
         rename: the policy's feature or camera name -> the robot's, where they differ.
+
+    Raises:
+        SpecMismatch: unless it plays one action at least, and no more than there are.
     """
 
     inputs: tuple[FeatureSpec, ...]
@@ -119,6 +122,11 @@ class PolicySpec:
     control_hz: float
     cameras: tuple[CameraSpec, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.execute <= self.horizon:
+            problem = f"the policy plays {self.execute} of the {self.horizon} actions of a chunk"
+            raise SpecMismatch("execute", problem, "play at least one, and no more than there are")
 
     def hash(self) -> str:
         return _hash(self)

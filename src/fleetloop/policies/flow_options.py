@@ -1,7 +1,7 @@
 """The built-in policy's options and constants, without torch: a robot needs no more."""
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TIME_FREQUENCIES = 8
 FREQUENCIES = np.exp(np.linspace(0, 4, TIME_FREQUENCIES)).astype(np.float32)
@@ -36,3 +36,9 @@ class FlowOptions(BaseModel):
         "state", pattern="^(state|images)$", description="what the policy sees: the privileged state, or the cameras"
     )
     image_px: int = Field(64, ge=16, description="edge of the images that the policy sees, in pixels")
+
+    @model_validator(mode="after")
+    def _no_more_is_played_than_there_is(self) -> "FlowOptions":
+        if self.execute > self.horizon:
+            raise ValueError("execute is above horizon: no more actions can be played than a chunk has")
+        return self

@@ -193,9 +193,7 @@ class Linear(nn.Module):
 
     @classmethod
     def build(cls, config, robot):
-        horizon = 4
-        execute = 9 if config.get("fault") == "plays" else 2
-        return cls(config, PolicySpec(robot.state, robot.action, horizon, execute, robot.control_hz))
+        return cls(config, PolicySpec(robot.state, robot.action, horizon=4, execute=2, control_hz=robot.control_hz))
 
     @classmethod
     def acting(cls, config, spec, weights):

@@ -285,7 +285,6 @@ def about(fault, directory):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("plays", "it plays 9 of 4 actions"),
         ("tampers", r"it changed \['map.weight'\]; keep statistics in buffers"),
         ("short", r"gives float32\[3, 2\]; return float32\[4, 2\]"),
         ("noisy", "two chunks differ; draw from `rng` alone"),
