@@ -39,6 +39,38 @@ def test_actions_that_are_no_places_are_tied_to_none():
     np.testing.assert_allclose(run, learned, rtol=1e-3, atol=1e-3)
 
 
+HAND_FIELDS = next(feature.fields for feature in sim_spec().state if feature.name == "hands")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"names": None},
+        {"mask": None},
+        {"names": {"categories": ()}},
+        {"hands": {"fields": ("q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7")}},
+        {"hands": {"shape": (16,), "fields": HAND_FIELDS * 2}},
+    ],
+    ids=["no names", "no mask", "names without words", "joints of hands", "hands in one row"],
+)
+def test_what_other_robots_call_hands_and_entities_is_learned_as_the_numbers_that_they_are(change):
+    """Ten actions, as the simulated robot has, and not all that tells where grippers and things are."""
+    state = tuple(
+        replace(feature, **(change.get(feature.name) or {}))
+        for feature in sim_spec().state
+        if change.get(feature.name, {}) is not None
+    )
+    policy, acting = both(FlowPolicy.build({"width": 16, "depth": 1}, replace(sim_spec(), state=state)))
+    rng = np.random.default_rng(0)
+    seen = {item.name: rng.uniform(0, 2, item.shape).astype(item.dtype) for item in policy.spec.inputs}
+    learned, run = (
+        one.chunk(Observation(seen, 0.0), "put it there", None, rng=np.random.default_rng(0))
+        for one in (policy, acting)
+    )
+    assert learned.shape == (8, 10)
+    np.testing.assert_allclose(run, learned, rtol=1e-3, atol=1e-3)
+
+
 def both(policy: FlowPolicy) -> tuple[FlowPolicy, FlowOnRobot]:
     with torch.no_grad():
         for tensor in policy.state_dict().values():

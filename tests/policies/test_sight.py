@@ -13,12 +13,13 @@ from fleetloop.algorithms.bc import BehaviourCloning
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode, EpisodeMeta
-from fleetloop.core.errors import ConfigInvalid
+from fleetloop.core.errors import ConfigInvalid, SpecMismatch
 from fleetloop.core.frame import Observation
 from fleetloop.core.ids import new_id
 from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import seal
+from fleetloop.core.spec import FeatureSpec
 from fleetloop.learner.arrival import features_of, prepare
 from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.export import release_weights
@@ -219,6 +220,12 @@ def test_an_encoder_for_other_images_is_refused(encoder):
         Flow.seeing({**CONFIG, "image_px": 48}, sim_spec(PX), encoder)
     with pytest.raises(ConfigInvalid, match=r"policy\.options\.observe: is `state`"):
         Flow.seeing({"observe": "state"}, sim_spec(PX), encoder)
+
+
+def test_a_robot_without_grippers_is_told_that_the_encoder_needs_them(encoder):
+    joints = replace(sim_spec(PX), state=(FeatureSpec("joints", (7,)),))
+    with pytest.raises(SpecMismatch, match=r"hands: the encoder needs .* grippers with the fields x, y"):
+        Flow.seeing(CONFIG, joints, encoder)
 
 
 def test_a_directory_without_a_sound_encoder_is_named(encoder, tmp_path):

@@ -26,6 +26,7 @@ from fleetloop.policies.encoder import Encoded, Encoder
 from fleetloop.policies.flow_options import CONDITIONS, FREQUENCIES, POSITION_SCALE, TIME_FREQUENCIES, FlowOptions
 from fleetloop.policies.grounding import grounding_loss
 from fleetloop.policies.guidance import condition_rows, guided
+from fleetloop.policies.scene_fields import POSITION, YAW, has_grippers
 from fleetloop.policies.sight_options import SightOptions
 from fleetloop.policies.weights import load_weights
 from fleetloop.policies.words import padded_ids
@@ -130,7 +131,7 @@ class FlowPolicy(nn.Module):
         the entry `sight` besides, through frozen eyes whose weights are still to be loaded (see `plugin.py`).
 
         Raises:
-            SpecMismatch: if the robot's action is no flat vector, or it shows no camera where one is needed.
+            SpecMismatch: if the robot's action is no flat vector, or it shows no camera or gripper where one is needed.
         """
         options, sight = _parsed(config)
         if len(robot.action.shape) != 1:
@@ -143,6 +144,10 @@ class FlowPolicy(nn.Module):
             px = options.image_px
             cameras = tuple(CameraSpec(camera.name, px, px) for camera in robot.cameras)
             inputs = tuple(feature for feature in inputs if feature.name == "hands") or inputs
+        if sight is not None and not any(has_grippers(feature) for feature in inputs if feature.name == "hands"):
+            fields = ", ".join((*POSITION, *YAW))
+            remedy = "set directories.encoder to null: the policy then learns to see by itself"
+            raise SpecMismatch("hands", f"the encoder needs (n, …) grippers with the fields {fields}", remedy)
         spec = PolicySpec(inputs, robot.action, options.horizon, options.execute, robot.control_hz, cameras)
         policy = cls(options, spec, sight)
         if policy.encoder.sight is not None:

@@ -13,12 +13,20 @@ MOST_ALIKE = 30.0  # the exponent at which two names are alike enough
 TINY = 1e-6  # square metres: keeps the gradient of a length finite at 0
 
 
+def has_grippers(hands: FeatureSpec | None) -> bool:
+    """Whether this state feature says of some grippers, (n, …), where each one is and how it is turned."""
+    return hands is not None and len(hands.shape) == 2 and {*POSITION, *YAW} <= set(hands.fields)
+
+
 def has_scene(features: tuple[FeatureSpec, ...]) -> bool:
-    """Whether these state features carry grippers and entities."""
-    by_name = {feature.name: set(feature.fields) for feature in features}
-    return {*POSITION, *YAW} <= by_name.get("hands", set()) and {*POSITION, *X_AXIS, *Z_AXIS} <= by_name.get(
-        "entities", set()
-    )
+    """Whether these state features carry grippers, and entities: their poses, their names, which of them are used."""
+    by_name = {feature.name: feature for feature in features}
+    if not {"entities", "mask", "names"} <= by_name.keys():
+        return False
+    entities, mask, names = by_name["entities"], by_name["mask"], by_name["names"]
+    told = {*POSITION, *X_AXIS, *Z_AXIS} <= set(entities.fields) and names.categories
+    fitting = len(entities.shape) == len(names.shape) == 2 and mask.shape == entities.shape[:1] == names.shape[:1]
+    return bool(told and fitting) and has_grippers(by_name.get("hands"))
 
 
 def columns(feature: FeatureSpec, names: tuple[str, ...]) -> list[int]:
