@@ -16,6 +16,7 @@ from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.core.outcome import Outcome
 from fleetloop.learner.checkpoint import latest
 from fleetloop.learner.errors import LabelsInvalid
+from fleetloop.learner.options import FiltersOptions, OnlineFilterOptions
 from fleetloop.learner.restart import catch_up, restore
 
 QUICK = {"bins": 11, "value_steps": 3, "value_batch": 8, "refresh_steps": 2, "refresh_every": 4, "horizon_s": 0.1}
@@ -264,6 +265,31 @@ def test_what_can_not_be_read_any_more_is_left_out_of_the_next_version(tmp_path,
     held, expected = held_indicators(learner), expected_indicators(learner, demos)
     assert held.keys() == expected.keys()
     assert all(held[id] == expected[id] for id in held if id != lost)
+
+
+def test_what_filters_leave_out_makes_no_version_and_is_labelled_under_it(tmp_path):
+    hub, _ = world(tmp_path)
+    late = hub.add(write_episode(tmp_path / "robot", 20, "p" * 30, outcome=Outcome.TIMEOUT))
+    filters = FiltersOptions(online=OnlineFilterOptions(outcomes=(Outcome.SUCCESS, Outcome.FAILURE)))
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), base=judged_base(), filters=filters)
+    advance(learner, 5)
+    fetch, asked = learner.parts.relabelling._archive._fetch, []
+
+    def at_times(id):
+        asked.append(id)
+        if len(asked) % 2:
+            raise HubUnavailable("hub", "is away")
+        return fetch(id)
+
+    learner.parts.relabelling._archive._fetch = at_times
+    until_switched(learner, learner.parts.algorithm.version)
+    [attempts] = learner.parts.algorithm.state_dict()["scales"].values()
+    assert attempts["t_max"] == 7, "of those that train the longest has 8 frames"
+    held = held_indicators(learner)
+    assert held == expected_indicators(learner, [])
+    assert -1 not in held[late], "it has the labels of the version before"
+    assert learner.status().alarm == ""
+    assert learner.parts.buffer.selection.left_out["online"] == {"outcome": 1}, "it is held no more"
 
 
 def until_switched(learner, before):

@@ -45,7 +45,7 @@ class Refresh(Protocol):
         ...
 
     def add(self, episode: Episode) -> None:
-        """Label this one, which came meanwhile, by the next version too."""
+        """Label this one by the next version too, which came meanwhile, or which filters leave out. From any thread."""
         ...
 
     @property
@@ -104,7 +104,7 @@ class Algorithm(Protocol):
     def refresh(self, episodes: Mapping[str, Episode], step: int) -> Refresh | None:
         """Begin the next label version, if one is due after `step` optimizer steps; else None. Asked before each step.
 
-        `episodes` is everything that is held, by id, in order of arrival; each look-up opens a file. It keeps changing:
+        `episodes` is everything that trains, by id, in order of arrival; each look-up opens a file. It keeps changing:
         a refresh copies the ids and nothing else.
         """
         ...

@@ -1,13 +1,19 @@
 """From one label version to the next: behind the running learner, and switched between two steps."""
 
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from fleetloop.core.algorithm import Algorithm, Refresh
 from fleetloop.core.episode import Episode
+from fleetloop.core.errors import EpisodeInvalid, HubRefused
 from fleetloop.learner.arrival import Prepared
 from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.buffer.pictures import PictureCache
+from fleetloop.learner.buffer.selection import Selection
+
+log = logging.getLogger(__name__)
 
 
 class Archive(Mapping[str, Episode]):
@@ -44,6 +50,23 @@ class Archive(Mapping[str, Episode]):
         return len(self._held)
 
 
+class Training(Mapping[str, Episode]):
+    """Those of an archive that no filter leaves out."""
+
+    def __init__(self, archive: Archive, selection: Selection) -> None:
+        self._archive, self._selection = archive, selection
+
+    def __getitem__(self, id: str) -> Episode:
+        return self._archive[id]
+
+    def __iter__(self) -> Iterator[str]:
+        left_out = self._selection.ids_left_out
+        return (id for id in self._archive if id not in left_out)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Relabelling:
     """Keeps the buffer under one label version. `work` is for another thread; all else is the training loop's.
 
@@ -53,7 +76,9 @@ class Relabelling:
 
     def __init__(self, algorithm: Algorithm, buffer: ExperienceBuffer, archive: Archive) -> None:
         self._algorithm, self._buffer, self._archive = algorithm, buffer, archive
+        self._training = Training(archive, buffer.selection)
         self._refresh: Refresh | None = None
+        self._left_out: deque[str] = deque()  # by filters; the refresh has yet to label these
         self.alarm = ""
 
     def admitted(self, prepared: Prepared) -> Prepared:
@@ -76,9 +101,9 @@ class Relabelling:
         Returns whether it switched. Raises LabelsInvalid if the next version is about other samples.
         """
         if self._refresh is None:
-            self._refresh = self._algorithm.refresh(self._archive, step)
+            self._begin(step)
             return False
-        if not self._refresh.ready:
+        if self._left_out or not self._refresh.ready:  # in this order: `work` adds one before it lets go of it
             return False
         self._algorithm.switch(self._refresh)
         labels = self._refresh.labels
@@ -91,10 +116,30 @@ class Relabelling:
         self._refresh = None
         return True
 
+    def _begin(self, step: int) -> None:
+        """What filters leave out makes no version, but has its labels once it comes back."""
+        refresh = self._algorithm.refresh(self._training, step)
+        if refresh is not None:
+            training = set(self._training)
+            self._left_out = deque(id for id in self._archive if id not in training)
+        self._refresh = refresh
+
     def work(self) -> bool:
         """One slice of what makes the next version; False if there is nothing to do. Raises HubUnavailable."""
         refresh = self._refresh
-        if refresh is None or refresh.ready:
+        if refresh is None:
             return False
-        refresh.work()
+        if not refresh.ready:
+            refresh.work()
+        elif self._left_out:
+            self._add(refresh, self._left_out[0])
+            self._left_out.popleft()
+        else:
+            return False
         return True
+
+    def _add(self, refresh: Refresh, episode: str) -> None:
+        try:
+            refresh.add(self._archive.open(episode))
+        except (EpisodeInvalid, HubRefused) as error:
+            log.warning("%s is left out: %s", episode, error)

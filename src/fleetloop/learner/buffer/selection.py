@@ -45,6 +45,12 @@ class Selection:
             self._judge(np.flatnonzero(self._table.rows["part"] == Part.ONLINE))
 
     @property
+    def ids_left_out(self) -> frozenset[str]:
+        """The episodes that a filter leaves out."""
+        rows = self._table.rows
+        return frozenset(map(self._table.name, np.flatnonzero(~rows["retired"] & (rows["reason"] != TRAINS)).tolist()))
+
+    @property
     def left_out(self) -> Mapping[str, Mapping[str, int]]:
         """`online` and `offline`: how many episodes the filter leaves out, by reason."""
         rows = self._table.rows[~self._table.rows["retired"]]
