@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from PIL import Image
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.recorder import EpisodeWriter
 from fleetloop.actor.rollout import rollout
+from fleetloop.algorithms.recap_file import FORMAT
 from fleetloop.algorithms.recap_judgement import Judgement
 from fleetloop.algorithms.recap_value import TaskScale
 from fleetloop.cli.base import make_base
@@ -31,12 +33,18 @@ from fleetloop.lab.demonstrations import record_demonstrations
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.sim import scene
 from fleetloop.sim.plugin import SimOptions
-from fleetloop.sim.robot import SimRobot
+from fleetloop.sim.robot import SimRobot, sim_spec
 from fleetloop.sim.tasks import sim_task
 
 WALLS = sim_task("box/walls").task
 CALM = RobotKind("sim", SimOptions.under(scene.CALM))
 SEEING = RobotSpec("eye", (FeatureSpec("x", (1,)),), FeatureSpec("action", (1,)), 20.0, (CameraSpec("top", 16, 16),))
+
+
+META = EpisodeMeta(
+    new_id(1.0, np.random.default_rng(1)), "run", "r", "s", WALLS.id, "", "online", sim_spec(), clock="virtual"
+)
+QUICK = ["--set", "algorithm.options.value_steps=3"]
 
 
 class Fails:
@@ -79,8 +87,7 @@ def fleetloop(*arguments):
 
 
 def fit():
-    quick = ["--set", "algorithm.options.value_steps=3"]
-    return fleetloop("recap", "fit", "--episodes", "demonstrations", "--episodes", "rollouts", *quick)
+    return fleetloop("recap", "fit", "--episodes", "demonstrations", "--episodes", "rollouts", *QUICK)
 
 
 def test_values_are_fitted_to_demonstrations_and_rollouts_and_drawn(room):
@@ -111,6 +118,63 @@ def test_what_is_wrong_is_named(room):
     assert "holds no checkpoint with a live value function" in unlearned.output
     lost = fleetloop("recap", "plot", demonstration, "--values", "values.safetensors", "--out", "no/such/place.png")
     assert "can't be written" in lost.output
+
+
+def test_a_directory_without_episodes_is_named_beside_a_good_one():
+    mistyped = fleetloop("recap", "fit", "--episodes", "demonstrations", "--episodes", "rolouts", "--out", "none")
+    assert mistyped.exit_code == 1
+    assert "rolouts: holds no sealed episode" in mistyped.output
+
+
+def test_an_episode_of_a_robot_that_lacks_an_input_is_named(tmp_path):
+    id = record(tmp_path, replace(META, spec=SEEING))
+    lacking = fleetloop("recap", "fit", "--episodes", "demonstrations", "--episodes", str(tmp_path))
+    assert lacking.exit_code == 1
+    assert f"episode {id}, hands: the policy needs hands" in lacking.output
+
+
+def test_evaluations_teach_no_value_function(tmp_path):
+    record(tmp_path, replace(META, purpose="evaluation"))
+    nothing = fleetloop("recap", "fit", "--episodes", str(tmp_path))
+    assert "holds no sealed episode to learn from" in nothing.output
+    record(tmp_path, replace(META, id=new_id(2.0, np.random.default_rng(2))))
+    fitted = fleetloop("recap", "fit", "--episodes", str(tmp_path), *QUICK, "--out", str(tmp_path / "values"))
+    assert "values: 1 episodes" in fitted.output
+
+
+def test_it_fits_beside_another_algorithm_whose_options_are_in_the_file(tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("algorithm: {name: hg_dagger, options: {successful_autonomous: true}}\n")
+    fitted = fleetloop("recap", "fit", "--config", str(file), *QUICK, "--out", str(tmp_path / "values"))
+    assert fitted.exit_code == 0, fitted.output
+    assert "3 steps" in fitted.output
+    file.write_text("algorithm: {name: recap, options: {value_steps: 2}}\n")
+    fitted = fleetloop("recap", "fit", "--config", str(file), "--out", str(tmp_path / "values"))
+    assert "2 steps" in fitted.output, "recap's own options are to be kept"
+
+
+def test_values_of_any_number_of_bins_are_drawn(room, tmp_path):
+    values, demonstration = tmp_path / "values", str(next((room / "demonstrations").glob("*.arrow")))
+    fleetloop("recap", "fit", *QUICK, "--set", "algorithm.options.bins=31", "--out", str(values))
+    drawn = fleetloop("recap", "plot", demonstration, "--values", str(values), "--out", str(tmp_path / "it.png"))
+    assert drawn.exit_code == 0, drawn.output
+    safetensors.numpy.save_file({"nothing": np.zeros(1)}, values, metadata={FORMAT: '{"version": 1, "scales": {}}'})
+    wrong = fleetloop("recap", "plot", demonstration, "--values", str(values))
+    assert "is no value function of this policy" in wrong.output
+
+
+def record(directory, meta):
+    """A sealed episode of two frames; returns its id."""
+    recording = Recording(RealDisk(), directory, meta)
+    for tick in range(2):
+        state = {item.name: np.zeros(item.shape, item.dtype) for item in meta.spec.state}
+        images = {camera.name: _jpeg() for camera in meta.spec.cameras}
+        sent = np.zeros(meta.spec.action.shape, np.float32)
+        seen = Observation(state, tick / 20, images_taken=dict.fromkeys(images, 0.0))
+        recording.add(Frame(tick, tick / 20, tick / 20, seen, sent, sent, Source.POLICY, 1, 0, 0), images)
+    recording.finish(Ending(Outcome.FAILURE, Judge.SIMULATOR))
+    seal(RealDisk(), recording.path)
+    return meta.id
 
 
 def test_frames_of_a_camera_stand_above_the_curves(tmp_path):

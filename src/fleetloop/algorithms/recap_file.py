@@ -1,7 +1,9 @@
 """A label version of RECAP as a file: safetensors, the critic's weights; in its metadata the scales and thresholds."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.numpy
@@ -26,6 +28,11 @@ def write_judgement(disk: Disk, path: Path, judgement: Judgement) -> None:
 
 def read_judgement(path: Path, critic: Critic) -> Judgement:
     """Into `critic`. Raises ConfigInvalid naming the file if it is none, or is of another value network."""
+    return Judgement.from_state(read_state(path), critic, str(path))
+
+
+def read_state(path: Path) -> Mapping[str, Any]:
+    """What `Judgement.state_dict` gave. Raises ConfigInvalid naming the file if it is none."""
     try:
         with safetensors.safe_open(path, "numpy") as file:
             said = (file.metadata() or {})[FORMAT]
@@ -34,7 +41,7 @@ def read_judgement(path: Path, critic: Critic) -> Judgement:
         raise ConfigInvalid(
             str(path), f"holds no value function ({error})", "make one with `fleetloop recap fit`"
         ) from error
-    return Judgement.from_state({**json.loads(said), **weights}, critic, str(path))
+    return {**json.loads(said), **weights}
 
 
 def file_hash(path: Path) -> str:

@@ -26,15 +26,40 @@ def blank(policy: TrainablePolicy, options: RecapOptions) -> "Judgement":
     Raises:
         ConfigInvalid: if the policy offers no critic.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        return Judgement(0, {}, _critic(policy, options.bins))
+
+
+def kept(policy: TrainablePolicy, state: Mapping[str, Any], origin: str) -> "Judgement":
+    """What `state_dict` once gave of a judgement by such a policy, of however many bins.
+
+    Raises:
+        ConfigInvalid: naming `origin` if it is of another value network; or if the policy offers no critic.
+    """
+    return Judgement.from_state(state, _critic(policy, _bins(policy, state)), origin)
+
+
+def _bins(policy: TrainablePolicy, state: Mapping[str, Any]) -> int:
+    """The length that the shapes in `state` have where those of a critic change with the bins."""
+    two, three = (_critic(policy, bins).state_dict() for bins in (2, 3))
+    for name, tensor in two.items():
+        shape = state[CRITIC + name].shape if CRITIC + name in state else ()
+        changes = np.not_equal(tensor.shape, three[name].shape)
+        if changes.any() and len(shape) == len(changes):
+            return int(shape[changes.argmax()])
+    return RecapOptions().bins  # it is no such network's: taking its weights in will fail
+
+
+def _critic(policy: TrainablePolicy, bins: int) -> Critic:
     if not hasattr(policy, "critic"):
         raise ConfigInvalid(
             "algorithm.name",
             f"recap needs a value network, and the policy {type(policy).__name__} offers none",
             "give it a method `critic(bins)`, see HasCritic in fleetloop.core.critic",
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        return Judgement(0, {}, policy.critic(options.bins))
+    critic: Critic = policy.critic(bins)
+    return critic
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fleetloop.algorithms.recap_judgement import Judgement
     from fleetloop.cli.config import FleetConfig
     from fleetloop.core.episode import Episode
+    from fleetloop.core.spec import PolicySpec
 
 app = typer.Typer(no_args_is_help=True, help="Fit RECAP's value function offline; see what it says of an episode.")
 Values = Annotated[
@@ -42,25 +43,24 @@ def fit(
     wiring.one_thread()
     # What is frozen later is made now: the options must not ask for the file.
     given = {"algorithm.name": "recap", "algorithm.options.value": "live", "directories.base": base}
-    chosen = load_config(config, sets or (), given)
+    # The file's options may be for another algorithm.
+    dropped = [] if load_config(config).algorithm.name == "recap" else ["algorithm={}"]
+    chosen = load_config(config, [*dropped, *(sets or ())], given)
     from fleetloop.algorithms.recap_file import write_judgement
     from fleetloop.algorithms.recap_fit import fit_value
     from fleetloop.algorithms.recap_judgement import blank
     from fleetloop.algorithms.recap_options import RecapOptions
     from fleetloop.cli.progress import counting
     from fleetloop.core.disk import RealDisk
-    from fleetloop.core.errors import ConfigInvalid
-    from fleetloop.learner.assemble import open_demonstrations
     from fleetloop.learner.base import load_base
 
-    directories = episodes or [chosen.directories.demonstrations]
-    held = {item.meta.id: item for directory in directories for item in open_demonstrations(directory)}
-    if not held:
-        where = ", ".join(map(str, directories))
-        raise ConfigInvalid(where, "hold no sealed episode", "record some with `fleetloop demos record`")
+    policy = load_base(chosen.directories.base).policy
+    held: dict[str, Episode] = {}
+    for directory in episodes or [chosen.directories.demonstrations]:
+        held |= _lessons(directory, policy.spec)
     options = chosen_options("algorithms", chosen.algorithm)
     assert isinstance(options, RecapOptions)
-    start = blank(load_base(chosen.directories.base).policy, options)
+    start = blank(policy, options)
     with counting("fitting", options.value_steps) as progress:
         found = fit_value(start, held, options, progress)
     write_judgement(RealDisk(), out, found.judgement)
@@ -98,23 +98,45 @@ def plot(
     typer.echo(str(path))
 
 
+def _lessons(directory: Path, spec: "PolicySpec") -> "dict[str, Episode]":
+    """By id, the episodes in a directory that something may be learnt from: no evaluations.
+
+    Raises:
+        ConfigInvalid: if there is none.
+        SpecMismatch: naming an episode of a robot that lacks what the policy observes.
+    """
+    from fleetloop.core.errors import ConfigInvalid, SpecMismatch
+    from fleetloop.core.spec import check_fit
+    from fleetloop.learner.assemble import open_demonstrations
+
+    found = {item.meta.id: item for item in open_demonstrations(directory) if item.meta.purpose != "evaluation"}
+    if not found:
+        problem, remedy = "holds no sealed episode to learn from", "record some with `fleetloop demos record`"
+        raise ConfigInvalid(str(directory), problem, remedy)
+    for id, episode in found.items():
+        try:
+            check_fit(episode.meta.spec, spec)
+        except SpecMismatch as error:
+            raise SpecMismatch(f"episode {id}, {error.field}", error.problem, "fit without this episode") from None
+    return found
+
+
 def _judgement(config: "FleetConfig", values: Path | None) -> "Judgement":
     """Raises ConfigInvalid if there is no value function yet, or it is another policy's."""
-    from fleetloop.algorithms.recap_file import read_judgement
-    from fleetloop.algorithms.recap_judgement import Judgement, blank
-    from fleetloop.algorithms.recap_options import RecapOptions
+    from fleetloop.algorithms.recap_file import read_state
+    from fleetloop.algorithms.recap_judgement import kept
     from fleetloop.core.errors import ConfigInvalid
     from fleetloop.learner.base import load_base
     from fleetloop.learner.checkpoint import latest
 
-    critic = blank(load_base(config.directories.base).policy, RecapOptions()).critic
+    policy = load_base(config.directories.base).policy
     if values is not None:
-        return read_judgement(values, critic)
+        return kept(policy, read_state(values), str(values))
     checkpoint, where = latest(config.directories.learner / "checkpoints"), str(config.directories.learner)
     state = {**checkpoint.algorithm, **checkpoint.under("algorithm.")} if checkpoint else {}
     if not state.get("version"):
         raise ConfigInvalid(where, "holds no checkpoint with a live value function", "name a file with --values")
-    return Judgement.from_state(state, critic, where)
+    return kept(policy, state, where)
 
 
 def _print(judgement: "Judgement", episodes: "list[Episode]") -> None:

@@ -15,6 +15,7 @@ from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid
 from fleetloop.core.frame import Source
 from fleetloop.core.picture import decoded
 from fleetloop.core.spec import FeatureSpec
+from fleetloop.policies.scene_fields import has_scene
 
 FRAMES = 8
 VALUE, RETURN, ADVANTAGE = "#1b6ca8", "#9a9a9a", "#444444"
@@ -122,7 +123,7 @@ def _picture(episode: Episode, frame: int) -> Any:
     if spec.cameras:
         return decoded(episode.jpeg(spec.cameras[0].name, frame))
     features = {feature.name: feature for feature in spec.state}
-    if not {"hands", "entities", "mask"} <= set(features):
+    if not has_scene(spec.state):
         return None
     hands, entities = (_from_above(episode, features[name]) for name in ("hands", "entities"))
     used = episode.state("mask")[frame] > 0
