@@ -55,6 +55,10 @@ def room(tmp_path_factory):
     return directory
 
 
+def test_a_base_is_two_files_and_leaves_nothing_else_behind(room):
+    assert {path.name for path in (room / "base").iterdir()} == {"base.json", "weights.safetensors"}
+
+
 # ---------------------------------------------------------------------- demonstrations
 
 

@@ -19,9 +19,9 @@ from fleetloop.learner.pretrain import pretrain
 OPTIONS = PretrainOptions(steps=150, batch=32, optimizer=OptimizerOptions(rate=1e-2, warmup_steps=5), held_out=0.3)
 
 
-def clone(episodes, policy=None, **what):
+def clone(episodes, policy=None, options=OPTIONS, **what):
     torch.manual_seed(0)
-    return pretrain(policy or TinyPolicy(), BehaviourCloning(BehaviourCloningOptions()), episodes, OPTIONS, **what)
+    return pretrain(policy or TinyPolicy(), BehaviourCloning(BehaviourCloningOptions()), episodes, options, **what)
 
 
 def test_it_learns_and_says_how(tmp_path):
@@ -40,6 +40,17 @@ def test_the_same_demonstrations_in_any_order_give_the_same_base(tmp_path):
     one, other = clone(demos), clone(demos[::-1])
     for name, value in one.policy.state_dict().items():
         assert torch.equal(value, other.policy.state_dict()[name])
+
+
+@pytest.mark.parametrize("decoded_bytes", [0, 2000, 1 << 30])
+def test_however_little_room_there_is_the_base_is_the_same(tmp_path, decoded_bytes):
+    demos, scratch = demonstrations(tmp_path / "demos", 4), tmp_path / "scratch"
+    scratch.mkdir()
+    options = OPTIONS.model_copy(update={"decoded_bytes": decoded_bytes})
+    one, other = clone(demos), clone(demos, options=options, scratch=scratch)
+    for name, value in one.policy.state_dict().items():
+        assert torch.equal(value, other.policy.state_dict()[name])
+    assert (scratch / "actions").exists() == (decoded_bytes > 0), "what batches are made of is not there"
 
 
 def test_going_on_from_a_base_keeps_its_statistics(tmp_path):

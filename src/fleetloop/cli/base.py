@@ -1,6 +1,7 @@
 """Making a base: what `fleetloop pretrain` and the demo do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from shutil import rmtree
 from typing import Any
 
 from fleetloop.cli.config import AlgorithmChoice, FleetConfig
@@ -21,14 +22,21 @@ def make_base(
 
     Raises:
         ConfigInvalid: if there is no demonstration.
+        DiskTrouble: if the directory can't be written.
     """
     if not episodes:
         where = config.directories.demonstrations
         raise ConfigInvalid(str(where), "holds no sealed episode", "record some with `fleetloop demos record`")
     robot = episodes[0].meta.spec
     policy = build_policy(config.policy, robot, config.pretrain.seed, config.directories.encoder)
-    made = pretrain(policy, build_algorithm(AlgorithmChoice(name="bc")), episodes, config.pretrain, progress=progress)
-    write_base(RealDisk(), config.directories.base, Base(made.policy, config.policy.name, robot, made.facts))
+    cloning, base, disk = build_algorithm(AlgorithmChoice(name="bc")), config.directories.base, RealDisk()
+    scratch = base / "scratch"
+    disk.make(scratch)
+    try:
+        made = pretrain(policy, cloning, episodes, config.pretrain, scratch=scratch, progress=progress)
+    finally:
+        rmtree(scratch)
+    write_base(disk, base, Base(made.policy, config.policy.name, robot, made.facts))
     return made.facts
 
 

@@ -253,6 +253,9 @@ class PretrainOptions(BaseModel):
         default=0.05, ge=0, lt=1, description="share of the demonstrations that is never trained on"
     )
     threads: int = Field(default=1, ge=1, description="CPU threads that torch may use")
+    decoded_bytes: int = Field(
+        default=16 << 30, ge=0, description="of what batches are made of, as `learner.cache.decoded_bytes`"
+    )
     optimizer: OptimizerOptions = Field(
         default_factory=lambda: OptimizerOptions(rate=BASE_RATE), description="how weights are changed"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,13 @@ def pretrain(
     options: PretrainOptions,
     *,
     fit_statistics: bool = True,
+    scratch: Path | None = None,
     progress: Progress = lambda step, loss: None,
 ) -> Pretrained:
     """Train `policy` on what `algorithm` labels in `episodes`, tasks balanced; its rate ends in a cosine.
 
-    With `fit_statistics=False` the policy keeps the normalisation that it has: going on from a base.
+    With `fit_statistics=False` the policy keeps the normalisation that it has: going on from a base. What batches are
+    made of lies in `scratch`, a directory, or else in memory; what there is no room for is decoded again when drawn.
 
     Raises:
         ConfigInvalid: if there is nothing to train on, or the algorithm can't do with this policy.
@@ -50,8 +53,17 @@ def pretrain(
     """
     torch.set_num_threads(options.threads)
     algorithm.setup(policy)
-    buffer = ExperienceBuffer(policy.spec, max_replay=np.iinfo(np.int32).max, held_out=options.held_out)
-    for episode in sorted(episodes, key=lambda item: item.meta.id):
+    at_hand = {episode.meta.id: episode for episode in sorted(episodes, key=lambda item: item.meta.id)}
+    buffer = ExperienceBuffer(
+        policy.spec,
+        max_replay=np.iinfo(np.int32).max,
+        held_out=options.held_out,
+        scratch=scratch,
+        most_bytes=options.decoded_bytes,
+        fetch=at_hand.__getitem__,
+        features=features_of(policy),
+    )
+    for episode in at_hand.values():
         buffer.ingest(prepare(episode, algorithm, policy.spec, features_of(policy)))
     if not buffer.holds(Part.OFFLINE):
         raise ConfigInvalid("demonstrations", "hold no frame to train on", "record some with `fleetloop demos record`")
