@@ -20,6 +20,7 @@ from fleetloop.algorithms.recap import Recap
 from fleetloop.algorithms.recap_file import write_judgement
 from fleetloop.algorithms.recap_fit import LEAST_FRAMES, ValueFit, fit_value
 from fleetloop.algorithms.recap_judgement import blank
+from fleetloop.algorithms.recap_lessons import Lessons
 from fleetloop.algorithms.recap_options import RecapOptions
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, Episode, EpisodeMeta
@@ -213,6 +214,37 @@ def test_it_is_fitted_to_no_more_frames_than_it_may_be_however_many_episodes_the
     few = [count for count in looked if count < len(towards)]  # judged is every frame
     assert few == [LEAST_FRAMES] * (most // LEAST_FRAMES)
     assert set(fit.labels) == set(episodes), "all are judged"
+
+
+def test_what_it_is_fitted_to_takes_no_more_memory_than_it_may(tmp_path):
+    episodes = lived(tmp_path, 8)
+    critic, frame_bytes = blank(judged_base().policy, OPTIONS).critic, 3 * 4
+    lessons = Lessons(critic, most_bytes=45 * frame_bytes)
+    for episode in episodes.values():
+        lessons.take(lessons.read(episode, most=20))
+        assert sum(lesson.bytes for lesson in lessons.taken) <= 45 * frame_bytes
+    assert [lesson.instruction for lesson in lessons.taken] == ["push it"] * 8
+    assert {len(lesson.frames) for lesson in lessons.taken} == {5}, "all are thinned alike"
+    pairs = zip(episodes.values(), lessons.taken, strict=True)
+    expected = np.concatenate([episode.state("position")[lesson.frames] for episode, lesson in pairs])
+    np.testing.assert_array_equal(lessons.sights()["position"], expected)
+    assert all(lesson.bytes == 0 for lesson in lessons.taken), "they are held twice"
+
+
+def test_a_fit_thins_what_does_not_fit_into_memory(tmp_path):
+    episodes, drawn = lived(tmp_path, 8), set()
+    options = OPTIONS.model_copy(update={"value_bytes": 45 * 12, "value_steps": 20})
+    start = blank(judged_base().policy, options)
+
+    class Watched(type(start.critic)):
+        def logits(self, sights, instructions, instruction):
+            if len(sights["position"]) == options.value_batch:
+                drawn.update(map(bytes, sights["position"]))
+            return super().logits(sights, instructions, instruction)
+
+    start.critic.__class__ = Watched
+    assert set(fit_value(start, episodes, options).labels) == set(episodes), "all are judged"
+    assert 0 < len(drawn) <= 45
 
 
 def test_the_indicator_is_left_out_for_a_share_of_the_samples():

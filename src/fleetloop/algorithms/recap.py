@@ -14,7 +14,8 @@ do. That is behaviour cloning, and `alarm` says so.
 `value: frozen` labels by a value function that was fitted offline (`fleetloop recap fit`), as SOP does. `value: live`
 refits it behind the running learner, thresholds included, and switches version between two steps.
 
-The arithmetic is in `recap_value.py`, one version's labels in `recap_judgement.py`, its fit in `recap_fit.py`.
+The arithmetic is in `recap_value.py`, one version's labels in `recap_judgement.py`, its fit in `recap_fit.py`, to the
+frames in `recap_lessons.py`.
 """
 
 from collections.abc import Mapping

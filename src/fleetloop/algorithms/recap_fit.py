@@ -5,16 +5,16 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
 from fleetloop.algorithms.recap_judgement import Judgement
+from fleetloop.algorithms.recap_lessons import Lessons
 from fleetloop.algorithms.recap_options import RecapOptions
 from fleetloop.algorithms.recap_value import (
     FAILED,
@@ -27,7 +27,6 @@ from fleetloop.algorithms.recap_value import (
 )
 from fleetloop.algorithms.segments import takeovers
 from fleetloop.core.algorithm import FrameLabels
-from fleetloop.core.critic import Critic, Sights
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, HubUnavailable
 from fleetloop.core.frame import FloatArray, Source
@@ -40,16 +39,6 @@ _Slices: TypeAlias = Generator[HubUnavailable | None, None, T]
 """One bounded piece of work after the other; what it says is why one could not be done."""
 LEAST_FRAMES = 8  # taken of each episode, however many there are
 CLIP_NORM = 1.0
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What the fit takes of one episode: (n,) of its frames, what the critic takes of them, and the words."""
-
-    track: Track
-    frames: npt.NDArray[np.intp]
-    sights: Sights
-    instruction: str
 
 
 class ValueFit:
@@ -106,17 +95,18 @@ class ValueFit:
 
     def _run(self) -> _Slices[None]:
         version, critic = self.judgement.version + 1, copy.deepcopy(self.judgement.critic)
-        read: list[_Read] = []
+        lessons = Lessons(critic, self._options.value_bytes)
         tracks: dict[str, Track] = {}
         for id, most in zip(self._ids, self._shares(version), strict=True):
-            found = yield from self._opened(id, partial(_read, critic, most))
+            found = yield from self._opened(id, partial(lessons.read, most=most))
             if found is not None and len(found.track.tick):
                 tracks[id] = found.track
-                read += [found] if most else []
+                if most:
+                    lessons.take(found)
             yield None
         scales = _scales(list(tracks.values()), self._options)
         unjudged = replace(self.judgement, version=version, scales=scales, critic=critic)
-        yield from self._fit(unjudged, read)
+        yield from self._fit(unjudged, lessons)
         values: dict[str, FloatArray] = {}
         for id in tracks:
             worth = yield from self._opened(id, unjudged.values)
@@ -154,14 +144,14 @@ class ValueFit:
                 return None
             yield trouble
 
-    def _fit(self, judgement: Judgement, read: Sequence[_Read]) -> _Slices[None]:
+    def _fit(self, judgement: Judgement, lessons: Lessons) -> _Slices[None]:
         """One optimizer step a slice, on frames drawn uniformly from those with a known return."""
-        options, critic = self._options, judgement.critic
+        options, critic, read = self._options, judgement.critic, lessons.taken
         target = [returns(item.track, judgement.scales[item.track.task])[item.frames] for item in read]
         known = np.flatnonzero(~np.isnan(np.concatenate(target))) if read else np.empty(0, np.intp)
         if not len(known):
             return
-        sights = {name: np.concatenate([item.sights[name] for item in read]) for name in read[0].sights}
+        sights = lessons.sights()
         bins = torch.from_numpy(binned(np.concatenate(target)[known], options.bins))
         words = list(dict.fromkeys(item.instruction for item in read))
         said = np.concatenate([np.full(len(item.frames), words.index(item.instruction)) for item in read])
@@ -196,13 +186,6 @@ class ValueFit:
         corrections = self._options.intervention_weight * human
         positives = self._options.of(task).positives * (len(decided) + corrections) - corrections
         return replace(scale, threshold=threshold(decided, max(positives, 0.0) / len(decided)))
-
-
-def _read(critic: Critic, most: int, episode: Episode) -> _Read:
-    """Of `most` of its frames at most, evenly spread."""
-    frames = np.unique(np.linspace(0, max(len(episode) - 1, 0), min(most, len(episode))).astype(np.intp))
-    sights = critic.look(episode, frames) if len(frames) else {}
-    return _Read(Track.of(episode), frames, sights, episode.meta.instruction)
 
 
 def fit_value(

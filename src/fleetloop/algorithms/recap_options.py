@@ -70,6 +70,9 @@ class RecapOptions(BaseModel):
     value_frames: int = Field(
         default=50_000, ge=1, description="frames that it is fitted to at most, spread over all episodes"
     )
+    value_bytes: int = Field(
+        default=2 << 30, ge=1, description="of what it sees in them, in memory; beyond, every other frame is left out"
+    )
     refresh_every: int = Field(
         default=1000, ge=1, description="live: optimizer steps of the policy between the beginnings of two refreshes"
     )
