@@ -93,11 +93,16 @@ def test_a_learner_does_not_start_from_a_base_that_the_configuration_contradicts
     assert "was made with 16" in result.stderr
 
 
-def test_a_sampler_that_names_an_unknown_task_is_refused(room):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("learner.sampler.task_weight", "0.5"), ("algorithm.options.tasks", "{horizon_s: 2}")],
+)
+def test_an_option_that_names_an_unknown_task_is_refused(room, option, value):
     command = ["learner", "--base", str(room / "base"), "--demonstrations", str(room / "demonstrations")]
-    result = CliRunner().invoke(app, [*command, "--set", "learner.sampler.task_weight={restock/shelv: 0.5}"])
+    sets = ["--set", "algorithm.name=recap", "--set", f"{option}={{restock/shelv: {value}}}"]
+    result = CliRunner().invoke(app, [*command, *sets])
     assert result.exit_code == 1
-    assert "learner.sampler.task_weight: names 'restock/shelv', which is neither worked at nor" in result.stderr
+    assert f"{option}: names 'restock/shelv', which is neither worked at nor" in result.stderr
 
 
 # ---------------------------------------------------------------------- evaluation

@@ -82,15 +82,23 @@ def learner(
 
 
 def _check_tasks(config: "FleetConfig", demonstrated: set[str]) -> None:
-    """Raise ConfigInvalid where the sampler is told of a task that is neither worked at nor demonstrated."""
+    """Raise ConfigInvalid where an option is about a task that is neither worked at nor demonstrated."""
+    from fleetloop.algorithms.recap_options import RecapOptions
+    from fleetloop.cli.config import chosen_options
     from fleetloop.core.errors import ConfigInvalid
 
-    known = demonstrated.union(config.all_tasks)
-    sampler = config.learner.sampler
-    for option, tasks in (("least_offline", sampler.least_offline), ("task_weight", sampler.task_weight)):
-        if unknown := set(tasks) - known:
+    known, sampler = demonstrated.union(config.all_tasks), config.learner.sampler
+    named = {
+        "learner.sampler.least_offline": set(sampler.least_offline),
+        "learner.sampler.task_weight": set(sampler.task_weight),
+    }
+    options = chosen_options("algorithms", config.algorithm)
+    if isinstance(options, RecapOptions):
+        named["algorithm.options.tasks"] = set(options.tasks)
+    for option, tasks in named.items():
+        if unknown := tasks - known:
             raise ConfigInvalid(
-                f"learner.sampler.{option}",
+                option,
                 f"names {min(unknown)!r}, which is neither worked at nor demonstrated",
                 f"known: {', '.join(sorted(known))}",
             )
