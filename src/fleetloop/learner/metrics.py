@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ class Metrics:
     """Appends rows to a file, each with a `kind` (`step`, `first_draw`, `labels`, `release`) and the `step`."""
 
     def __init__(self, path: Path, disk: Disk, tensorboard: Path | None = None) -> None:
-        self._path, self._disk = path, disk
+        self._path, self._disk, self._tensorboard = path, disk, tensorboard
+        self._next_step: int | None = None  # what TensorBoard has of this one and of later ones is void
         disk.make(path.parent)
-        self._board = _board(tensorboard) if tensorboard else None
 
     def write(self, row: Row) -> None:
         """Raises DiskTrouble."""
@@ -30,12 +31,25 @@ class Metrics:
                 self._board.add_scalar(name, value, row["step"])
 
     def rewind(self, step: int) -> None:
-        """Forget what came after a checkpoint's step: the resumed run writes it again."""
+        """Forget what came after a checkpoint's step: the resumed run writes it again. Before anything is written.
+
+        Raises DiskTrouble.
+        """
+        self._next_step = step + 1
         if not self._path.exists():
             return
-        lines = [line for line in self._path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        self._disk.write(self._path, b"".join(kept))
+        rewound = self._path.with_name(f".{self._path.name}.rewound")
+        try:
+            with self._path.open("rb") as file, rewound.open("wb") as kept:
+                kept.writelines(line for line in file if line.endswith(b"\n") and json.loads(line)["step"] <= step)
+                self._disk.sync(kept)
+        except OSError as error:
+            raise disk_trouble(rewound, error) from error
+        self._disk.rename(rewound, self._path)
+
+    @cached_property
+    def _board(self) -> Any:
+        return _board(self._tensorboard, self._next_step) if self._tensorboard else None
 
     def close(self) -> None:
         if self._board is not None:
@@ -53,9 +67,9 @@ def scalars(row: Row, prefix: str = "") -> list[tuple[str, float]]:
     return found
 
 
-def _board(directory: Path) -> Any:
+def _board(directory: Path, next_step: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  optional, and slow to import
     except ImportError:
         return None
-    return SummaryWriter(str(directory))
+    return SummaryWriter(str(directory), purge_step=next_step)
