@@ -101,7 +101,10 @@ def play_until_found(kind: type[World] = World) -> None:
             {"disk_kind": NeverForced},
             "finished and not stored|ended as|frames of|not to be had|damaged objects|experience changed",
         ),
-        ({"disk_kind": Nameless}, "finished and not stored|not to be had|made anew lacks|is not here; put the blobs"),
+        (
+            {"disk_kind": Nameless},
+            "finished and not stored|not to be had|made anew lacks|is not here; put the blobs|experience changed",
+        ),
         ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
     ],
     ids=["skips an fsync", "forgets the directory", "acknowledges before the commit"],
