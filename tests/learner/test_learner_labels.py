@@ -267,6 +267,18 @@ def test_what_can_not_be_read_any_more_is_left_out_of_the_next_version(tmp_path,
     assert all(held[id] == expected[id] for id in held if id != lost)
 
 
+def test_online_episodes_of_this_machines_disk_are_labelled_anew_though_the_hub_does_not_know_them(tmp_path):
+    """As an import brings them: a fleet's earlier data, beside demonstrations."""
+    hub, demos = world(tmp_path)
+    imported = Episode.open(write_episode(tmp_path / "imported", 30, "pphhpp", outcome=Outcome.FAILURE))
+    demos = [*demos, imported]
+    learner = learner_at(tmp_path / "learner", hub, algorithm=recap(), demos=demos, base=judged_base())
+    advance(learner, 5)
+    until_switched(learner, learner.parts.algorithm.version)
+    assert learner.status().alarm == ""
+    assert imported.meta.id in held_indicators(learner)
+
+
 def test_what_filters_leave_out_makes_no_version_and_is_labelled_under_it(tmp_path):
     hub, _ = world(tmp_path)
     late = hub.add(write_episode(tmp_path / "robot", 20, "p" * 30, outcome=Outcome.TIMEOUT))

@@ -31,7 +31,7 @@ class Intake:
     def admit_demonstrations(self, demonstrations: Iterable[Prepared]) -> None:
         """Demonstrations that come from this machine's disk, not from the hub. Before the first step, in one order."""
         for prepared in demonstrations:
-            self._parts.buffer.ingest(self._parts.relabelling.admitted(prepared))
+            self._parts.buffer.ingest(self._parts.relabelling.admitted(prepared, ours=True))
         self.demonstrated = len(self._parts.buffer.episodes)
 
     def admit(self, arrivals: Sequence[Arrival], step: int, now: float) -> None:

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class Archive(Mapping[str, Episode]):
-    """Every episode that is held, by id, in order of arrival. Demonstrations are at hand; a look-up opens the others.
+    """Every episode that is held, by id, in order of arrival. Demonstrations, and what this machine's disk alone has, are
+    at hand; a look-up opens the others.
 
     Args:
         fetch: opens an online episode as the annotations so far would have it.
@@ -28,8 +29,10 @@ class Archive(Mapping[str, Episode]):
         self._fetch, self._pictures = fetch, pictures
         self._held: dict[str, Episode | None] = {}
 
-    def hold(self, episode: Episode) -> None:
-        self._held[episode.meta.id] = episode if episode.meta.purpose == "demonstration" else None
+    def hold(self, episode: Episode, *, ours: bool = False) -> None:
+        """`ours`: the hub knows nothing of it."""
+        at_hand = ours or episode.meta.purpose == "demonstration"
+        self._held[episode.meta.id] = episode if at_hand else None
 
     def drop(self, episode: str) -> None:
         """Nobody is to learn from it; whoever has its id can still open it."""
@@ -81,10 +84,13 @@ class Relabelling:
         self._left_out: deque[str] = deque()  # by filters; the refresh has yet to label these
         self.alarm = ""
 
-    def admitted(self, prepared: Prepared) -> Prepared:
-        """Note what is about to be held; the same under the version in force, if it was labelled under another."""
+    def admitted(self, prepared: Prepared, *, ours: bool = False) -> Prepared:
+        """Note what is about to be held; the same under the version in force, if it was labelled under another.
+
+        `ours`: it comes from this machine's disk, and the hub knows nothing of it.
+        """
         episode = prepared.episode
-        self._archive.hold(episode)
+        self._archive.hold(episode, ours=ours)
         if self._refresh is not None:
             self._refresh.add(episode)
         if prepared.labels.version == self._algorithm.version:
