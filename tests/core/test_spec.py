@@ -77,7 +77,7 @@ def test_a_side_that_names_no_unit_or_fields_fits(says_less: dict[str, Any]) -> 
 def test_a_policy_plays_no_more_actions_than_there_are(execute: int) -> None:
     with pytest.raises(SpecMismatch, match=f"execute: the policy plays {execute} of the 8 actions"):
         replace(POLICY, execute=execute)
-    with pytest.raises(SpecMismatch, match="execute"):
+    with pytest.raises((SpecMismatch, ValueError), match="execute"):
         PolicySpec.from_json({**POLICY.to_json(), "execute": execute})
     assert replace(POLICY, execute=8).execute == 8
 

@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class Archive(Mapping[str, Episode]):
-    """Every episode that is held, by id, in order of arrival. Demonstrations, and what this machine's disk alone has, are
-    at hand; a look-up opens the others.
+    """Every episode that is held, by id, in order of arrival. Demonstrations are at hand, and what this machine's disk
+    alone has; a look-up opens the others.
 
     Args:
         fetch: opens an online episode as the annotations so far would have it.
