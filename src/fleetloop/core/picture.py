@@ -17,4 +17,4 @@ def resized(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[n
     """(h, w, 3) uint8 -> (height, width, 3) uint8; each pixel is the mean of those that it covers (box filter)."""
     if picture.shape[:2] == (height, width):
         return picture
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
+    return np.array(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))

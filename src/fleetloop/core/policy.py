@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetloop.core.frame import Array, FloatArray, Observation
+from fleetloop.core.picture import resized
 from fleetloop.core.spec import PolicySpec
 
 Tensor = Any  # a torch.Tensor; core does not import torch
@@ -62,13 +63,17 @@ class ActingPolicy(Protocol):
     ) -> FloatArray:
         """(H, A) float32 actions for the ticks from the observation's on.
 
-        `prefix` (K, A) are actions already under way, of which the first `delay` can no longer be changed.
+        The observation is under the policy's own names, and its images are at the resolution of `spec.cameras`, as in
+        `Batch.seen`: whoever drives a robot sees to that. `prefix` (K, A) are actions already under way, of which the
+        first `delay` can no longer be changed.
         """
         ...
 
 
 class Renamed:
-    """A policy whose names for features or cameras are not the robot's: `spec.rename` says which are which."""
+    """A policy as a robot calls it: with the robot's names, which `spec.rename` maps, and with its pictures as large as
+    they are taken. The policy gets them as small as it was trained on, made so by the same function.
+    """
 
     def __init__(self, policy: ActingPolicy) -> None:
         self.spec, self._policy = policy.spec, policy
@@ -86,14 +91,17 @@ class Renamed:
         """As the policy's own, for an observation under the robot's names."""
         own = self.spec.rename
         state = {item.name: observation.state[own.get(item.name, item.name)] for item in self.spec.inputs}
-        images = {item.name: observation.images[own.get(item.name, item.name)] for item in self.spec.cameras}
+        images = {
+            item.name: resized(observation.images[own.get(item.name, item.name)], item.height, item.width)
+            for item in self.spec.cameras
+        }
         seen = replace(observation, state=state, images=images)
         return self._policy.chunk(seen, instruction, condition, rng=rng, prefix=prefix, delay=delay)
 
 
 def under_robot_names(policy: ActingPolicy) -> ActingPolicy:
-    """The policy as the robot calls it."""
-    return Renamed(policy) if policy.spec.rename else policy
+    """The policy as the robot calls it: by its own names, with pictures of its own size."""
+    return Renamed(policy) if policy.spec.rename or policy.spec.cameras else policy
 
 
 class TrainablePolicy(ActingPolicy, Protocol):

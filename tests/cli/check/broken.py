@@ -11,7 +11,7 @@ from fleetloop.core.frame import Observation, Source
 from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.robot import EpisodeStart
-from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
+from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec
 from fleetloop.core.task import Task
 
 PLACE = FeatureSpec("place", (2,), low=-1, high=1)
@@ -178,6 +178,9 @@ class Cloning(FixedLabels):
         self.kept = 7.0 if self.fault == "forgets" else state["kept"]
 
 
+WATCHED = RobotSpec("watched", (PLACE,), PLACE, 10, (CameraSpec("wrist", 8, 12),))
+
+
 class Linear(nn.Module):
     """A policy that keeps its contract; `config["fault"]` says what it does wrong."""
 
@@ -228,3 +231,30 @@ class Linear(nn.Module):
 
     def _predict(self, place):
         return self.map(place - self.stats.mean).view(len(place), self.spec.horizon, 2)
+
+
+class Sighted(Linear):
+    """One that looks through the camera of `WATCHED`, and has room for 4x6 pixels of it."""
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.eye = nn.Linear(4 * 6 * 3, 2)
+
+    @classmethod
+    def build(cls, config, robot):
+        camera, rename = CameraSpec("eye", 4, 6), {"eye": "wrist"}
+        return cls(config, PolicySpec(robot.state, robot.action, 4, 2, robot.control_hz, (camera,), rename))
+
+    def loss(self, batch, *, rng):
+        looked = self._look(batch.seen["eye"]).detach().numpy()
+        return super().loss(replace(batch, state={"place": batch.state["place"] + looked}), rng=rng)
+
+    @torch.no_grad()
+    def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        picture = observation.images["eye"]
+        place = observation.state["place"] + self._look(picture[None])[0].numpy()
+        chunk = super().chunk(replace(observation, state={"place": place}), instruction, condition, rng=rng)
+        return chunk * np.float32(np.nan) if self.fault == "dazzled" and picture.any() else chunk
+
+    def _look(self, pictures):
+        return self.eye(torch.from_numpy(pictures).flatten(1) / 255)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from broken import TASK, Arm, Cloning, Linear, Point, Referee, ToldReferee, Unranked, Watcher
+from broken import TASK, WATCHED, Arm, Cloning, Linear, Point, Referee, Sighted, ToldReferee, Unranked, Watcher
 from typer.testing import CliRunner
 
 from fleetloop.cli.check import algorithm, judge, operator, policy, robot
@@ -276,10 +276,10 @@ def test_an_algorithm_that_breaks_none(told_on_toy):
     assert not problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning(), Cloning(), learner, recorded))
 
 
-def about(fault, directory):
+def about(fault, directory, kind=Linear, spec=Point.spec):
     torch.manual_seed(0)
-    config, spec = {"fault": fault}, Point.spec
-    return policy.PolicySubject(Linear, Linear.build(config, spec), config, spec, episodes(directory, spec))
+    config = {"fault": fault}
+    return policy.PolicySubject(kind, kind.build(config, spec), config, spec, episodes(directory, spec))
 
 
 @pytest.mark.parametrize(
@@ -304,3 +304,10 @@ def test_a_policy_that_breaks_a_rule(tmp_path, fault, told):
 @pytest.mark.parametrize("kind", ["", "counts"])
 def test_a_policy_that_breaks_none(tmp_path, kind):
     assert not problems(policy.CHECKS, about(kind, tmp_path))
+
+
+def test_a_policy_is_checked_on_what_the_robots_camera_shows(tmp_path):
+    assert not problems(policy.CHECKS, about("", tmp_path / "sound", Sighted, WATCHED))
+    told_by(
+        "numbers that are not finite", problems(policy.CHECKS, about("dazzled", tmp_path / "not", Sighted, WATCHED))
+    )

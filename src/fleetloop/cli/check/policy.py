@@ -13,7 +13,8 @@ from fleetloop.cli.check.experience import batch_for
 from fleetloop.cli.check.findings import expect
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import FloatArray, Observation
-from fleetloop.core.policy import Batch
+from fleetloop.core.picture import decoded
+from fleetloop.core.policy import Batch, under_robot_names
 from fleetloop.core.spec import PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import release_weights, tensors
 from fleetloop.weights.codec import BLOCKS, decode_tensors, encode, from_safetensors, to_safetensors
@@ -36,16 +37,16 @@ class PolicySubject:
         return batch_for(self.policy, self.episodes)
 
     def observation(self) -> Observation:
-        """A frame of a recording, with what the policy may see of it: no labels."""
-        episode, spec = self.episodes[0], self.policy.spec
-        names = {spec.rename.get(item.name, item.name): item.name for item in spec.inputs}
-        state = {own: episode.state(name)[0].copy() for name, own in names.items()}
-        images = {item.name: np.zeros((item.height, item.width, 3), np.uint8) for item in spec.cameras}
+        """A frame of a recording as the robot shows it, without labels."""
+        episode = self.episodes[0]
+        state = {item.name: episode.state(item.name)[0].copy() for item in self.robot.state if not item.label}
+        images = {item.name: decoded(episode.jpeg(item.name, 0)) for item in self.robot.cameras}
         return Observation(state, 0.0, images, dict.fromkeys(images, 0.0))
 
     def chunk(self, policy: Any, instruction: str = INSTRUCTION, seed: int = 0) -> FloatArray:
+        """As a robot asks for it."""
         rng = np.random.default_rng(seed)
-        return policy.chunk(self.observation(), instruction, None, rng=rng)  # type: ignore[no-any-return]
+        return under_robot_names(policy).chunk(self.observation(), instruction, None, rng=rng)
 
     def losses(self, batch: Batch, seed: int = 0) -> torch.Tensor:
         return self.policy.loss(batch, rng=torch.Generator().manual_seed(seed))  # type: ignore[no-any-return]
