@@ -267,6 +267,14 @@ def test_it_publishes_every_so_many_steps_or_seconds(tmp_path):
     assert [release.step for release in hubs[1].published] == [0, 8, 16, 24]
 
 
+def test_a_release_carries_buffers_unrounded(tmp_path):
+    """Statistics may have other names than ours."""
+    hub = MemoryHub()
+    advance(learner_at(tmp_path / "learner", hub, demos=demonstrations(tmp_path / "demos", 2)), 1)
+    types = {tensor.name: tensor.dtype for tensor in hub.published[0].tensors}
+    assert {name for name, dtype in types.items() if dtype == "float32"} == {"mean", "stats.mean"}
+
+
 def test_a_release_covers_each_correction_once_and_says_what_it_was_trained_on(tmp_path):
     hub = MemoryHub()
     ids = [hub.add(write_episode(tmp_path, number, letters)) for number, letters in enumerate(["phhh", "pppp"])]

@@ -1,7 +1,7 @@
 """Between torch and numpy: what a release carries, and what its hashes are made of."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -22,10 +22,16 @@ def is_statistic(name: str) -> bool:
     return STATISTICS in name.split(".")
 
 
-def release_weights(state: Mapping[str, torch.Tensor], grid: Grid | None = None) -> dict[str, npt.NDArray[Any]]:
-    """Copies of a state dict's tensors as a release carries them: floats as bf16, statistics as float32."""
+def release_weights(
+    state: Mapping[str, torch.Tensor], grid: Grid | None = None, buffers: Container[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Copies of a state dict's tensors as a release carries them: floats as bf16, statistics as float32.
+
+    `buffers`: the names of those that are no parameters. They are as exact as statistics, for some are: a policy that
+    was pretrained elsewhere has its own names for them.
+    """
     on_grid = grid.rounded if grid else lambda _, tensor: tensor
-    return {name: _released(name, on_grid(name, tensor.detach())) for name, tensor in state.items()}
+    return {name: _released(name, on_grid(name, tensor.detach()), buffers) for name, tensor in state.items()}
 
 
 def check_release(state: Mapping[str, torch.Tensor]) -> None:
@@ -70,10 +76,10 @@ def _exact(tensor: torch.Tensor) -> npt.NDArray[Any]:
     return np.array(tensor.numpy())
 
 
-def _released(name: str, tensor: torch.Tensor) -> npt.NDArray[Any]:
+def _released(name: str, tensor: torch.Tensor, buffers: Container[str] = ()) -> npt.NDArray[Any]:
     if not tensor.is_floating_point():
         return tensor.cpu().numpy().copy()
-    if is_statistic(name):
+    if is_statistic(name) or name in buffers:
         return tensor.to(torch.float32, copy=True).cpu().numpy()
     rounded = tensor.to(torch.bfloat16, copy=True).cpu().contiguous()
     return rounded.view(torch.int16).numpy().view(ml_dtypes.bfloat16)

@@ -181,7 +181,8 @@ class Learner:
         """Offer the averaged weights as they are now to the publisher."""
         if not self._held_out:  # later ones are held to what the first one says, and a restarted learner's are, too
             self._measure_held_out()
-        weights = release_weights(self.parts.trainer.average.state_dict(), self.parts.grid)
+        average = self.parts.trainer.average
+        weights = release_weights(average.state_dict(), self.parts.grid, dict(average.named_buffers()))
         covered, held_out = self.parts.buffer.coverage.covered(), dict(self._held_out)
         self.parts.publisher.offer(Snapshot(self.steps, self.cursor, covered, weights, held_out))
         self._published_step, self._last_release = self.steps, now

@@ -233,6 +233,22 @@ class Linear(nn.Module):
         return self.map(place - self.stats.mean).view(len(place), self.spec.horizon, 2)
 
 
+class Imported(Linear):
+    """One whose statistics have other names than ours: a buffer and, with the fault `rounded`, a frozen parameter."""
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.unnormalize = nn.Module()
+        mean = torch.full((2,), -97.3)
+        if self.fault == "rounded":
+            self.unnormalize.mean = nn.Parameter(mean, requires_grad=False)
+        else:
+            self.unnormalize.register_buffer("mean", mean)
+
+    def _predict(self, place):
+        return super()._predict(place) + self.unnormalize.mean
+
+
 class Sighted(Linear):
     """One that looks through the camera of `WATCHED`, and has room for 4x6 pixels of it."""
 

@@ -9,7 +9,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from broken import TASK, WATCHED, Arm, Cloning, Linear, Point, Referee, Sighted, ToldReferee, Unranked, Watcher
+from broken import (
+    TASK,
+    WATCHED,
+    Arm,
+    Cloning,
+    Imported,
+    Linear,
+    Point,
+    Referee,
+    Sighted,
+    ToldReferee,
+    Unranked,
+    Watcher,
+)
 from typer.testing import CliRunner
 
 from fleetloop.cli.check import algorithm, judge, operator, policy, robot
@@ -304,6 +317,12 @@ def test_a_policy_that_breaks_a_rule(tmp_path, fault, told):
 @pytest.mark.parametrize("kind", ["", "counts"])
 def test_a_policy_that_breaks_none(tmp_path, kind):
     assert not problems(policy.CHECKS, about(kind, tmp_path))
+
+
+def test_a_policy_whose_statistics_would_be_rounded(tmp_path):
+    assert not problems(policy.CHECKS, about("", tmp_path / "buffer", Imported))
+    wrong = problems(policy.CHECKS, about("rounded", tmp_path / "parameter", Imported))
+    told_by(r"rounding \['unnormalize.mean'\] moves its actions by 0.2%", wrong)
 
 
 def test_a_policy_is_checked_on_what_the_robots_camera_shows(tmp_path):

@@ -19,7 +19,7 @@ from fleetloop.core.spec import PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import release_weights, tensors
 from fleetloop.weights.codec import BLOCKS, decode_tensors, encode, from_safetensors, to_safetensors
 
-CLOSE = 1e-3  # of the largest action: between two implementations of one network
+CLOSE = 1e-3  # of the largest action
 INSTRUCTION = "do task 0"
 
 
@@ -47,6 +47,21 @@ class PolicySubject:
         """As a robot asks for it."""
         rng = np.random.default_rng(seed)
         return under_robot_names(policy).chunk(self.observation(), instruction, None, rng=rng)
+
+    def apart(self, one: Any, other: Any) -> float:
+        """How far their chunks are apart, as a share of the largest action (at least 1)."""
+        here, there = self.chunk(one), self.chunk(other)
+        return float(np.abs(here - there).max()) / max(1.0, float(np.abs(here).max()))
+
+    def released(self) -> dict[str, npt.NDArray[Any]]:
+        """Its weights as a release carries them."""
+        return release_weights(self.policy.state_dict(), buffers=dict(self.policy.named_buffers()))
+
+    def holding(self, state: Mapping[str, torch.Tensor]) -> Any:
+        """A policy like it with other weights."""
+        policy = self.kind.build(self.config, self.robot)
+        policy.load_state_dict(state)
+        return policy.eval()
 
     def losses(self, batch: Batch, seed: int = 0) -> torch.Tensor:
         return self.policy.loss(batch, rng=torch.Generator().manual_seed(seed))  # type: ignore[no-any-return]
@@ -149,25 +164,37 @@ def normalising(subject: PolicySubject) -> None:
 
 def travelling(subject: PolicySubject) -> None:
     """Its weights survive a release, and the policy that acts by them does as the trained one would."""
-    released = encode(release_weights(subject.policy.state_dict()), BLOCKS)
+    released = encode(subject.released(), BLOCKS)
     decoded = decode_tensors(
         released.tensors, released.result_hash, released.blobs.__getitem__, released.encoding(), None
     )
     weights = from_safetensors(to_safetensors(decoded))
     acting = subject.kind.acting(json.loads(json.dumps(subject.policy.config)), subject.policy.spec, weights)
     expect(acting.spec == subject.policy.spec, "it acts under another specification", "keep the one that it is given")
-    rounded = subject.kind.build(subject.policy.config, subject.robot)
-    rounded.load_state_dict(tensors(weights))
-    rounded.eval()
-    here, there = subject.chunk(rounded), subject.chunk(acting)
-    apart = float(np.abs(here - there).max())
-    limit = CLOSE * max(1.0, float(np.abs(here).max()))
-    expect(apart <= limit, f"their chunks are {apart:.2g} apart", "load every tensor; act in eval mode")
+    rounded = subject.holding(tensors(weights))
+    apart = subject.apart(rounded, acting)
+    expect(
+        apart <= CLOSE,
+        f"their chunks are {apart:.1%} of the largest action apart",
+        "load every tensor; act in eval mode",
+    )
+
+
+def kept_exact(subject: PolicySubject) -> None:
+    """What a release rounds to bf16 is a network's weights: no statistic is among them."""
+    state, released = subject.policy.state_dict(), tensors(subject.released())
+    frozen = [name for name, item in subject.policy.named_parameters() if not item.requires_grad and item.ndim < 2]
+    off = {name: float((released[name] - state[name].cpu()).abs().max()) for name in frozen if state[name].numel()}
+    exact, rounded = subject.holding(state), subject.holding({**state, **{name: released[name] for name in frozen}})
+    apart = subject.apart(exact, rounded)
+    worst = sorted((name for name in off if off[name]), key=off.__getitem__, reverse=True)[:3]
+    wrong = f"rounding {worst} moves its actions by {apart:.1%} of the largest"
+    expect(apart <= CLOSE, wrong, "what does not train, and is no weight, belongs into buffers")
 
 
 def refusing_strangers(subject: PolicySubject) -> None:
     """Weights that lack a tensor are refused, not run."""
-    weights: dict[str, npt.NDArray[Any]] = release_weights(subject.policy.state_dict())
+    weights = subject.released()
     name = next(iter(weights))
     del weights[name]
     try:
@@ -187,5 +214,6 @@ CHECKS = (
     each_for_itself,
     heeding_the_mask,
     travelling,
+    kept_exact,
     refusing_strangers,
 )
