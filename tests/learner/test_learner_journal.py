@@ -15,6 +15,15 @@ def test_a_hub_that_comes_and_goes_is_spoken_of_once_each_time():
     assert ["away" in line for line in said] == [True, False, True]
 
 
+def test_checkpoints_that_take_a_tenth_of_the_time_are_spoken_of_once():
+    said: list[str] = []
+    journal = Journal(said.append)
+    for took in (1.0, 2.9, 4.0, 5.0):
+        journal.checkpointed(took, 30.0)
+    assert len(said) == 1
+    assert said[0].startswith("a checkpoint takes 4 s to write, and there is one every 30 s: raise learner.checkpoint")
+
+
 def test_a_line_a_minute_says_how_far_it_is():
     said: list[str] = []
     journal = Journal(said.append)

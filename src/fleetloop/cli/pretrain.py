@@ -11,6 +11,7 @@ from fleetloop.cli import flags
 EXAMPLES = flags.examples(
     "fleetloop pretrain --demonstrations demonstrations --out base --steps 3000",
     "fleetloop pretrain --set policy.options.width=128",
+    "fleetloop pretrain --weights model.safetensors --steps 0      a policy that is pretrained already",
     "fleetloop pretrain --encoder encoder --set policy.options.observe=images --set policy.options.image_px=96",
 )
 ENCODER_EXAMPLES = flags.examples(
@@ -30,13 +31,20 @@ def pretrain(
         Path | None, typer.Option(help="Sealed episodes, see `fleetloop demos record`.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the base is written.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="Optimizer steps.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.", show_default=False)] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A safetensors file with weights for the policy to begin with.", show_default=False),
+    ] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="A frozen image encoder for a policy that sees.", show_default=False)
     ] = None,
 ) -> None:
-    """Clone demonstrations into a base: the policy that a run starts from."""
+    """Clone demonstrations into a base: the policy that a run starts from.
+
+    With --steps 0 only its statistics are computed: for weights that were trained elsewhere.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from fleetloop.cli import wiring
@@ -58,7 +66,10 @@ def pretrain(
     episodes = open_demonstrations(chosen.directories.demonstrations)
     total = chosen.pretrain.steps
     facts = make_base(
-        chosen, episodes, progress=lambda step, loss: typer.echo(f"step {step} of {total}: loss {loss:.4f}", err=True)
+        chosen,
+        episodes,
+        progress=lambda step, loss: typer.echo(f"step {step} of {total}: loss {loss:.4f}", err=True),
+        weights=weights,
     )
     typer.echo(
         f"{chosen.directories.base}: {facts['steps']} steps on {facts['episodes']} episodes, "

@@ -1,7 +1,7 @@
 """A policy on disk, from which a run starts: `base.json` (what it is) and `weights.safetensors` (unrounded)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,16 @@ from typing import Any
 from blake3 import blake3
 
 from fleetloop.core.disk import Disk
+from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.plugins import plugin
 from fleetloop.core.spec import RobotSpec
 from fleetloop.learner.errors import BaseInvalid
-from fleetloop.learner.export import exact_weights, statistics_hash, tensors
+from fleetloop.learner.export import exact_weights, is_statistic, statistics_hash, tensors
 from fleetloop.weights.codec import from_safetensors, to_safetensors
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "base.json"
+NAMED = 5  # tensors that an error lists
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,34 @@ def load_base(directory: Path) -> Base:
         problem = " ".join(str(error).split())
         raise BaseInvalid(WEIGHTS, f"doesn't fit the policy {name!r} ({problem})", "make it anew") from error
     return Base(policy, name, robot, description["facts"])
+
+
+def fill(policy: Any, file: Path) -> str:
+    """Give a policy the weights of a safetensors file, under its own names; returns the blake3 of the file.
+
+    Statistics may be missing: they are fitted afterwards.
+
+    Raises:
+        BaseInvalid: naming the tensors that are missing, too many or of another shape.
+    """
+    try:
+        data = file.read_bytes()
+        given = tensors(from_safetensors(data))
+    except (OSError, ReleaseInvalid) as error:
+        raise BaseInvalid(str(file), f"can't be read ({error})", "name a safetensors file") from error
+    own = policy.state_dict()
+    wrong = {
+        "lacks": [name for name in own if name not in given and not is_statistic(name)],
+        "has, and the policy has not,": [name for name in given if name not in own],
+        "has in another shape": [name for name in own if name in given and own[name].shape != given[name].shape],
+    }
+    if problem := "; ".join(f"{what} {_listed(names)}" for what, names in wrong.items() if names):
+        remedy = "write a file with the names of the policy's `state_dict()`, or set the options that it was made with"
+        raise BaseInvalid(str(file), problem, remedy)
+    policy.load_state_dict({**own, **given})
+    return blake3(data).hexdigest()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -77,12 +77,14 @@ class CheckpointWriter:
         """Write this as soon as possible, unless something newer is offered first."""
         self._pending.offer(checkpoint)
 
-    def work(self, wait_s: float = 0.0) -> None:
-        """Write what is due. Raises DiskTrouble."""
+    def work(self, wait_s: float = 0.0) -> bool:
+        """Write what is due, if anything is: whether it was. Raises DiskTrouble."""
         checkpoint = self._pending.take(wait_s)
-        if checkpoint is not None:
-            save(self._disk, self._root, checkpoint, self._keep)
-            self._look()
+        if checkpoint is None:
+            return False
+        save(self._disk, self._root, checkpoint, self._keep)
+        self._look()
+        return True
 
     def _look(self) -> None:
         kept = existing(self._root)

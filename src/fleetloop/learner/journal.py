@@ -15,6 +15,7 @@ class Journal:
         self._say = say
         self._away = False
         self._due: float | None = None
+        self._slow = False
 
     def begins(self, run: str, step: int, release: int, demonstrations: int) -> None:
         held = f"{demonstrations} demonstrations at hand"
@@ -26,6 +27,15 @@ class Journal:
 
     def goes_back(self, release: int) -> None:
         self._say(f"told to go back: on from the newest checkpoint that is no later than release {release}")
+
+    def checkpointed(self, took_s: float, every_s: float) -> None:
+        """`took_s`: real seconds that writing a checkpoint took at least."""
+        if took_s > every_s / 10 and not self._slow:
+            self._slow = True
+            self._say(
+                f"a checkpoint takes {took_s:.0f} s to write, and there is one every {every_s:.0f} s: "
+                "raise learner.checkpoint_every_s, or train fewer parameters"
+            )
 
     def waits(self, error: HubUnavailable) -> None:
         """Nothing can begin without the hub."""

@@ -246,7 +246,7 @@ class PretrainOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0, lt=1 << 31, description="decides every draw")
-    steps: int = Field(default=3000, ge=1, description="optimizer steps")
+    steps: int = Field(default=3000, ge=0, description="optimizer steps; 0: only the statistics are computed")
     batch: int = Field(default=256, ge=1, description="samples per optimizer step")
     statistics_samples: int = Field(default=8192, ge=1, description="samples that the normalisation is computed from")
     held_out: float = Field(

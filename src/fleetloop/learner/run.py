@@ -158,7 +158,7 @@ def _run_threads(learner: Learner, around: Surroundings, stop: threading.Event, 
         _thread("learner-gather", lambda: ahead.work(POLL_S), ended, failures),
         _thread("learner-publish", _publish(learner, around.clock, ended), ended, failures),
         _thread("learner-labels", _make_labels(learner, ended), ended, failures),
-        _thread("learner-checkpoint", lambda: learner.parts.checkpoints.work(POLL_S), ended, failures),
+        _thread("learner-checkpoint", _keep(learner, journal), ended, failures),
     ]
     try:
         _train(learner, around.clock, lambda: stop.is_set() or ended.is_set())
@@ -225,6 +225,17 @@ def _publish(learner: Learner, clock: Clock, stop: threading.Event) -> Callable[
             stop.wait(PAUSE_S)
 
     return publish
+
+
+def _keep(learner: Learner, journal: Journal) -> Callable[[], None]:
+    wall, every_s = Wall(), learner.options.checkpoint_every_s
+
+    def keep() -> None:
+        began = wall.now()
+        if learner.parts.checkpoints.work(POLL_S):
+            journal.checkpointed(wall.now() - began - POLL_S, every_s)
+
+    return keep
 
 
 def _thread(

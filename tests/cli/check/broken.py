@@ -190,7 +190,7 @@ class Linear(nn.Module):
         self.fault = config.get("fault", "")
         self.stats = nn.Module()
         self.stats.register_buffer("mean", torch.zeros(2))
-        self.map = nn.Linear(2, spec.horizon * 2)
+        self.map = nn.Linear(2, spec.horizon * 2, dtype=torch.bfloat16 if self.fault == "coarse" else None)
         if self.fault in UNUSUAL:
             self.register_buffer("table", torch.zeros(2, dtype=UNUSUAL[self.fault]))
 
@@ -230,7 +230,8 @@ class Linear(nn.Module):
         return chunk[:-1] if self.fault == "short" else chunk
 
     def _predict(self, place):
-        return self.map(place - self.stats.mean).view(len(place), self.spec.horizon, 2)
+        centred = (place - self.stats.mean).to(self.map.weight.dtype)
+        return self.map(centred).float().view(len(place), self.spec.horizon, 2)
 
 
 class Imported(Linear):

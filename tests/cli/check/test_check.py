@@ -302,6 +302,7 @@ def about(fault, directory, kind=Linear, spec=Point.spec):
         ("short", r"gives float32\[3, 2\]; return float32\[4, 2\]"),
         ("noisy", "two chunks differ; draw from `rng` alone"),
         ("scalar", r"it has the shape \[\]; return \[8\] for 8 samples"),
+        ("coarse", r"2 parameters train in 16 bits, e.g. \['map.weight'\]; keep them in float32"),
         ("shares", "the first sample's target changes other losses"),
         ("unmasked", "no targets: the loss changes with them"),
         ("forgets", "their chunks are .* apart; load every tensor"),

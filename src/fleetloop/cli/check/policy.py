@@ -124,6 +124,17 @@ def losing(subject: PolicySubject) -> None:
     expect(bool(there) and finite, "no parameter gets a finite gradient", "look at where the graph is cut")
 
 
+def training_in_full(subject: PolicySubject) -> None:
+    """What trains is held in float32: in bf16 a small step is rounded away, and nothing is learned."""
+    coarse = [
+        name
+        for name, item in subject.policy.named_parameters()
+        if item.requires_grad and item.dtype in (torch.bfloat16, torch.float16)
+    ]
+    wrong = f"{len(coarse)} parameters train in 16 bits, e.g. {coarse[:1]}"
+    expect(not coarse, wrong, "keep them in float32 and compute in bf16: torch.autocast in `loss`")
+
+
 def each_for_itself(subject: PolicySubject) -> None:
     """A sample's loss depends on that sample alone."""
     batch = subject.batch()
@@ -211,6 +222,7 @@ CHECKS = (
     chunking,
     repeating,
     losing,
+    training_in_full,
     each_for_itself,
     heeding_the_mask,
     travelling,
