@@ -75,8 +75,8 @@ class FleetProcesses:
         (directory / "fleet.yaml").write_text(yaml.safe_dump(settings))
         self.hub = HttpHub(f"http://127.0.0.1:{self.port}")
 
-    def start(self, name: str) -> None:
-        arguments = [COMMAND, name, *(["--robot", ROBOT] if name == "actor" else [])]
+    def start(self, name: str, *flags: str) -> None:
+        arguments = [COMMAND, name, *(["--robot", ROBOT] if name == "actor" else []), *flags]
         with (self.directory / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 arguments, cwd=self.directory, stdout=log, stderr=log, env=self._environment

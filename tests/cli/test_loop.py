@@ -4,6 +4,7 @@ The tests share one fleet and run in the order in which they stand; each leaves 
 """
 
 import json
+import re
 
 import pytest
 from fleet_world import ROBOT, FleetProcesses, until
@@ -125,6 +126,23 @@ def test_people_can_look_into_it_and_say_something(fleet, monkeypatch):
     assert "restock/shelf" in told(f"eval --release {version} --episodes 1 -j 1 --report figures.json")
     figures = json.loads((fleet.directory / "figures.json").read_text())
     assert figures["tasks"]["restock/shelf"]["episodes"] == 1
+
+
+def test_an_actor_that_evaluates_measures_a_release_and_nobody_learns_from_it(fleet, monkeypatch):
+    monkeypatch.chdir(fleet.directory)
+    assert fleet.end("actor") == 0, fleet.said("actor")
+    fleet.hub.pin(ROBOT, 1)
+    fleet.start("actor", "--evaluate")
+    (tally,) = until(lambda: fleet.hub.tallies("evaluation"), "the hub counts an evaluation")
+    assert tally.release == 1
+    until(lambda: fleet.view().learner.cursor >= fleet.hub.episodes()[0]["seq"], "the learner has passed it by")
+    learned = set((fleet.directory / "learner" / "episodes").iterdir())
+    tried = {row["id"] for row in fleet.hub.episodes() if row["purpose"] == "evaluation"}
+    assert tried
+    assert not tried & {path.stem for path in learned}
+    shown = CliRunner().invoke(app, ["releases", "show", "1"], env={"COLUMNS": "200"}).output
+    assert re.search(rf"evaluated: episodes +│? *{tally.episodes}", shown), shown
+    assert "evaluated" in CliRunner().invoke(app, ["releases", "ls"], env={"COLUMNS": "250"}).output
 
 
 def test_all_end_in_order_and_nothing_is_lost_or_doubled(fleet):

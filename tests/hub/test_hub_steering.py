@@ -154,11 +154,13 @@ def test_how_robots_did_is_counted_by_release_as_it_stands_after_all_annotations
     failed, excluded, aborted = (sealed(outbox, "pppp", release=2) for _ in range(3))
     for episode in (failed, excluded, aborted):
         put(world.hub, episode)
-    put(world.hub, sealed(outbox, "pppp", release=2, purpose="evaluation"))
+    for sources in ("pppp", "pppp", "phhp"):
+        put(world.hub, sealed(outbox, sources, release=2, purpose="evaluation"))
     say(failed.meta.id, outcome=Outcome.FAILURE)
     say(excluded.meta.id, exclude=True)
     say(aborted.meta.id, outcome=Outcome.ABORTED)
     assert list(world.hub.tallies()) == [Tally(1, 3, 3, 2, 1), Tally(2, 3, 2, 1, 1)]
+    assert list(world.hub.tallies(purpose="evaluation")) == [Tally(2, 3, 3, 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -181,3 +183,10 @@ def test_steering_that_is_no_sense_is_refused_by_field(
         with pytest.raises(HubRefused) as refusal:
             world.hub._line.call("PUT", "/v1/channels/stable", json=said)
         assert refusal.value.field == field
+
+
+def test_a_purpose_that_there_is_not_is_refused(options: HubOptions) -> None:
+    with behind_http(options, Virtual()) as world:
+        assert isinstance(world.hub, HttpHub)
+        with pytest.raises(HubRefused, match="purpose: is 'fun'; use one of online, demonstration, evaluation"):
+            world.hub.tallies("fun")

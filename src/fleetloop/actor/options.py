@@ -1,6 +1,6 @@
 """What a user may set about actors."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,3 +74,7 @@ class ActorOptions(BaseModel):
     )
     record_wall_s: float = Field(default=0.02, gt=0, description="real seconds between two rounds of the recorder")
     recorder: RecorderOptions = RecorderOptions()
+
+    def measuring(self) -> Self:
+        """The same for episodes that measure: nothing is explored, each is one release's, and people add no time."""
+        return self.model_copy(update={"exploration": 0.0, "swap": "episode", "takeover_grace": 1.0})

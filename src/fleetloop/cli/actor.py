@@ -11,6 +11,7 @@ EXAMPLES = flags.examples(
     "fleetloop actor --robot robot-1",
     "fleetloop actor --robot robot-9 --site 3 --tasks restock/shelf --operator none",
     "fleetloop actor --robot robot-1 --operator keyboard      take over and drive by hand",
+    "fleetloop actor --robot robot-1 --evaluate               measure the release that it is pinned to",
 )
 
 
@@ -36,6 +37,10 @@ def actor(
     operator: Annotated[
         str | None, typer.Option(help="Who watches: scripted, keyboard, none, or a plug-in.", show_default=False)
     ] = None,
+    evaluate: Annotated[
+        bool,
+        typer.Option("--evaluate", help="Its episodes measure: nobody learns from them, nothing is explored."),
+    ] = False,
     clock_file: flags.ClockFile = None,
 ) -> None:
     """Drive one robot: episode after episode, with the newest release.
@@ -62,7 +67,7 @@ def actor(
         chosen = load_config(config, sets or (), {**given, "operator": {"name": operator}})
     entry = chosen.member(robot, new_at=site)
     todo = flags.split(tasks) or entry.tasks or chosen.tasks
-    assignment = wiring.assignment(chosen, robot, entry.site, todo)
+    assignment = wiring.assignment(chosen, robot, entry.site, todo, "evaluation" if evaluate else "online")
     clock, disk = wiring.clock_from(chosen.clock.file), RealDisk()
     kind = wiring.disturbed(wiring.robot_kind(chosen, entry), disturb)
     host = HostDirectory(chosen.directories.home, disk)
@@ -80,6 +85,6 @@ def actor(
             disk=disk,
             clock=clock,
             load_policy=wiring.build_policy_loader(),
-            options=chosen.actor,
+            options=chosen.actor.measuring() if evaluate else chosen.actor,
             trust=wiring.trust_of(chosen),
         )

@@ -20,12 +20,14 @@ NAMED = ("covers", "tensors", "encodings", "spec", "policy", "signature", "clock
 
 
 def listing(
-    releases: Sequence[Release], fleet: Fleet, steering: Steering, tallies: Sequence[Tally]
+    releases: Sequence[Release], fleet: Fleet, steering: Steering, online: Sequence[Tally], evaluated: Sequence[Tally]
 ) -> "RenderableType":
     """One row each; beneath, what people have said of robots and channels."""
     made = ("parent", "step", "covers", "MB", "clock s", "held-out")
-    rows = tables.table("version", "channel", *made, "episodes", "success", "unaided", "takeovers", "verdict")
-    known = {tally.release: tally for tally in tallies}
+    achieved = ("episodes", "success", "unaided", "takeovers", *(("evaluated",) if evaluated else ()))
+    rows = tables.table("version", "channel", *made, *achieved, "verdict")
+    known = {tally.release: tally for tally in online}
+    tried = {tally.release: tally for tally in evaluated}
     for release in releases:
         rows.add_row(
             str(release.version),
@@ -37,6 +39,7 @@ def listing(
             f"{release.clock_s:.0f}",
             _mean(release.held_out),
             *_achieved(known.get(release.version)),
+            *([_measured(tried.get(release.version))] if evaluated else ()),
             steering.verdicts.get(str(release.version), ""),
         )
     pins = [f"{robot} is pinned to release {version}" for robot, version in sorted(steering.pins.items())]
@@ -50,7 +53,9 @@ def where(version: int, fleet: Fleet) -> str:
     return ", ".join(name for name, at in (*channels, ("candidate", fleet.candidate)) if at == version)
 
 
-def portrait(release: Release, fleet: Fleet, steering: Steering, tallies: Sequence[Tally]) -> "RenderableType":
+def portrait(
+    release: Release, fleet: Fleet, steering: Steering, online: Sequence[Tally], evaluated: Sequence[Tally]
+) -> "RenderableType":
     """All of a manifest but its lists in full."""
     rows = tables.table(f"release {release.version}", "")
     said = release.to_json()
@@ -68,9 +73,10 @@ def portrait(release: Release, fleet: Fleet, steering: Steering, tallies: Sequen
     rows.add_row("verdict", steering.verdicts.get(str(release.version), "–"))
     if steering.learner_to == release.version:
         rows.add_row("learner", "was told to go back to it, and has not answered")
-    tally = next((tally for tally in tallies if tally.release == release.version), None)
-    for name, value in zip(("episodes", "success", "unaided", "takeovers"), _achieved(tally), strict=True):
-        rows.add_row(name, value)
+    for said_of, tallies in (("", online), ("evaluated: ", evaluated)):
+        tally = next((tally for tally in tallies if tally.release == release.version), None)
+        for name, value in zip(("episodes", "success", "unaided", "takeovers"), _achieved(tally), strict=True):
+            rows.add_row(said_of + name, value)
     return rows
 
 
@@ -111,6 +117,11 @@ def _achieved(tally: Tally | None) -> tuple[str, str, str, str]:
         _rate(tally.unaided, tally.episodes),
         f"{share:.0%}",
     )
+
+
+def _measured(tally: Tally | None) -> str:
+    """How many episodes, and unaided success with its interval."""
+    return f"{tally.episodes}: {_rate(tally.unaided, tally.episodes)}" if tally else "–"
 
 
 def _rate(count: int, episodes: int) -> str:

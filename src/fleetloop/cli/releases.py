@@ -38,13 +38,15 @@ def list_releases(
 ) -> None:
     """List releases, newest first, with what robots and their operators achieved under each.
 
-    The interval is Wilson's, at 95 %. `unaided` are successes without any takeover.
+    The interval is Wilson's, at 95 %. `unaided` are successes without any takeover. `evaluated` are episodes of
+    `fleetloop actor --evaluate`, with the share of unaided successes among them.
     """
     from fleetloop.cli import tables
     from fleetloop.cli.release_views import listing
 
     client = _hub(config, sets, hub)
-    tables.show(listing(client.releases(limit=limit), client.fleet(), client.steering(), client.tallies()))
+    online, evaluated = client.tallies(), client.tallies("evaluation")
+    tables.show(listing(client.releases(limit=limit), client.fleet(), client.steering(), online, evaluated))
 
 
 @app.command(epilog=flags.examples("fleetloop releases show 12"))
@@ -54,7 +56,8 @@ def show(version: Version, config: flags.Config = None, sets: flags.Sets = None,
     from fleetloop.cli.release_views import portrait
 
     client = _hub(config, sets, hub)
-    tables.show(portrait(client.release(version), client.fleet(), client.steering(), client.tallies()))
+    online, evaluated = client.tallies(), client.tallies("evaluation")
+    tables.show(portrait(client.release(version), client.fleet(), client.steering(), online, evaluated))
 
 
 @app.command(epilog=flags.examples("fleetloop releases diff 12 15"))

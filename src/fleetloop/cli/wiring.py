@@ -173,7 +173,7 @@ def build_policy_loader() -> LoadPolicy:
     return load
 
 
-def assignment(config: FleetConfig, robot: str, site: int, tasks: Iterable[str]) -> Assignment:
+def assignment(config: FleetConfig, robot: str, site: int, tasks: Iterable[str], purpose: str = "online") -> Assignment:
     """Raises UnknownName for a task that neither the robot nor the configuration knows."""
     return Assignment(
         run=config.run,
@@ -182,6 +182,7 @@ def assignment(config: FleetConfig, robot: str, site: int, tasks: Iterable[str])
         site=Site.simulated(site).id,
         tasks=tasks_named(config, tasks),
         seed=config.seed,
+        purpose=purpose,
     )
 
 

@@ -54,7 +54,8 @@ class Steering:
 
 @dataclass(frozen=True)
 class Tally:
-    """How robots did under a release: in episodes that went to an end and whose policy frames are all of it.
+    """How robots did under a release: in episodes of one purpose that went to an end and whose policy frames are all
+    of it.
 
     Attributes:
         unaided: successes without a takeover; interrupted: episodes with one.

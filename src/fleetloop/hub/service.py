@@ -190,9 +190,9 @@ class HubService:
         self.book.check_known(robot)
         return self.publishing.helm.pin(robot, version)
 
-    def tallies(self, after: int = 0) -> Sequence[Tally]:
-        """How robots did, by release; only in episodes with seq > after."""
-        return self.publishing.tallies(after)
+    def tallies(self, after: int = 0, purpose: str = "online") -> Sequence[Tally]:
+        """How robots did, by release; only in this purpose's episodes with seq > after."""
+        return self.publishing.tallies(after, purpose)
 
     def release(self, version: int) -> Release:
         return self.publishing.release(version)

@@ -26,8 +26,8 @@ class Standings:
         self._connection.execute(STEERING.delete())
         self._connection.execute(STEERING.insert().values(name=NAME, data=dict(data)))
 
-    def tallies(self, after: int) -> Sequence[Tally]:
-        """By release, of the online episodes with seq > after that were driven under one release to an end."""
+    def tallies(self, after: int, purpose: str) -> Sequence[Tally]:
+        """By release, of this purpose's episodes with seq > after that were driven under one release to an end."""
         data = EVENTS.c.data
         release = data["release_max"].as_integer()
         interrupted = sa.cast(data["interventions"].as_integer() > 0, sa.Integer)
@@ -37,7 +37,7 @@ class Standings:
             EVENTS.c.seq > after,
             release > 0,
             data["release_min"].as_integer() == release,
-            data["purpose"].as_string() == "online",
+            data["purpose"].as_string() == purpose,
             EPISODES.c.outcome != "aborted",
             sa.not_(EPISODES.c.excluded),
         )

@@ -228,9 +228,9 @@ class HttpHub:
         """Have a robot run this release whatever `stable` is; 0: no longer."""
         return self._steer(f"/v1/pins/{robot}", version=version)
 
-    def tallies(self) -> Sequence[Tally]:
-        """How robots did, by release."""
-        return [wire.told(Tally, item) for item in self._line.get("/v1/tallies")["tallies"]]
+    def tallies(self, purpose: str = "online") -> Sequence[Tally]:
+        """How robots did, by release, in episodes of this purpose."""
+        return [wire.told(Tally, item) for item in self._line.get("/v1/tallies", purpose=purpose)["tallies"]]
 
     def release(self, version: int) -> Release:
         return Release.from_json(self._line.get(f"/v1/releases/{version}"))

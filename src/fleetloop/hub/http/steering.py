@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from fleetloop.core.episode import PURPOSES
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.steering import Steering
 from fleetloop.hub.service import HubService
@@ -43,8 +44,11 @@ class SteeringFace:
         version = _version((await self._read(request)).get("version"))
         return _told(await run_in_threadpool(self._service.pin, request.path_params["robot"], version))
 
-    async def tallies(self, _: Request) -> Response:
-        tallies = await run_in_threadpool(self._service.tallies)
+    async def tallies(self, request: Request) -> Response:
+        purpose = request.query_params.get("purpose", "online")
+        if purpose not in PURPOSES:
+            raise HubRefused("purpose", f"is {purpose[:40]!r}", f"use one of {', '.join(PURPOSES)}")
+        tallies = await run_in_threadpool(self._service.tallies, purpose=purpose)
         return JSONResponse({"tallies": [asdict(tally) for tally in tallies]})
 
 

@@ -200,10 +200,10 @@ class Releases:
         follows = name == EDGE or (self._follows and not self.helm.steering.held)
         return self.channel(name, after) or (self.drafts.beyond(after, blobs) if follows else None)
 
-    def tallies(self, after: int = 0) -> Sequence[Tally]:
+    def tallies(self, after: int = 0, purpose: str = "online") -> Sequence[Tally]:
         """How robots did, by release, since an event."""
         with self._catalog.reading() as records:
-            return records.standings.tallies(after)
+            return records.standings.tallies(after, purpose)
 
     def policy_spec(self) -> PolicySpec | None:
         """What the newest release asks of a robot; None before the first."""
