@@ -1,4 +1,4 @@
-"""`fleetloop pretrain`: a base from weights that were trained elsewhere."""
+"""`fleetloop pretrain`: from weights that were trained elsewhere, from demonstrations of another robot."""
 
 import json
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fleetloop.cli.check.experience import episodes
 from fleetloop.cli.main import app
 from fleetloop.core.robot import RobotKind
+from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.lab.demonstrations import record_demonstrations
 from fleetloop.learner.base import load_base
 from fleetloop.sim import scene
@@ -80,3 +82,54 @@ def test_weights_of_another_policy_are_refused_by_name(pretrain, pretrained, tmp
     (tmp_path / "model.safetensors").write_bytes(json.dumps({}).encode())
     assert "model.safetensors: can't be read" in pretrain("--weights", "model.safetensors", "--steps", "0").stderr
     assert not (tmp_path / "base").exists()
+
+
+ARM = """
+from fleetloop.core.spec import FeatureSpec, RobotSpec
+
+class Arm:
+    spec = RobotSpec("arm", (FeatureSpec("joints", (3,), unit="rad", low=-3.2, high=3.2),),
+                     FeatureSpec("action", (3,), low=-1, high=1), {hz})
+
+    def __init__(self, options, *, clock, site):
+        raise OSError("no arm is connected")
+"""
+
+
+@pytest.fixture
+def arm(tmp_path, monkeypatch):
+    """Installs a robot with this control rate; returns what chooses it. Its demonstrations are at 10 Hz, in degrees."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    joints, action = FeatureSpec("joints", (3,), low=-100, high=100), FeatureSpec("action", (3,), low=-1, high=1)
+    episodes(tmp_path / "demonstrations", RobotSpec("arm", (joints,), action, 10))
+
+    def install(hz):
+        name = f"arm_at_{hz}"
+        metadata = tmp_path / f"{name}-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(f"[fleetloop.robots]\n{name} = {name}:Arm\n")
+        (tmp_path / f"{name}.py").write_text(ARM.format(hz=hz))
+        return [*SMALL, "--set", "pretrain.steps=1", "--set", f"robot.name={name}"]
+
+    return install
+
+
+def test_demonstrations_of_another_robot_are_refused_before_anything_is_trained(arm, tmp_path):
+    fits, at_30_hz = arm(10), arm(30)
+    result = CliRunner().invoke(app, ["pretrain", *at_30_hz])
+    assert "control_hz: the policy needs 10 Hz; the robot offers 30 Hz" in " ".join(result.stderr.split())
+    assert not (tmp_path / "base").exists()
+    assert CliRunner().invoke(app, ["pretrain", *fits]).exit_code == 0
+    result = CliRunner().invoke(app, ["learner", *at_30_hz])
+    assert "control_hz: the policy needs 10 Hz; the robot offers 30 Hz" in " ".join(result.stderr.split())
+    assert not (tmp_path / "learner").exists()
+
+
+def test_values_that_the_robot_can_not_have_get_a_line(arm, pretrain):
+    told = " ".join(CliRunner().invoke(app, ["pretrain", *arm(10)]).stderr.split())
+    assert "demonstrations: joints goes from -9" in told
+    assert "rad, the robot's limits are -3.2 to 3.2: another unit, or another zero?" in told
+    assert told.count("demonstrations:") == 1
+    assert "demonstrations:" not in pretrain("--steps", "1").stderr

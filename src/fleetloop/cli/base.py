@@ -5,14 +5,19 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import numpy as np
+
 from fleetloop.cli.config import AlgorithmChoice, FleetConfig
 from fleetloop.cli.wiring import build_algorithm, build_policy
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import ConfigInvalid
+from fleetloop.core.errors import ConfigInvalid, PluginBroken
+from fleetloop.core.plugins import plugin
+from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.base import Base, fill, write_base
 from fleetloop.learner.pretrain import pretrain
 
+LIMIT_SLACK = 0.01  # of the range: sensors and motors overshoot a little
 REMEDY = "make another base with `fleetloop pretrain`, or set it back"
 
 
@@ -29,6 +34,7 @@ def make_base(
 
     Raises:
         ConfigInvalid: if there is no demonstration.
+        SpecMismatch: if the demonstrations are not of the configured robot, as far as that can be told.
         BaseInvalid: if the weights are not this policy's.
         DiskTrouble: if the directory can't be written.
     """
@@ -37,6 +43,7 @@ def make_base(
         raise ConfigInvalid(str(where), "holds no sealed episode", "record some with `fleetloop demos record`")
     robot = episodes[0].meta.spec
     policy = build_policy(config.policy, robot, config.pretrain.seed, config.directories.encoder)
+    check_robot(config, policy.spec)
     begun = {} if weights is None else {"weights": str(weights), "weights_hash": fill(policy, weights)}
     cloning, base, disk = build_algorithm(AlgorithmChoice(name="bc")), config.directories.base, RealDisk()
     scratch = base / "scratch"
@@ -50,8 +57,52 @@ def make_base(
     return facts
 
 
+def robot_spec(config: FleetConfig) -> RobotSpec | None:
+    """What the configured robot offers, where that can be told without making one: its class has a `spec`."""
+    try:
+        spec = getattr(plugin("robots", config.robot.name), "spec", None)
+    except PluginBroken:  # a learner's machine need not have what drives the robot
+        return None
+    return spec if isinstance(spec, RobotSpec) else None
+
+
+def check_robot(config: FleetConfig, policy: PolicySpec) -> None:
+    """Raise SpecMismatch, before anything is trained, if the configured robot would be refused with this policy."""
+    robot = robot_spec(config)
+    if robot is not None:
+        check_fit(robot, policy)
+
+
+def beyond_limits(config: FleetConfig, episodes: Sequence[Episode]) -> list[str]:
+    """A line for each feature of which the demonstrations hold values that the robot's limits do not allow."""
+    if not episodes:
+        return []
+    robot = robot_spec(config) or episodes[0].meta.spec
+    known = {item.name for item in episodes[0].meta.spec.state}
+    columns = {f"state.{item.name}": item for item in robot.state if item.name in known} | {"action": robot.action}
+    return [line for name, feature in columns.items() if (line := _beyond(name, feature, episodes))]
+
+
+def _beyond(column: str, feature: FeatureSpec, episodes: Sequence[Episode]) -> str:
+    low, high = feature.low, feature.high
+    values = [episode.column(column) for episode in episodes if len(episode)]
+    if (low is None and high is None) or not values:
+        return ""
+    least, most = min(float(np.min(item)) for item in values), max(float(np.max(item)) for item in values)
+    slack = LIMIT_SLACK * (high - low) if low is not None and high is not None else 0.0
+    if (low is None or least >= low - slack) and (high is None or most <= high + slack):
+        return ""
+    said = f"{feature.name} goes from {least:.4g} to {most:.4g} {feature.unit}".rstrip()
+    limits = f"{'-∞' if low is None else low} to {'∞' if high is None else high}"
+    return f"demonstrations: {said}, the robot's limits are {limits}: another unit, or another zero?"
+
+
 def check_base(config: FleetConfig, base: Base) -> None:
-    """Raise ConfigInvalid where the configuration says something else of the policy than what the base is."""
+    """Raise ConfigInvalid where the configuration says something else of the policy than what the base is.
+
+    Raises SpecMismatch if the configured robot would be refused with it, as far as that can be told.
+    """
+    check_robot(config, base.policy.spec)
     where = config.directories.base
     if config.policy.name != base.name:
         raise ConfigInvalid("policy.name", f"is {config.policy.name!r}, but {where} holds {base.name!r}", REMEDY)

@@ -53,7 +53,7 @@ def learner(
     chosen = load_config(config, sets or (), given)
     if chosen.learner.threads == 1:
         wiring.one_thread()
-    from fleetloop.cli.base import check_base
+    from fleetloop.cli.base import beyond_limits, check_base
     from fleetloop.core.algorithm import Algorithm
     from fleetloop.core.disk import RealDisk
     from fleetloop.learner.assemble import Surroundings, open_demonstrations
@@ -69,6 +69,8 @@ def learner(
 
     demonstrations_held = open_demonstrations(places.demonstrations)
     _check_tasks(chosen, {episode.meta.task for episode in demonstrations_held})
+    for line in beyond_limits(chosen, demonstrations_held):
+        typer.echo(line, err=True)
     around = Surroundings(wiring.open_hub(chosen), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
     run(
         chosen.run,

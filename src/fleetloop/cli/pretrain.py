@@ -60,10 +60,12 @@ def pretrain(
     chosen = load_config(config, sets or (), given)
     if chosen.pretrain.threads == 1:
         wiring.one_thread()
-    from fleetloop.cli.base import make_base
+    from fleetloop.cli.base import beyond_limits, make_base
     from fleetloop.learner.assemble import open_demonstrations
 
     episodes = open_demonstrations(chosen.directories.demonstrations)
+    for line in beyond_limits(chosen, episodes):
+        typer.echo(line, err=True)
     total = chosen.pretrain.steps
     facts = make_base(
         chosen,
