@@ -73,6 +73,17 @@ def test_a_refusal_that_could_not_be_written_is_a_refusal_all_the_same(fleet, mo
     assert "box/walls is 1e+06" in fleet.verdicts[2]
 
 
+def test_a_verdict_says_on_how_many_tasks_held_out_losses_were_compared(fleet):
+    fleet.publish()
+    fleet.step()
+    for held_out in ({"box/walls": 0.1}, {"box/walls": 0.1}):
+        fleet.publish(held_out=held_out)
+        fleet.step(60)
+        fleet.step()
+    assert fleet.verdicts[2] == "passed its gates; no held-out loss to compare"
+    assert fleet.verdicts[3] == "passed its gates; held-out losses compared: 1"
+
+
 def test_while_stable_is_held_nothing_becomes_a_candidate(fleet):
     fleet.publish()
     fleet.step()

@@ -2,7 +2,7 @@
 
 from learner_world import MemoryHub, advance, demonstrations, learner_at, weights_of
 
-from fleetloop.learner.held_out import measure_held_out
+from fleetloop.learner.held_out import measure_held_out, unmeasured
 from fleetloop.learner.restart import catch_up, restore
 
 
@@ -30,3 +30,12 @@ def test_to_measure_it_changes_nothing_that_is_learnt(tmp_path):
         advance(learner, 12)
     assert weights_of(seldom) == weights_of(often)
     assert seldom.figures()["tasks"] != often.figures()["tasks"]
+
+
+def test_tasks_of_which_no_demonstration_is_held_out_are_named(tmp_path):
+    demos = demonstrations(tmp_path / "demos", 6, tasks=("push/left", "push/right"))
+    none, most = (
+        learner_at(tmp_path / str(share), MemoryHub(), demos=demos, held_out=share).parts.buffer for share in (0.0, 0.9)
+    )
+    assert unmeasured(none) == ["push/left", "push/right"]
+    assert unmeasured(most) == []

@@ -176,6 +176,14 @@ def test_it_trains_on_while_the_hub_is_away_and_catches_up(tmp_path):
     assert latest(tmp_path / "learner" / "checkpoints").step == learner.steps
 
 
+def test_it_says_when_it_starts_that_a_task_has_no_held_out_demonstration(tmp_path):
+    said = []
+    stop, outcome = start(tmp_path, MemoryHub(), say=said.append, held_out=1e-9)
+    eventually(lambda: any("no demonstration of push/left is held out" in line for line in said))
+    stop.set()
+    outcome()
+
+
 def test_with_a_checkpoint_it_waits_for_the_hub_before_it_goes_on(tmp_path):
     hub, said = MemoryHub(), []
     hub.add(episode_file(tmp_path / "robot", 1, "phhh"))

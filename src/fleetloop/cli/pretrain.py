@@ -77,6 +77,9 @@ def pretrain(
         f"{chosen.directories.base}: {facts['steps']} steps on {facts['episodes']} episodes, "
         f"held-out loss {facts['loss_held_out']}"
     )
+    unmeasured = sorted(set(facts["tasks"]) - set(facts["loss_held_out"])) if chosen.pretrain.held_out else []
+    if unmeasured:
+        typer.echo(f"no demonstration of {', '.join(unmeasured)} is held out: raise pretrain.held_out", err=True)
 
 
 @app.command("encoder", epilog=ENCODER_EXAMPLES)

@@ -6,6 +6,15 @@ from fleetloop.learner.buffer.buffer import ExperienceBuffer, Part
 from fleetloop.learner.trainer import Trainer
 
 
+def unmeasured(buffer: ExperienceBuffer) -> list[str]:
+    """The tasks that have demonstrations of which none is held out: of their loss nothing is ever known."""
+    return [
+        task
+        for index, task in enumerate(buffer.tasks)
+        if buffer.size(index, Part.OFFLINE) and not buffer.size(index, Part.HELD_OUT)
+    ]
+
+
 def measure_held_out(trainer: Trainer, buffer: ExperienceBuffer, most: int) -> dict[str, float]:
     """Mean loss of the averaged weights by task, over at most `most` samples that are the same every time."""
     if not buffer.holds(Part.HELD_OUT):

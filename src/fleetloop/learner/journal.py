@@ -1,6 +1,6 @@
 """What a person reads in a learner's terminal: how it began, whether the hub is there, and a line a minute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fleetloop.core.errors import HubUnavailable
 
@@ -21,6 +21,12 @@ class Journal:
         held = f"{demonstrations} demonstrations at hand"
         where = f"going on from step {step}, release {release}" if step else "beginning at step 0"
         self._say(f"run {run}: {where}; {held}")
+
+    def measures_nothing_of(self, tasks: Sequence[str]) -> None:
+        self._say(
+            f"no demonstration of {', '.join(tasks)} is held out, so no release is bound by its loss there: "
+            "record more, or raise learner.held_out and pretrain.held_out and pretrain anew"
+        )
 
     def changed_algorithm(self, before: str, now: str) -> None:
         self._say(f"the algorithm was {before}, it is {now}: all experience is labelled anew, the weights go on")

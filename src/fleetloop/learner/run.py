@@ -26,6 +26,7 @@ from fleetloop.core.hub import Hub
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
 from fleetloop.learner.checkpoint import Checkpoint, latest, save, set_back
+from fleetloop.learner.held_out import unmeasured
 from fleetloop.learner.journal import Journal, Say
 from fleetloop.learner.loader import Ahead
 from fleetloop.learner.loop import Learner
@@ -114,6 +115,8 @@ def _learn(
             _go_on_from(learner, checkpoint, stop, journal)
         if not stop.is_set():
             journal.begins(name, learner.steps, learner.release, len(demonstrations))
+            if options.held_out and (tasks := unmeasured(learner.parts.buffer)):
+                journal.measures_nothing_of(tasks)
             _run_threads(learner, around, stop, journal)
             _leave(learner, around, journal)
     learner.parts.metrics.close()

@@ -97,6 +97,14 @@ class Promoter:
                 return f"its held-out loss on {task} is {loss:.3g}, more than {bound:g} times stable's {before:.3g}"
         return ""
 
+    def _compared(self) -> str:
+        """What the bound on held-out losses was worth: it holds only for tasks of which stable tells one."""
+        stable = self._publishing.channel(STABLE, after=0)
+        if self._options.held_out_ratio is None or stable is None:
+            return ""
+        count = len(stable.held_out)
+        return f"; held-out losses compared: {count}" if count else "; no held-out loss to compare"
+
     def _heed_command(self, now: float, version: int) -> None:
         if not self._trial_run.running:
             try:
@@ -121,7 +129,7 @@ class Promoter:
 
     def _begin_canary(self, now: float, version: int) -> None:
         if not self._canary.robots:
-            self._accept(version, "passed its gates")
+            self._accept(version, f"passed its gates{self._compared()}")
             return
         robots = self._free_robots()[: self._canary.robots]
         if not robots:
@@ -151,7 +159,7 @@ class Promoter:
             return
         found = f"{tally.unaided} of {tally.episodes} without help, {steering.expected:.2f} expected"
         if verdict:
-            self._accept(steering.candidate, f"passed its canary: {found}")
+            self._accept(steering.candidate, f"passed its canary: {found}{self._compared()}")
         else:
             self._refuse(steering.candidate, f"its canary: {found}")
 
