@@ -55,6 +55,8 @@ def test_weights_from_elsewhere_are_a_base_without_a_step(pretrain, pretrained, 
     for name, value in made.policy.state_dict().items():
         np.testing.assert_array_equal(value, other.policy.state_dict()[name])
     assert (made.facts["steps"], made.facts["weights"]) == (0, "model.safetensors")
+    said = json.loads((tmp_path / "base" / "base.json").read_text())["versions"]
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"{said['fleetloop']}, code {said['code']}\n"
 
 
 def test_weights_begin_what_is_then_trained(pretrain, pretrained, tmp_path):

@@ -77,7 +77,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        from fleetloop.core.versions import code_digest
+
+        typer.echo(f"{__version__}, code {code_digest()}")
         raise typer.Exit
 
 

@@ -12,6 +12,7 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.plugins import plugin
 from fleetloop.core.spec import RobotSpec
+from fleetloop.core.versions import versions
 from fleetloop.learner.errors import BaseInvalid
 from fleetloop.learner.export import exact_weights, is_statistic, statistics_hash, tensors
 from fleetloop.weights.codec import from_safetensors, to_safetensors
@@ -54,6 +55,7 @@ def write_base(disk: Disk, directory: Path, base: Base) -> None:
         "statistics_hash": statistics_hash(state),
         "weights_hash": blake3(data).hexdigest(),
         "facts": dict(base.facts),
+        "versions": versions(),  # for people to read
     }
     disk.make(directory)
     disk.write(directory / WEIGHTS, data)

@@ -17,6 +17,7 @@ from blake3 import blake3
 from fleetloop.core.disk import Disk
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.frame import Array
+from fleetloop.core.versions import versions
 from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import from_safetensors, to_safetensors
@@ -106,6 +107,7 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "algorithm_name": checkpoint.algorithm_name,
         "tasks": checkpoint.tasks,
         "hash": blake3(data).hexdigest(),
+        "versions": versions(),  # for people to read
     }
     final = root / f"step-{checkpoint.step:010d}"
     building = root / f".building-{checkpoint.step:010d}"
