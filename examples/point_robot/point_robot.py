@@ -16,6 +16,7 @@ FASTEST = 0.1  # metres in one tick
 
 
 class Point:
+    simulated = True
     spec = RobotSpec("point", (PLACE, TARGETS), PLACE, control_hz=10)
 
     def __init__(self, options: None, *, clock: Clock, site: Site) -> None:

@@ -31,7 +31,7 @@ from fleetloop.learner.checkpoint import Checkpoint, save
 from fleetloop.learner.export import config_hash, exact_weights
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.sim import scene
-from fleetloop.sim.plugin import SimOptions
+from fleetloop.sim.plugin import Sim, SimOptions
 from fleetloop.sim.robot import sim_spec
 from fleetloop.sim.tasks import sim_task
 from fleetloop.weights.codec import from_safetensors, to_safetensors
@@ -115,6 +115,19 @@ def test_the_expert_succeeds_and_candidates_meet_the_same_scenes(room):
     policy = evaluate(from_base(room / "base"), [SHELF], [0, 1], 4, seed=3, robot=CALM, processes=1)
     assert [(item.seed, item.instruction) for item in policy] == [(item.seed, item.instruction) for item in expert]
     assert not any(item.success for item in policy), "three steps of training do not make a policy"
+
+
+@pytest.mark.parametrize("command", ["eval --expert --episodes 2", "demos record --episodes 2"])
+def test_a_robot_that_does_not_say_that_it_is_simulated_is_not_touched(command, tmp_path, monkeypatch):
+    """Else several processes would drive one arm at once, as fast as they go."""
+    touched = []
+    monkeypatch.setattr(Sim, "simulated", False)
+    monkeypatch.setattr(Sim, "__init__", lambda *given, **named: touched.append(given))
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*command.split(), "--tasks", "restock/shelf"])
+    assert result.exit_code == 1
+    assert "robot: 'sim' does not say `simulated = True`" in result.stderr
+    assert not touched
 
 
 def test_success_below_what_is_asked_for_is_an_exit_status(room, tmp_path):

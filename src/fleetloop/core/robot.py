@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from fleetloop.core.clock import Clock
-from fleetloop.core.errors import UnknownName
+from fleetloop.core.errors import SpecMismatch, UnknownName
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.operator import Expert
 from fleetloop.core.outcome import Outcome
@@ -61,6 +61,14 @@ class OffersOutcome(Protocol):
         ...
 
 
+def simulated(robot: object) -> bool:
+    """Whether a robot, or its class, says by `simulated = True` that nothing real moves.
+
+    Such a robot may be driven as fast as the machine can, and by several processes at once.
+    """
+    return getattr(robot, "simulated", False) is True
+
+
 @dataclass(frozen=True)
 class RobotKind:
     """A robot plug-in and its options. Another process can be sent it, and builds the robot there.
@@ -76,6 +84,14 @@ class RobotKind:
     def build(self, clock: Clock, site: Site) -> Robot:
         """Raises UnknownName, PluginBroken, and what the plug-in raises."""
         return plugin("robots", self.name)(self.options, clock=clock, site=site)  # type: ignore[no-any-return]
+
+    def require_simulated(self, use: str, instead: str) -> None:
+        """Raise SpecMismatch unless the plug-in says that it is simulated: `use` drives it as fast as it goes."""
+        if not simulated(plugin("robots", self.name)):
+            problem = (
+                f"{self.name!r} does not say `simulated = True`, and {use} drives several at once, as fast as they go"
+            )
+            raise SpecMismatch("robot", problem, f"with a real one {instead}")
 
     def tasks(self) -> tuple[Task, ...]:
         """What the plug-in knows to do; empty if it leaves that to the configuration."""

@@ -58,9 +58,13 @@ def record_demonstrations(
     Failures are tried again from another reset. The same arguments give the same episodes under the same ids.
 
     Raises:
-        SpecMismatch: if the robot has no expert, or the judge can't judge it.
+        SpecMismatch: if the robot is not simulated or has no expert, or the judge can't judge it.
         ExpertFails, DiskTrouble.
     """
+    robot.require_simulated(
+        "`fleetloop demos record`",
+        "demonstrate by `rollout` under the clock `Wall`, as docs/how-to/your-robot.md shows",
+    )
     RealDisk().make(directory)
     work = []
     for task, count in counts.items():

@@ -104,8 +104,13 @@ def evaluate(
         progress: told how many trials have just been done.
 
     Raises:
-        SpecMismatch: if the robot does not offer what the policy needs, has no expert to measure, or can't be judged.
+        SpecMismatch: if the robot is not simulated, does not offer what the policy needs, has no expert to measure, or
+            can't be judged.
     """
+    robot.require_simulated(
+        "`fleetloop eval`",
+        "`fleetloop releases pin` the release to it, and `fleetloop releases ls` counts its episodes",
+    )
     options = (options or ActorOptions()).model_copy(update={"takeover_grace": 1.0, "exploration": 0.0})
     if candidate is not None:
         options = options.model_copy(update={"condition": candidate.acts_on(options.condition)})

@@ -80,6 +80,7 @@ class GymnasiumRobot:
     """
 
     Options: ClassVar[type[BaseModel]] = GymnasiumOptions
+    simulated = True
 
     def __init__(self, options: GymnasiumOptions, *, clock: Clock, site: Site) -> None:
         self._options, self._clock = options, clock

@@ -64,6 +64,7 @@ class MetaWorldRobot:
     """
 
     Options: ClassVar[type[MetaWorldOptions]] = MetaWorldOptions
+    simulated = True
 
     def __init__(self, options: MetaWorldOptions, *, clock: Clock, site: Site) -> None:
         rules = {name: getattr(options, name) for name in EpisodeRules.model_fields}

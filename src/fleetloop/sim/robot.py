@@ -54,6 +54,8 @@ class SimRobot:
         reset_s: clock seconds that a reset takes.
     """
 
+    simulated = True
+
     def __init__(
         self,
         clock: Clock,
