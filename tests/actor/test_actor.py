@@ -116,12 +116,20 @@ def test_takeover_and_hand_back(tmp_path):
 
 
 def test_without_attention_an_operator_is_not_obeyed(tmp_path):
-    says = {5: drive(5), 8: Mark(Outcome.FAILURE)}
-    stage = Stage(tmp_path, operator=Script(says.get))
+    stage = Stage(tmp_path, operator=Script({5: drive(5)}.get))
     stage.install(1)
     (episode,) = stage.play(1)
     assert (episode.source == Source.POLICY).all()
     assert episode.meta.outcome is Outcome.TIMEOUT
+
+
+def test_a_person_at_the_robot_may_end_its_episode_without_attention(tmp_path):
+    """The hub that gives it may be away."""
+    stage = Stage(tmp_path, operator=Script({5: drive(5), 8: Mark(Outcome.FAILURE)}.get))
+    stage.install(1)
+    (episode,) = stage.play(1)
+    assert (episode.source == Source.POLICY).all()
+    assert (episode.meta.outcome, episode.meta.ending.judge, len(episode)) == (Outcome.FAILURE, Judge.PERSON, 8)
 
 
 def test_lost_attention_holds_the_robot_and_then_the_policy_goes_on(tmp_path):

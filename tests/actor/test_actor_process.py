@@ -78,6 +78,14 @@ def test_it_waits_drives_and_ends_its_episode_when_told_to_stop(host, start):
     assert (episode.action[:, 0] <= tick).all()
 
 
+def test_without_a_courier_it_says_that_the_hub_is_away(host, start):
+    process = start()
+    until(lambda: (said := status(host)) and "hub: no orders come" in said.alarm)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert "who operates this robot may take it over all the same" in said
+
+
 def test_episode_after_episode_with_swaps_in_between(host, start):
     install(host, 1, mark=1.0)
     start(limit_s=0.3)

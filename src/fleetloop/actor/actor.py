@@ -4,6 +4,7 @@ import logging
 import threading
 
 from fleetloop.actor.attempt import Attempt, Tally
+from fleetloop.actor.attention import Attention
 from fleetloop.actor.executor import ChunkExecutor
 from fleetloop.actor.exploring import Exploring
 from fleetloop.actor.handover import Handover
@@ -40,7 +41,7 @@ class Actor:
     newest release is loaded and its first chunk is there; `running`; `stopped`. Releases change while resetting; where
     `swap` is `chunk`, also while running.
 
-    The control loop calls `step` and `stop`. `wants_release`, `offer`, `status` and `obey` are for the clerk's thread.
+    The control loop calls `step` and `stop`. The rest is for the clerk's thread.
 
     Attributes:
         due: clock seconds at which `step` wants to be called next.
@@ -66,7 +67,7 @@ class Actor:
         self._executor = ChunkExecutor(inference, options.lead)
         self._handover = Handover(operator, round(options.lost_hold_s * self._hz))
         self._lock = threading.Lock()
-        self._orders = Orders(assignment.robot)
+        self._attention = Attention(assignment.robot, options, alarms)
         self._loaded: Loaded | None = None
         self._driving: Loaded | None = None
         self._wants_release, self._told_of_waiting = True, False
@@ -176,7 +177,7 @@ class Actor:
         attempt.tally.ticks_missed += tick - self._tick
         self._lateness_s = max(self._lateness_s, now - self.due)
         self._swap_if_newer(attempt)
-        frame = attempt.tick(tick, self._attended(now))
+        frame = attempt.tick(tick, self._attention.held(now))
         self._tick = tick + 1
         self.due = self._began + self._tick / self._hz
         if frame is not None and frame.source is Source.POLICY:
@@ -224,11 +225,6 @@ class Actor:
             clock_offset_s=wall - self._began,
         )
 
-    def _attended(self, now: float) -> bool:
-        with self._lock:
-            # Orders from before a restart of this machine may lie there still: by a clock that has begun anew since.
-            return self._orders.clock_s <= now < self._orders.attention_until
-
     def _ask_release(self) -> None:
         with self._lock:
             self._wants_release = True
@@ -247,12 +243,11 @@ class Actor:
             self._loaded, self._wants_release = loaded, False
 
     def obey(self, orders: Orders) -> None:
-        with self._lock:
-            self._orders = orders
-        if orders.alarm:
-            self._alarms.set("hub", orders.alarm)
-        else:
-            self._alarms.clear("hub")
+        self._attention.obey(orders)
+
+    def look_for_the_hub(self, wall_s: float) -> None:
+        """Notice that no orders come any more. `wall_s`: real seconds on any steady clock."""
+        self._attention.look(self.status().wants_attention, wall_s)
 
     def status(self) -> RobotStatus:
         """How the robot is. Counts of the running episode are those of a moment ago."""

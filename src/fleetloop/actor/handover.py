@@ -61,7 +61,7 @@ class Decision:
 
 
 class Handover:
-    """Listens to one robot's operator and obeys it while it holds the attention lease.
+    """Listens to one robot's operator: what it drives counts while it holds the attention lease, a mark at any time.
 
     Attributes:
         driver: who drove last.
@@ -79,7 +79,7 @@ class Handover:
 
     def decide(self, view: View) -> Decision:
         said = self._operator.watch(view)
-        if not view.attention:
+        if not view.attention and not isinstance(said, Mark):
             said = None
         before = self.driver
         self.driver = NEXT[before, self._word(view, said)]

@@ -65,6 +65,13 @@ class ActorOptions(BaseModel):
     lost_hold_s: float = Field(
         default=0.5, ge=0, description="clock seconds that the robot holds still after its driver lost attention"
     )
+    hub_silent_wall_s: float = Field(
+        default=3.0, gt=0, description="real seconds without the orders that are due after which the hub counts as away"
+    )
+    local_takeover: bool = Field(
+        default=True,
+        description="while the hub is away this robot's operator may take it over without the hub's attention",
+    )
     reset_retry_s: float = Field(
         default=5.0, gt=0, description="clock seconds between two tries of a reset that failed"
     )

@@ -145,6 +145,7 @@ def _keep(
         recorder.step(clock.now())
         clerk.load()
         clerk.hear()
+        actor.look_for_the_hub(wall.now())
         if clerk.urgent or wall.now() >= mail_due:
             clerk.exchange_mail()
             mail_due = wall.now() + options.mail_wall_s

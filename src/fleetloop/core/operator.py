@@ -21,7 +21,7 @@ class HandBack:
 
 @dataclass(frozen=True)
 class Mark:
-    """The operator ends the episode with this outcome."""
+    """The operator ends the episode with this outcome: obeyed at once, with attention or without."""
 
     outcome: Outcome
 
@@ -32,7 +32,8 @@ class View:
 
     Attributes:
         proposed: (A,) what the policy would send; None while it has nothing to propose.
-        attention: whether the operator holds this robot's attention lease; without it nothing it says is obeyed.
+        attention: whether the operator holds this robot's attention lease, or need not, for the hub is away. Without it
+            a `Mark` alone is obeyed.
         driving: whether the operator drove at the last tick.
         elapsed: share of the time limit that has passed, 0 to 1 and beyond.
     """

@@ -44,7 +44,7 @@ class KeyboardOperator:
     grip is closed or open; a takeover leaves every gripper where it is and as it is.
 
     Attributes:
-        wants_attention: whether the person wants to drive, or to end the episode.
+        wants_attention: whether the person wants to drive.
 
     Args:
         robot: its specification names what stands where in `hands`.
@@ -87,7 +87,7 @@ class KeyboardOperator:
         self._stance = self._stance.leashed(measured, self._steps)
         for key in keys:
             self._stance = self._stance.press(key, self._steps).leashed(measured, self._steps)
-        self.wants_attention = self._stance.wish is not Wish.WATCH
+        self.wants_attention = self._stance.wish is Wish.DRIVE
         self._show(view)
         return self._say(view)
 
@@ -107,9 +107,9 @@ class KeyboardOperator:
         wish = self._stance.wish
         if wish is Wish.WATCH:
             return HandBack() if view.driving else None
-        if not view.attention:
-            return None
-        return Drive(self._stance.setpoints.flatten()) if wish is Wish.DRIVE else Mark(MARKS[wish])
+        if wish is not Wish.DRIVE:
+            return Mark(MARKS[wish])
+        return Drive(self._stance.setpoints.flatten()) if view.attention else None
 
     def _measured(self, hands: Array) -> FloatArray:
         """(hands, 5) the grippers as set-points that would leave them where they are."""
@@ -126,12 +126,12 @@ class KeyboardOperator:
         wish, hand = self._stance.wish, self._stance.hand
         if wish is Wish.WATCH:
             return "the policy drives; t takes over"
+        if wish is not Wish.DRIVE:
+            return f"marked {MARKS[wish]}"
         if not view.attention:
             return "waits for attention; b lets it be"
-        if wish is Wish.DRIVE:
-            closed = self._stance.setpoints[hand, GRIP] > 0
-            return f"you drive gripper {hand + 1}, {'closed' if closed else 'open'}"
-        return f"marked {MARKS[wish]}"
+        closed = self._stance.setpoints[hand, GRIP] > 0
+        return f"you drive gripper {hand + 1}, {'closed' if closed else 'open'}"
 
 
 def _columns(spec: RobotSpec) -> list[int]:

@@ -93,12 +93,10 @@ def speaking(subject: OperatorSubject) -> None:
 
 
 def silence(subject: OperatorSubject) -> None:
-    """Without attention it does not drive and ends nothing."""
+    """Without attention it does not drive."""
     for answer in subject.answers(attention=False):
         given = f"at tick {answer.tick} it said {type(answer.said).__name__}"
-        expect(
-            not isinstance(answer.said, Drive | Mark), given, "ask by `wants_attention`, and wait for `view.attention`"
-        )
+        expect(not isinstance(answer.said, Drive), given, "ask by `wants_attention`, and wait for `view.attention`")
 
 
 def not_blocking(subject: OperatorSubject) -> None:
