@@ -13,11 +13,12 @@ from fleetloop.actor.loader import Loaded
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.plan import Assignment, plan
 from fleetloop.actor.recorder import Recorder
+from fleetloop.actor.supply import Supply
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending, EpisodeMeta
 from fleetloop.core.errors import FleetLoopError
-from fleetloop.core.frame import Source
+from fleetloop.core.frame import Frame, Source
 from fleetloop.core.hub import Orders, RobotStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.judge import Judge
@@ -64,7 +65,9 @@ class Actor:
         self._assignment, self._robot, self._operator, self._judge = assignment, robot, operator, judge
         self._recorder, self._clock, self._options, self._alarms = recorder, clock, options, alarms
         self._hz = robot.spec.control_hz
+        self._inference = inference
         self._executor = ChunkExecutor(inference, options.lead)
+        self._supply = Supply(self._hz, alarms)
         self._handover = Handover(operator, round(options.lost_hold_s * self._hz))
         self._lock = threading.Lock()
         self._attention = Attention(assignment.robot, options, alarms)
@@ -180,12 +183,19 @@ class Actor:
         frame = attempt.tick(tick, self._attention.held(now))
         self._tick = tick + 1
         self.due = self._began + self._tick / self._hz
-        if frame is not None and frame.source is Source.POLICY:
-            self.proven = frame.release
+        self._watch_supply(attempt, frame)
         if frame is not None and not self._recorder.add(frame):
             attempt.end(Outcome.ABORTED, Rank.NOBODY)
         if attempt.ending is not None:
             self._finish(attempt.ending)
+
+    def _watch_supply(self, attempt: Attempt, frame: Frame | None) -> None:
+        plays = frame is not None and frame.source is Source.POLICY
+        if frame is not None and plays:
+            self.proven = frame.release
+        if self._driving is not None and (plays or attempt.starved):
+            horizon = self._driving.policy.spec.horizon
+            self._supply.note(attempt.starved, horizon=horizon, chunk_s=self._inference.took_s)
 
     def _swap_if_newer(self, attempt: Attempt) -> None:
         loaded = self._loaded
@@ -269,6 +279,7 @@ class Actor:
                 frames_human=tally.frames_human,
                 ticks_missed=tally.ticks_missed,
                 lateness_s=self._lateness_s,
+                chunk_s=self._inference.took_s,
                 wants_attention=running and not stuck and self._operator.wants_attention,
                 operator=self._operator.name,
                 alarm="; ".join(filter(None, (stuck if running else "", self._alarms.text))),

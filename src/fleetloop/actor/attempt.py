@@ -39,6 +39,8 @@ class Attempt:
 
     Attributes:
         ending: None while the attempt goes on.
+        starved: whether the policy was to drive at the last tick and had no action for it; but for the pause until its
+            first chunk after somebody else drove, a horizon at most.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Attempt:
         self._robot, self._judge, self._clock = robot, judge, clock
         self._executor, self._handover = executor, handover
         self._release = pilot.release if pilot else 0
+        self._horizon = pilot.policy.spec.horizon if pilot else 0
         self._limit_ticks = task.time_limit_s * robot.spec.control_hz
         self._takeover_grace = takeover_grace
         self._waited = 0
@@ -64,6 +67,7 @@ class Attempt:
         self._last_source: Source | None = None
         self.tally = Tally()
         self.ending: Ending | None = None
+        self.starved, self._pause_until = False, 0
         executor.start(pilot, instruction)
         handover.start(instruction)
         if isinstance(judge, Briefed):
@@ -94,6 +98,7 @@ class Attempt:
         if decision.changed:
             self._executor.raise_epoch()
             due = self._propose(tick, observation)
+        self._note_gap(tick, decision, due)
         requested, source = self._choose(decision, due)
         frame = None if requested is None else self._send(tick, observation, requested, source, due)
         self._conclude(tick, observation, decision.driver)
@@ -102,6 +107,13 @@ class Attempt:
     def end(self, outcome: Outcome, rank: Rank) -> Ending:
         self.ending = Ending(outcome, rank, self.tally.ticks_missed)
         return self.ending
+
+    def _note_gap(self, tick: int, decision: Decision, due: Due | None) -> None:
+        if decision.changed:
+            self._pause_until = tick + self._horizon
+        if due is not None:
+            self._pause_until = tick
+        self.starved = decision.driver is Driver.POLICY and due is None and tick >= self._pause_until
 
     def _propose(self, tick: int, observation: Observation) -> Due | None:
         # While a human drives, the policy goes on saying what it would do: agreement is a reason to hand back.

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fleetloop.core.clock import Clock
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.frame import Chunk, FloatArray, Observation
 from fleetloop.core.policy import ActingPolicy
@@ -50,7 +51,13 @@ class Answer:
 
 
 class Inference(Protocol):
-    """One request at a time. The control loop alone calls it."""
+    """One request at a time. The control loop alone calls it.
+
+    Attributes:
+        took_s: clock seconds that the last answer took; 0 before the first, and where nothing is measured.
+    """
+
+    took_s: float
 
     @property
     def busy(self) -> bool:
@@ -68,6 +75,8 @@ class Inference(Protocol):
 
 class ImmediateInference:
     """Computes in the caller's thread; the answer counts as there `delay_ticks` after the request's tick."""
+
+    took_s = 0.0
 
     def __init__(self, delay_ticks: int = 1) -> None:
         self._delay_ticks = delay_ticks
@@ -91,7 +100,8 @@ class ImmediateInference:
 class ThreadInference:
     """Computes wherever `work` is called: in a thread of its own, which `run.py` starts."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.took_s = clock, 0.0
         self._changed = threading.Condition()
         self._request: Request | None = None
         self._answer: Answer | Exception | None = None
@@ -123,10 +133,12 @@ class ThreadInference:
         if request is None:
             return
         answer: Answer | Exception
+        asked = self._clock.now()
         try:
             answer = infer(request)
         except Exception as error:  # noqa: BLE001 -- raised again in the control loop, by `poll`
             answer = error
+        self.took_s = self._clock.now() - asked
         with self._changed:
             self._answer = answer
 

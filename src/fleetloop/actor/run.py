@@ -67,7 +67,7 @@ def run_actor(
     robot is the caller's. Raises what any of the actor's parts raised, after the running episode was ended.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    alarms, inference = Alarms(), ThreadInference()
+    alarms, inference = Alarms(), ThreadInference(clock)
     recorder = Recorder(disk, host.spool, options.recorder, alarms)
     actor = Actor(
         assignment,

@@ -68,6 +68,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
         "takeovers",
         "human",
         "missed",
+        "chunk",
         "operator",
         "heard",
         title=f"clock {fleet.clock_s:.0f} s · {fleet.episodes} episodes · {_channels(fleet)}",
@@ -105,6 +106,7 @@ def _row(member: "Member", fleet: "Fleet") -> list[str]:
         str(status.interventions),
         f"{status.frames_human / status.frames:.0%}" if status.frames else "–",
         str(status.ticks_missed),
+        f"{status.chunk_s * 1e3:.0f} ms" if status.chunk_s else "–",
         member.orders.attendant or ("waits" if status.wants_attention else ""),
         f"{member.silent_s:.0f} s ago",
     ]

@@ -35,6 +35,7 @@ class RobotStatus:
         operator: the pool that its operator belongs to.
         refused: the version that it is to run and can't: it is not verified, not loaded, or does not fit; 0 for none.
         alarm: what is wrong, in a line; empty if nothing is.
+        chunk_s: clock seconds that its policy took for the last chunk; 0 if it does not say.
     """
 
     robot: str
@@ -53,6 +54,7 @@ class RobotStatus:
     operator: str = ""
     alarm: str = ""
     refused: int = 0
+    chunk_s: float = 0.0
 
 
 @dataclass(frozen=True)
