@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from fleetloop.cli import wiring
+from fleetloop.cli import actor, wiring
 from fleetloop.cli.main import app
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.host import HostDirectory
@@ -25,7 +25,7 @@ def bodies(monkeypatch):
         return Hardware()
 
     monkeypatch.setattr(wiring.RobotKind, "build", build)
-    monkeypatch.setattr(wiring, "one_thread", lambda: None)
+    monkeypatch.setattr(actor, "limit_threads", lambda count: None)
     return happened
 
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from fleetloop.cli.demo.plan import DemoPlan
 from fleetloop.cli.demo.run import run_demo
 from fleetloop.cli.demo.view import PlainView
-from fleetloop.cli.wiring import one_thread
+from fleetloop.cli.threads import limit_threads
 from fleetloop.core.clock import Wall
 
 if __name__ == "__main__":  # its workers import this file too
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
-    one_thread()
+    limit_threads()
     directory, minutes, *observe = sys.argv[1:]
     plan = DemoPlan(
         Path(directory),

@@ -59,6 +59,12 @@ class ActorOptions(BaseModel):
     task_order: Literal["round-robin", "shuffled"] = Field(
         default="round-robin", description="how the next task is picked from the robot's list; `shuffled` is seeded"
     )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="threads that numpy and torch may use in an actor's process: one is best for a small policy, "
+        "and for many actors on a host; what OMP_NUM_THREADS and its like say in the environment holds instead",
+    )
     takeover_grace: float = Field(
         default=1.6, ge=1, description="factor by which a task's time limit is stretched while a human drives"
     )

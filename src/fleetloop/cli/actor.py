@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 EXAMPLES = flags.examples(
     "fleetloop actor --robot robot-1",
@@ -47,14 +48,7 @@ def actor(
 
     It waits for a first release, and it needs a courier on the same --home to receive one.
     """
-    from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
-
-    wiring.one_thread()
-    from fleetloop.actor.run import run_actor, sole_driver
-    from fleetloop.core.disk import RealDisk
-    from fleetloop.core.host import HostDirectory
-    from fleetloop.core.task import Site
 
     flags.log_to_terminal()
     given = {
@@ -65,6 +59,13 @@ def actor(
     chosen = load_config(config, sets or (), given)
     if operator not in (None, chosen.operator.name):  # another one: the file's options are not for it
         chosen = load_config(config, sets or (), {**given, "operator": {"name": operator}})
+    limit_threads(chosen.actor.threads)
+    from fleetloop.actor.run import run_actor, sole_driver
+    from fleetloop.cli import wiring
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.host import HostDirectory
+    from fleetloop.core.task import Site
+
     entry = chosen.member(robot, new_at=site)
     todo = flags.split(tasks) or entry.tasks or chosen.tasks
     assignment = wiring.assignment(chosen, robot, entry.site, todo, "evaluation" if evaluate else "online")

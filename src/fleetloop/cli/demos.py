@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 EXAMPLES = flags.examples(
     "fleetloop demos record --tasks restock/shelf --episodes 40",
@@ -41,10 +42,10 @@ def record(
     processes: flags.Processes = None,
 ) -> None:
     """Let the robots' own experts (they are privileged) do the tasks, and keep what succeeds as episodes."""
+    limit_threads()
     from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
-    wiring.one_thread()
     chosen = load_config(config, sets or (), {"directories.demonstrations": out, "tasks": flags.split(tasks)})
     from fleetloop.cli.progress import counting
     from fleetloop.lab.demonstrations import record_demonstrations

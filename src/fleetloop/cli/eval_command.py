@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 from fleetloop.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Also write the figures as JSON.", show_default=False)] = None,
 ) -> None:
     """Measure a policy's success on fresh episodes, with 95 % intervals."""
+    limit_threads()
     from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
-    wiring.one_thread()
     if expert and (retention or condition or guidance != 1.0 or any((release, base, checkpoint))):
         raise ConfigInvalid("--expert", "is no policy: nothing else can be named with it", "leave one of them away")
     if retention and at_least is not None:

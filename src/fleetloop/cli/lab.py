@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from fleetloop.lab.job import Job
@@ -52,9 +53,7 @@ def run(
     cache: Cached = CACHE,
 ) -> None:
     """Run what is not done yet of an experiment. Each arm under each seed is a job that is kept when it is done."""
-    from fleetloop.cli import wiring
-
-    wiring.one_thread()
+    limit_threads()
     from fleetloop.core.clock import Wall
     from fleetloop.lab.runner import run_jobs
 
@@ -136,9 +135,7 @@ def chaos(
     """
     import json
 
-    from fleetloop.cli import wiring
-
-    wiring.one_thread()
+    limit_threads()
     from fleetloop.cli.chaos.count import broken
     from fleetloop.cli.chaos.plan import ChaosPlan
     from fleetloop.cli.chaos.run import run_chaos

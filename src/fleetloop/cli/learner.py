@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from fleetloop.cli.config import FleetConfig
@@ -39,7 +40,6 @@ def learner(
     clock_file: flags.ClockFile = None,
 ) -> None:
     """Learn from what the fleet sends, publish what was learnt. Started again, it goes on where it was."""
-    from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
     flags.log_to_terminal()
@@ -52,7 +52,8 @@ def learner(
     }
     chosen = load_config(config, sets or (), given)
     if chosen.learner.threads == 1:
-        wiring.one_thread()
+        limit_threads()
+    from fleetloop.cli import wiring
     from fleetloop.cli.base import beyond_limits, check_base
     from fleetloop.core.algorithm import Algorithm
     from fleetloop.core.disk import RealDisk

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 EXAMPLES = flags.examples(
     "fleetloop pretrain --demonstrations demonstrations --out base --steps 3000",
@@ -47,7 +48,6 @@ def pretrain(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
     given = {
@@ -59,7 +59,7 @@ def pretrain(
     }
     chosen = load_config(config, sets or (), given)
     if chosen.pretrain.threads == 1:
-        wiring.one_thread()
+        limit_threads()
     from fleetloop.cli.base import beyond_limits, make_base
     from fleetloop.learner.assemble import open_demonstrations
 
@@ -98,10 +98,9 @@ def pretrain_encoder(
     Its labels are the simulator's (privileged): what is in the scene, each thing's pose, where it is in each picture.
     The frames show the scripted expert at work, and wandering grippers, at the nominal and at random sites.
     """
-    from fleetloop.cli import wiring
+    limit_threads()
     from fleetloop.cli.config import load_config
 
-    wiring.one_thread()
     given = {"directories.encoder": out, "tasks": flags.split(tasks), "encoder.seed": seed}
     chosen = load_config(config, sets or (), given)
     from fleetloop.cli.encoder import make_encoder, views

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from fleetloop.algorithms.recap_judgement import Judgement
@@ -37,10 +38,9 @@ def fit(
     out: Annotated[Path, typer.Option(help="Where the value function is written.")] = Path("values.safetensors"),
 ) -> None:
     """Fit value function and thresholds to demonstrations and recorded rollouts: what `value: frozen` labels by."""
-    from fleetloop.cli import wiring
+    limit_threads()
     from fleetloop.cli.config import chosen_options, load_config
 
-    wiring.one_thread()
     # What is frozen later is made now: the options must not ask for the file.
     given = {"algorithm.name": "recap", "algorithm.options.value": "live", "directories.base": base}
     # The file's options may be for another algorithm.
@@ -84,10 +84,9 @@ def plot(
     out: Annotated[Path | None, typer.Option(help="The picture; by default ID.png.", show_default=False)] = None,
 ) -> None:
     """Draw value, advantage and indicator along an episode, beside its frames."""
-    from fleetloop.cli import wiring
+    limit_threads()
     from fleetloop.cli.config import load_config
 
-    wiring.one_thread()
     chosen = load_config(config, sets or (), {"hub_url": hub, "directories.base": base})
     from fleetloop.cli.recap_plot import draw
     from fleetloop.cli.wiring import named_episode

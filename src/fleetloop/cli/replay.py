@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 EXAMPLES = flags.examples(
     "fleetloop replay 01JD… --release 12",
@@ -21,10 +22,10 @@ def replay(
     base: flags.BaseDirectory = None,
 ) -> None:
     """Compare what a release would do at each frame of an episode with what was done there."""
+    limit_threads()
     from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
-    wiring.one_thread()
     chosen = load_config(config, sets or (), {"hub_url": hub})
     from fleetloop.cli import tables
     from fleetloop.cli.measured import named_candidate

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 app = typer.Typer(no_args_is_help=True, help="Look at the simulated tasks and measure their experts.")
 BARS = {"restock": 0.97, "box": 0.97, "laundry": 0.93}
@@ -26,9 +27,7 @@ def experts(
     processes: flags.Processes = None,
 ) -> None:
     """Measure the scripted experts over disturbed and noisy resets, beside the bar that they must reach."""
-    from fleetloop.cli import wiring
-
-    wiring.one_thread()
+    limit_threads()
     from fleetloop.cli import tables
     from fleetloop.cli.progress import counting
     from fleetloop.core.robot import RobotKind
@@ -99,10 +98,9 @@ def view(
     cameras: Annotated[str, typer.Option(help="Side by side: front, overhead, wrist_L, wrist_R.")] = "front",
 ) -> None:
     """Film the scripted expert, or a policy, at a task."""
-    from fleetloop.cli import wiring
+    limit_threads()
     from fleetloop.cli.config import load_config
 
-    wiring.one_thread()
     chosen = load_config(config, sets or (), {"hub_url": hub})
     from fleetloop.cli.film import film
     from fleetloop.cli.measured import named_candidate

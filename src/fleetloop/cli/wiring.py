@@ -34,15 +34,6 @@ from fleetloop.weights.signature import Trust
 TOKEN = "FLEETLOOP_TOKEN"
 
 
-def one_thread() -> None:
-    """Keep numpy and torch to one thread in this process and its children: call it before they are first imported.
-
-    A small policy gains nothing from more, and the processes of a fleet would take the cores from each other.
-    """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-
-
 def open_hub(chosen: FleetConfig) -> HttpHub:
     """A client of the fleet's hub; nothing is sent yet.
 

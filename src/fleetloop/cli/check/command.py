@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from fleetloop.cli.check.findings import Finding
@@ -44,10 +45,9 @@ def check(
     What else it takes (a robot for an operator, a policy for an algorithm) is the configuration's. Robots are reset:
     for a robot, an operator and a judge. Exit status 1 if anything is wrong.
     """
-    from fleetloop.cli import wiring
+    limit_threads()
     from fleetloop.cli.config import SECTIONS, load_config
 
-    wiring.one_thread()
     section = str(kind)
     chosen = load_config(config, sets or ())
     if getattr(chosen, section).name != name:  # another one: the file's options are not for it

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.cli.threads import limit_threads
 
 EXAMPLES = flags.examples(
     "fleetloop demo                                   three tasks, four robots, a few minutes",
@@ -34,9 +35,7 @@ def demo(
     view: Annotated[bool, typer.Option("--view/--no-view", help="Show the fleet live, on a terminal.")] = True,
 ) -> None:
     """See it work: a simulated fleet works, fails, is corrected, and becomes better while it works."""
-    from fleetloop.cli import wiring
-
-    wiring.one_thread()
+    limit_threads()
     from rich.console import Console
 
     from fleetloop.cli.demo.place import check_writable
