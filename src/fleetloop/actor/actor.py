@@ -13,12 +13,12 @@ from fleetloop.actor.loader import Loaded
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.plan import Assignment, plan
 from fleetloop.actor.recorder import Recorder
-from fleetloop.actor.supply import Supply
+from fleetloop.actor.watch import Watch
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending, EpisodeMeta
 from fleetloop.core.errors import FleetLoopError
-from fleetloop.core.frame import Frame, Source
+from fleetloop.core.frame import Source
 from fleetloop.core.hub import Orders, RobotStatus
 from fleetloop.core.ids import new_id
 from fleetloop.core.judge import Judge
@@ -67,7 +67,7 @@ class Actor:
         self._hz = robot.spec.control_hz
         self._inference = inference
         self._executor = ChunkExecutor(inference, options.lead)
-        self._supply = Supply(self._hz, alarms)
+        self._watch = Watch(robot.spec, inference, options, alarms)
         self._handover = Handover(operator, round(options.lost_hold_s * self._hz))
         self._lock = threading.Lock()
         self._attention = Attention(assignment.robot, options, alarms)
@@ -183,19 +183,13 @@ class Actor:
         frame = attempt.tick(tick, self._attention.held(now))
         self._tick = tick + 1
         self.due = self._began + self._tick / self._hz
-        self._watch_supply(attempt, frame)
+        self._watch.note(attempt, frame, now)
+        if frame is not None and frame.source is Source.POLICY:
+            self.proven = frame.release
         if frame is not None and not self._recorder.add(frame):
             attempt.end(Outcome.ABORTED, Rank.NOBODY)
         if attempt.ending is not None:
             self._finish(attempt.ending)
-
-    def _watch_supply(self, attempt: Attempt, frame: Frame | None) -> None:
-        plays = frame is not None and frame.source is Source.POLICY
-        if frame is not None and plays:
-            self.proven = frame.release
-        if self._driving is not None and (plays or attempt.starved):
-            horizon = self._driving.policy.spec.horizon
-            self._supply.note(attempt.starved, horizon=horizon, chunk_s=self._inference.took_s)
 
     def _swap_if_newer(self, attempt: Attempt) -> None:
         loaded = self._loaded

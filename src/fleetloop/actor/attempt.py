@@ -39,6 +39,7 @@ class Attempt:
 
     Attributes:
         ending: None while the attempt goes on.
+        horizon: ticks that a chunk of its policy reaches; 0 without a policy.
         starved: whether the policy was to drive at the last tick and had no action for it; but for the pause until its
             first chunk after somebody else drove, a horizon at most.
     """
@@ -59,7 +60,7 @@ class Attempt:
         self._robot, self._judge, self._clock = robot, judge, clock
         self._executor, self._handover = executor, handover
         self._release = pilot.release if pilot else 0
-        self._horizon = pilot.policy.spec.horizon if pilot else 0
+        self.horizon = pilot.policy.spec.horizon if pilot else 0
         self._limit_ticks = task.time_limit_s * robot.spec.control_hz
         self._takeover_grace = takeover_grace
         self._waited = 0
@@ -110,7 +111,7 @@ class Attempt:
 
     def _note_gap(self, tick: int, decision: Decision, due: Due | None) -> None:
         if decision.changed:
-            self._pause_until = tick + self._horizon
+            self._pause_until = tick + self.horizon
         if due is not None:
             self._pause_until = tick
         self.starved = decision.driver is Driver.POLICY and due is None and tick >= self._pause_until

@@ -71,6 +71,11 @@ class ActorOptions(BaseModel):
     lost_hold_s: float = Field(
         default=0.5, ge=0, description="clock seconds that the robot holds still after its driver lost attention"
     )
+    frozen_camera_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="clock seconds without a new image of a camera, by `images_taken`, after which an alarm says so",
+    )
     hub_silent_wall_s: float = Field(
         default=3.0, gt=0, description="real seconds without the orders that are due after which the hub counts as away"
     )
