@@ -17,7 +17,7 @@ from fleetloop.actor.watch import Watch
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending, EpisodeMeta
-from fleetloop.core.errors import FleetLoopError
+from fleetloop.core.errors import FleetLoopError, RobotTrouble
 from fleetloop.core.frame import Source
 from fleetloop.core.hub import Orders, RobotStatus
 from fleetloop.core.ids import new_id
@@ -95,7 +95,13 @@ class Actor:
         return self._phase == "running"
 
     def step(self, now: float) -> None:
-        """Do what is due. Raises what the robot, the operator, the judge or the policy raises."""
+        """Do what is due. Raises what operator, judge and policy raise, and of the robot what is no FleetLoopError."""
+        try:
+            self._advance(now)
+        except RobotTrouble as error:
+            self._give_up(error, now)
+
+    def _advance(self, now: float) -> None:
         if self.running:
             self._drive(now)
         elif self._loaded is None:
@@ -141,6 +147,14 @@ class Actor:
         if self._attempt.ready():
             self._begin()
 
+    def _give_up(self, error: RobotTrouble, now: float) -> None:
+        """The robot has failed: end its episode, if one runs, and go on with a reset."""
+        self._alarms.set("robot", f"{error}; it is reset, and the running episode aborted")
+        if self.running and self._attempt is not None:
+            self._finish(self._attempt.end(Outcome.ABORTED, Rank.NOBODY))
+        self._attempt = self._start = None
+        self.due = now + self._options.reset_retry_s
+
     def _pilot(self, loaded: Loaded) -> Pilot:
         policy = loaded.policy
         if self._options.exploration:
@@ -168,6 +182,7 @@ class Actor:
         self.due = self._began
         meta = self._meta()
         self._recorder.begin(meta)
+        self._alarms.clear("robot")
         assert self._driving is not None
         self.proven = self._driving.release.version
         with self._lock:

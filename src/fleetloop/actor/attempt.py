@@ -1,5 +1,7 @@
 """One attempt at one task: what happens at a tick, and when it is over. The actor and rollouts share it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fleetloop.actor.executor import ChunkExecutor, Due
@@ -7,6 +9,7 @@ from fleetloop.actor.handover import Decision, Driver, Handover
 from fleetloop.actor.inference import Pilot
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending
+from fleetloop.core.errors import FleetLoopError, RobotTrouble
 from fleetloop.core.frame import FloatArray, Frame, Observation, Source
 from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.operator import View
@@ -75,8 +78,11 @@ class Attempt:
             judge.start(task, instruction)
 
     def ready(self) -> bool:
-        """Whether the first chunk is there. Asked tick by tick while the robot stands still; tick 0 comes after."""
-        there = self._executor.await_first(self._waited, self._robot.observe())
+        """Whether the first chunk is there. Asked tick by tick while the robot stands still; tick 0 comes after.
+
+        Raises RobotTrouble.
+        """
+        there = self._executor.await_first(self._waited, self._observe())
         self._waited += 1
         return there
 
@@ -89,8 +95,10 @@ class Attempt:
         """Drive one tick and return what is to be recorded.
 
         None if nothing was sent: the operator has ended the attempt, or nobody has yet said anything to hold on to.
+
+        Raises RobotTrouble: what the robot raises on purpose, told from what operator, judge and policy raise.
         """
-        observation = self._robot.observe()
+        observation = self._observe()
         due = self._propose(tick, observation)
         decision = self._handover.decide(self._view(tick, observation, due, attention))
         if decision.mark is not None:
@@ -108,6 +116,10 @@ class Attempt:
     def end(self, outcome: Outcome, rank: Rank) -> Ending:
         self.ending = Ending(outcome, rank, self.tally.ticks_missed)
         return self.ending
+
+    def _observe(self) -> Observation:
+        with _at_the_robot():
+            return self._robot.observe()
 
     def _note_gap(self, tick: int, decision: Decision, due: Due | None) -> None:
         if decision.changed:
@@ -141,7 +153,8 @@ class Attempt:
         self, tick: int, observation: Observation, requested: FloatArray, source: Source, due: Due | None
     ) -> Frame:
         now, wall = self._clock.now(), self._clock.wall()
-        sent = self._robot.act(requested)
+        with _at_the_robot():
+            sent = self._robot.act(requested)
         self._count(source)
         self._last, self._last_source = sent, source
         if due is None or source is not Source.POLICY:
@@ -162,3 +175,11 @@ class Attempt:
             self.end(outcome, self._judge.rank)
         elif tick + 1 >= limit:
             self.end(Outcome.TIMEOUT, Rank.NOBODY)
+
+
+@contextmanager
+def _at_the_robot() -> Iterator[None]:
+    try:
+        yield
+    except FleetLoopError as error:
+        raise RobotTrouble(error.field, error.problem, error.remedy) from error

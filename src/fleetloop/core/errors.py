@@ -79,5 +79,9 @@ class DiskTrouble(FleetLoopError):
     """A directory can't be written, or a disk is full."""
 
 
+class RobotTrouble(FleetLoopError):
+    """A robot can't be reset, observed or moved at the moment; the next reset may mend it."""
+
+
 class SystemMissing(FleetLoopError):
     """Something that the machine must provide (GL, a terminal, a port) is not there."""

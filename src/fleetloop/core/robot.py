@@ -24,6 +24,9 @@ class EpisodeStart:
 class Robot(Protocol):
     """A robot, real or simulated. One control loop alone calls it.
 
+    What it raises on purpose is RobotTrouble (any FleetLoopError): the episode is aborted, an alarm says so, and the
+    robot is reset after a pause. Any other exception ends the actor, which closes the robot.
+
     Arrays that it hands out belong to the receiver, who may read them later and in another thread: never write to them
     again.
     """
