@@ -36,7 +36,9 @@ def test_a_plug_in_is_what_its_entry_point_names(site):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownName, match=r"operators: nobody: is not installed; known: keyboard, none, scripted"):
+    with pytest.raises(
+        UnknownName, match=r"operators: nobody: is not installed; known: keyboard, marks, none, scripted"
+    ):
         plugin("operators", "nobody")
 
 

@@ -22,6 +22,7 @@ from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.operators.keyboard import KeyboardOperator, KeyboardOptions
 from fleetloop.operators.keys import KEYS, decode
+from fleetloop.operators.marks import MarksOperator
 from fleetloop.operators.terminal import Terminal
 
 HANDS = FeatureSpec("hands", (2, 7), fields=("opening", "x", "y", "z", "sin_yaw", "cos_yaw", "grip"))
@@ -214,6 +215,23 @@ def test_what_was_typed_for_the_last_episode_does_not_end_the_next(person):
 def test_another_kind_of_robot_is_refused(person, spec, says):
     with pytest.raises(SpecMismatch, match=says):
         KeyboardOperator(KeyboardOptions(), SimpleNamespace(spec=spec), person.terminal)
+
+
+def test_a_robot_that_no_key_drives_can_be_marked_all_the_same(person):
+    with pytest.raises(SpecMismatch, match="the operator `marks` ends its episodes"):
+        KeyboardOperator(KeyboardOptions(), SimpleNamespace(spec=replace(ROBOT, state=())), person.terminal)
+    marks = MarksOperator(None, SimpleNamespace(spec=None), person.terminal)
+    marks.start("pick the cube")
+    assert marks.watch(view(attention=False)) is None
+    person.type("t", "x", "n")
+    assert marks.watch(view(attention=False)) == Mark(Outcome.FAILURE)
+    assert not marks.wants_attention
+    person.type("y")
+    marks.start("the next")
+    assert marks.watch(view(attention=False)) is None
+    seen = person.sees()
+    assert "y success · n failure" in seen
+    assert "pick the cube" in seen
 
 
 # ---------------------------------------------------------------------- the terminal

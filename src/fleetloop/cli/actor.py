@@ -36,7 +36,7 @@ def actor(
         typer.Option("--disturb/--calm", help="Simulated robots: nudge items and knock grippers.", show_default=False),
     ] = None,
     operator: Annotated[
-        str | None, typer.Option(help="Who watches: scripted, keyboard, none, or a plug-in.", show_default=False)
+        str | None, typer.Option(help="Who watches: scripted, keyboard, marks, none, or a plug-in.", show_default=False)
     ] = None,
     evaluate: Annotated[
         bool,

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.frame import Array, FloatArray
 from fleetloop.core.operator import Drive, HandBack, Mark, View
-from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import Robot
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.operators.keys import GRIP, Stance, Steps, Wish, decode
+from fleetloop.operators.person import MARKS
 from fleetloop.operators.terminal import Terminal
 
 HELP = (
@@ -20,7 +20,7 @@ HELP = (
     "w a s d or arrows: x, y · r f: up, down · q e: turn · space: grip · tab: other gripper",
 )
 MEASURED = ("x", "y", "z", "sin_yaw", "cos_yaw", "grip")
-MARKS = {Wish.SUCCESS: Outcome.SUCCESS, Wish.FAILURE: Outcome.FAILURE}
+INSTEAD = "the operator `marks` ends its episodes by keys, and drives nothing"
 
 
 class KeyboardOptions(BaseModel):
@@ -108,7 +108,7 @@ class KeyboardOperator:
         if wish is Wish.WATCH:
             return HandBack() if view.driving else None
         if wish is not Wish.DRIVE:
-            return Mark(MARKS[wish])
+            return MARKS[wish]
         return Drive(self._stance.setpoints.flatten()) if view.attention else None
 
     def _measured(self, hands: Array) -> FloatArray:
@@ -127,7 +127,7 @@ class KeyboardOperator:
         if wish is Wish.WATCH:
             return "the policy drives; t takes over"
         if wish is not Wish.DRIVE:
-            return f"marked {MARKS[wish]}"
+            return f"marked {MARKS[wish].outcome}"
         if not view.attention:
             return "waits for attention; b lets it be"
         closed = self._stance.setpoints[hand, GRIP] > 0
@@ -139,8 +139,9 @@ def _columns(spec: RobotSpec) -> list[int]:
     hands = next((feature for feature in spec.state if feature.name == "hands"), FeatureSpec("hands", ()))
     needed = f"the keyboard drives grippers measured as `hands` (n, …) with {', '.join(MEASURED)}"
     if len(hands.shape) != 2 or not set(MEASURED) <= set(hands.fields):
-        raise SpecMismatch("hands", f"{needed}; the robot offers {', '.join(hands.fields) or 'none'}")
+        raise SpecMismatch("hands", f"{needed}; the robot offers {', '.join(hands.fields) or 'none'}", INSTEAD)
     if spec.action.shape != (hands.shape[0] * (GRIP + 1),):
         wanted = f"[{hands.shape[0] * (GRIP + 1)}]: x, y, z, yaw, grip of each gripper"
-        raise SpecMismatch(spec.action.name, f"the keyboard sends {wanted}; the robot takes {list(spec.action.shape)}")
+        given = f"the keyboard sends {wanted}; the robot takes {list(spec.action.shape)}"
+        raise SpecMismatch(spec.action.name, given, INSTEAD)
     return [hands.fields.index(name) for name in MEASURED]
