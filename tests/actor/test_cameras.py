@@ -51,3 +51,7 @@ def test_the_alarm_goes_when_the_camera_is_back(tmp_path):
     stage.until(lambda: "cameras" in stage.status.alarm)
     robot.breaks_at = 1e9
     stage.until(lambda: not stage.status.alarm)
+
+
+def test_pictures_that_come_but_are_old_raise_it_too(tmp_path):
+    assert "no new image of top" in alarms(tmp_path, Filmed(1 / HZ, ahead_s=-2.0), 3.0)[-1]
