@@ -15,6 +15,7 @@ from broken import (
     Arm,
     Cloning,
     Imported,
+    KnowingArm,
     Linear,
     Point,
     Referee,
@@ -134,8 +135,9 @@ def test_a_robot_that_breaks_none():
     assert not problems(robot.CHECKS, at(Point()))
 
 
-def test_a_real_robot_is_left_where_it_stands_and_is_not_hurried():
-    arm = Arm(Virtual())
+@pytest.mark.parametrize("kind", [Arm, KnowingArm])
+def test_a_real_robot_is_left_where_it_stands_and_is_not_hurried(kind):
+    arm = kind(Virtual())
     assert not problems(robot.CHECKS, at(arm))
     times, actions = zip(*arm.sent, strict=True)
     assert set(map(tuple, actions)) == {(0.75, -0.5)}
@@ -162,11 +164,13 @@ def test_an_operator_drives_a_real_robot_only_where_it_may():
     assert {tuple(action) for _, action in arm.sent} == {(0.0, 0.0)}
 
 
-@pytest.mark.parametrize(("offers", "clock"), [("", "wall"), ("    def outcome(self): ...\n", "virtual")])
-def test_time_is_real_unless_the_robot_is_simulated(installed, offers, clock):
+@pytest.mark.parametrize(
+    ("says", "clock"), [("    def outcome(self): ...\n", "wall"), ("    simulated = True\n", "virtual")]
+)
+def test_time_is_real_unless_the_robot_is_simulated(installed, says, clock):
     """Or a reset would be over before the arm is home."""
     source = "class Timed:\n    def __init__(self, options, *, clock, site):\n        raise ValueError(clock.name)\n"
-    installed("timed", "[fleetloop.robots]\ntimed = timed:Timed\n", source + offers)
+    installed("timed", "[fleetloop.robots]\ntimed = timed:Timed\n", source + says)
     assert f"ValueError: {clock}" in CliRunner().invoke(app, ["check", "robot", "timed", *OWN_TASK]).stdout
 
 

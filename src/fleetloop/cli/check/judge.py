@@ -52,9 +52,9 @@ def beginning(subject: JudgeSubject) -> None:
 
 
 def ending(subject: JudgeSubject) -> None:
-    """An expert's attempt ends in success in one of a few tries."""
+    """An expert's attempt at a simulated robot ends in success in one of a few tries, unless nobody judges."""
     robot, task = subject.body.robot, subject.body.task
-    if not isinstance(robot, OffersExpert):
+    if not (subject.body.simulated and isinstance(robot, OffersExpert)) or subject.judge.rank is Rank.NOBODY:
         return
     options = ActorOptions(takeover_grace=1)
     ended = [

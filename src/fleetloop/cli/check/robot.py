@@ -16,7 +16,7 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.judge import SIMULATOR
 from fleetloop.core.operator import Expert
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import OffersExpert, OffersOutcome, Robot
+from fleetloop.core.robot import OffersExpert, OffersOutcome, Robot, simulated
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.lab.stage import ExpertOperator
@@ -74,7 +74,7 @@ class RobotSubject:
 
         Raises Broken where that is not known and the robot may not be moved.
         """
-        if isinstance(self.robot, OffersExpert):
+        if self.simulated and isinstance(self.robot, OffersExpert):
             return self.robot.expert().action()
         feature = self.robot.spec.action
         if self.simulated:
@@ -84,11 +84,6 @@ class RobotSubject:
             return still
         expect(self.move, f"nothing was sent: no state feature is measured as {feature.name} is sent", UNMEASURED)
         return np.clip(np.zeros(feature.shape, np.float32), *_limits(feature))
-
-
-def simulated(robot: object) -> bool:
-    """Whether a robot, or its class, offers what only a simulated one knows."""
-    return isinstance(robot, OffersExpert | OffersOutcome)
 
 
 def specification(subject: RobotSubject) -> None:
@@ -163,7 +158,7 @@ def acting(subject: RobotSubject) -> None:
 def limiting(subject: RobotSubject) -> None:
     """A simulated robot limits an action that is far too large."""
     feature = subject.robot.spec.action
-    if not isinstance(subject.robot, OffersOutcome) or feature.low is None or feature.high is None:
+    if not subject.simulated or feature.low is None or feature.high is None:
         return
     subject.fresh()
     sent = subject.robot.act(np.full(feature.shape, 1e3, np.float32))
@@ -172,7 +167,7 @@ def limiting(subject: RobotSubject) -> None:
 
 def seeding(subject: RobotSubject) -> None:
     """A simulated reset repeats under the same seed and differs under others."""
-    if not isinstance(subject.robot, OffersOutcome):
+    if not subject.simulated:
         return
     first, again, *others = (_flat(subject.fresh(seed)) for seed in (SEEDS[0], *SEEDS))
     expect(np.array_equal(first, again), "the same seed gave another start", "draw everything from `seed`")
@@ -199,7 +194,7 @@ def knowing_the_end(subject: RobotSubject) -> None:
 
 
 def having_an_expert(subject: RobotSubject) -> None:
-    """Its expert, if it has one, says actions and progress, and does the task in one of a few tries."""
+    """Its expert, if it has one, says actions and progress; a simulated robot's does the task in one of a few tries."""
     robot = subject.robot
     if not isinstance(robot, OffersExpert):
         return
@@ -210,7 +205,7 @@ def having_an_expert(subject: RobotSubject) -> None:
     wanted = robot.spec.action.shape
     expect((action.shape, action.dtype.name) == (wanted, "float32"), given, f"say float32{list(wanted)}")
     expect(isinstance(progress, float), f"progress is a {type(progress).__name__}", "say a float that grows")
-    if isinstance(robot, OffersOutcome):
+    if subject.simulated and isinstance(robot, OffersOutcome):
         ended = [_attempt(subject, seed) for seed in SEEDS]
         expect(Outcome.SUCCESS in ended, f"it ended in {', '.join(ended)}", "mend the expert or the success rule")
 

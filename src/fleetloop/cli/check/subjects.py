@@ -13,6 +13,7 @@ from fleetloop.cli.config import FleetConfig, chosen_options
 from fleetloop.core.clock import Virtual, Wall
 from fleetloop.core.episode import Episode
 from fleetloop.core.plugins import plugin
+from fleetloop.core.robot import simulated
 from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site
 
@@ -55,7 +56,7 @@ class Workshop:
 
         Time is virtual for a simulated robot alone: a real one's reset would be over before the robot has moved.
         """
-        from fleetloop.cli.check.robot import RobotSubject, simulated
+        from fleetloop.cli.check.robot import RobotSubject
 
         kind, config = wiring.robot_kind(self.config), self.config
         known = [task for task in kind.tasks() if task.id not in config.own_tasks]
