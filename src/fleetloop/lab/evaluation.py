@@ -108,8 +108,7 @@ def evaluate(
             can't be judged.
     """
     robot.require_simulated(
-        "`fleetloop eval`",
-        "`fleetloop releases pin` the release to it, and `fleetloop releases ls` counts its episodes",
+        "`fleetloop eval`", "`fleetloop actor --evaluate` measures the release that it is pinned to"
     )
     options = (options or ActorOptions()).model_copy(update={"takeover_grace": 1.0, "exploration": 0.0})
     if candidate is not None:
