@@ -21,6 +21,8 @@ from fleetloop.lab.storage import scratch
 from fleetloop.learner.arrival import Arrival
 from fleetloop.learner.feeder import Feeder
 
+LOST = "finished and not stored|not to be had|damaged objects|experience changed"
+"""What a world says that has lost what it had promised to keep."""
 EVERY_TIME, AT_LEISURE, FOR_A_PLANTED_BUG = range(50), range(50, 550), range(60)
 
 
@@ -97,14 +99,8 @@ def play_until_found(kind: type[World] = World) -> None:
 @pytest.mark.parametrize(
     ("broken", "found"),
     [
-        (
-            {"disk_kind": NeverForced},
-            "finished and not stored|ended as|frames of|not to be had|damaged objects|experience changed",
-        ),
-        (
-            {"disk_kind": Nameless},
-            "finished and not stored|not to be had|made anew lacks|is not here; put the blobs|experience changed",
-        ),
+        ({"disk_kind": NeverForced}, f"{LOST}|ended as|frames of|the manifest says"),
+        ({"disk_kind": Nameless}, f"{LOST}|made anew lacks|is not here; put the blobs"),
         ({"hub_kind": Hasty}, "acknowledged and not there|finished and not stored"),
     ],
     ids=["skips an fsync", "forgets the directory", "acknowledges before the commit"],

@@ -61,7 +61,7 @@ def rate(won: Values) -> Estimate:
 def paired(one: Values, other: Values) -> Estimate:
     """By how much `one` succeeds more often on the same resets; both are (seeds, tasks, episodes)."""
     better = one - other
-    if one_seed(better) or not better.any():
+    if one_seed(better) or np.ptp(better) == 0:
         low, high = tango(int((better[0] > 0).sum()), int((better[0] < 0).sum()), better[0].size)
         return Estimate(float(better.mean()), low, high)
     return _estimate(better.mean(), _drawn(better).mean(axis=(1, 2, 3)))
