@@ -237,3 +237,28 @@ def test_decoded_images_that_wait_are_bounded_too(tmp_path):
         learner.admit(feeder.take(), 0.0)
     assert dealt == [2, 2, 2, 0]
     assert learner.cursor == 6
+
+
+def test_what_waits_may_be_taken_while_somebody_asks_whether_there_is_room(tmp_path, monkeypatch):
+    """The training thread takes, the feeder's asks: no look at what waits may trip over the other's."""
+    hub = MemoryHub()
+    for number in range(3):
+        hub.add(write_episode(tmp_path, number, "hhhh", robot=SEEING_ROBOT))
+    learner = learner_at(tmp_path / "learner", hub, base=Base(SeeingPolicy(), "tiny", SEEING_ROBOT))
+    feeder, taken = learner.parts.feeder, []
+
+    class TakenMeanwhile:
+        """The other thread comes in between whenever this one is looked at."""
+
+        def __init__(self, event):
+            self.seq = event.seq
+
+        @property
+        def prepared(self):
+            taken.extend(feeder.take())
+            return None
+
+    monkeypatch.setattr(feeder, "_arrival", TakenMeanwhile)
+    assert feeder.pull() == 3
+    assert not feeder.full
+    assert [arrival.seq for arrival in [*taken, *feeder.take()]] == [1, 2, 3]

@@ -6,6 +6,7 @@ Runs beside the training loop (on a thread of its own in `run.py`), so that a st
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from threading import Lock
 
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.episode import Episode, judged
@@ -43,7 +44,8 @@ class Feeder:
         self._hub, self._cache, self._by = hub, cache, (algorithm, spec)
         self._most_waiting, self._most_bytes, self._features = inbox, inbox_bytes, features
         self._after = 0
-        self._waiting: deque[Arrival] = deque()
+        self._waiting: deque[tuple[Arrival, int]] = deque()  # each with the bytes that were decoded of it
+        self._waiting_bytes, self._lock = 0, Lock()  # one thread pulls, another takes
         self._annotations: dict[str, list[Annotation]] = {}
         self._gone: set[str] = set()
 
@@ -67,7 +69,7 @@ class Feeder:
         room = self._most_waiting - len(self._waiting)
         events, dealt = self._hub.events(self._after, limit=room, wait_s=wait_s), 0
         while dealt < len(events) and not self.full:
-            self._waiting.append(self._arrival(events[dealt]))
+            self._wait(self._arrival(events[dealt]))
             self._after = events[dealt].seq
             dealt += 1
         return dealt
@@ -75,14 +77,19 @@ class Feeder:
     def take(self, until: int | None = None) -> Sequence[Arrival]:
         """What has arrived, in order; with `until`, only up to that cursor."""
         taken = []
-        while self._waiting and (until is None or self._waiting[0].seq <= until):
-            taken.append(self._waiting.popleft())
+        with self._lock:
+            while self._waiting and (until is None or self._waiting[0][0].seq <= until):
+                arrival, size = self._waiting.popleft()
+                self._waiting_bytes -= size
+                taken.append(arrival)
         return taken
 
-    @property
-    def _waiting_bytes(self) -> int:
-        seen = [arrival.prepared.seen or {} for arrival in self._waiting if arrival.prepared]
-        return sum(values.nbytes for one in seen for values in one.values())
+    def _wait(self, arrival: Arrival) -> None:
+        seen = (arrival.prepared.seen if arrival.prepared else None) or {}
+        size = sum(values.nbytes for values in seen.values())
+        with self._lock:
+            self._waiting.append((arrival, size))
+            self._waiting_bytes += size
 
     def _arrival(self, event: Event) -> Arrival:
         if event.kind == "tombstone":
