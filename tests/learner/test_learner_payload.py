@@ -256,7 +256,6 @@ def test_what_waits_may_be_taken_while_somebody_asks_whether_there_is_room(tmp_p
         @property
         def prepared(self):
             taken.extend(feeder.take())
-            return None
 
     monkeypatch.setattr(feeder, "_arrival", TakenMeanwhile)
     assert feeder.pull() == 3
