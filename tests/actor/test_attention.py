@@ -63,11 +63,16 @@ def test_whoever_is_at_the_robot_may_drive_it_while_the_hub_is_away_and_no_longe
     assert room.driven
     assert "hub: no orders come" in room.status.alarm
     assert "may take it over" in room.status.alarm
+    before = room.driven
+    room.go_on(5.0, attention_until=0.0)
+    assert room.driven > before + 50, "who has the arm in hand is not cut off by a hub that comes back"
+    assert not room.status.alarm
+    room.person.wants_attention = False
     room.go_on(0.5, attention_until=0.0)
+    room.person.wants_attention = True
     before = room.driven
     room.go_on(5.0, attention_until=0.0)
     assert room.driven == before, "the pool of operators is the hub's again"
-    assert not room.status.alarm
 
 
 def test_who_drives_when_the_hub_goes_drives_on(room):

@@ -56,6 +56,7 @@ def test_setting_one_of_a_group_leaves_the_defaults_of_the_others():
         ("robots: [{name: a, site: 1}, {name: a, site: 2}]", "robots: two are called 'a'"),
         ("robots: [{name: a}]", "robots.0.site: is missing"),
         ("tasks: []", "tasks: is []"),
+        ("courier: {beat_wall_s: 5}", "actor.hub_silent_wall_s: is no longer than courier.beat_wall_s; make it longer"),
         (
             "hub: {retention: {tasks: {box/walls: {max_epsodes: 3}}}}",
             "hub.retention.tasks.box/walls.max_epsodes: is unknown; did you mean hub.retention.tasks.box/walls.max_ep",

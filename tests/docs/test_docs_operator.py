@@ -71,7 +71,7 @@ def driven(tmp_path):
     """An episode in which this happens, and the room afterwards."""
     arm = run(blocks("docs/how-to/your-robot.md", "python")[0], "arm")
     leader = run(blocks("docs/how-to/your-operator.md", "python")[0], "leader")
-    room = Room({5: "t", 8: MOVED, 10: None, 12: MOVED, 14: "b", 20: "y"})
+    room = Room({5: "t", 8: MOVED, 10: None, 12: 3 * MOVED, 14: "b", 20: "y"})
     robot, disk = arm["Arm"](None, clock=Virtual(), site=Site("lab")), RealDisk()
     id = new_id(0.0, np.random.default_rng(0))
     operator = leader["LeaderOperator"](leader["LeaderOptions"](), robot, room, room.person)
@@ -98,7 +98,7 @@ def test_a_takeover_with_a_leader_arm_does_not_jump_follows_and_hands_back(drive
     assert names[:5] == ["POLICY"] * 5
     assert names[5:10] == ["HUMAN"] * 5
     assert names[10:12] == ["HOLD"] * 2, "a leader that is lost leaves the arm where it is"
-    assert names[12:14] == ["HUMAN"] * 2
+    assert names[12:14] == ["HUMAN"] * 2, "it is back, somewhere else"
     assert set(names[16:]) == {"POLICY"}, "after a hand-back the arm holds until there is a fresh chunk"
     np.testing.assert_allclose(wanted[5:8], np.tile(joints[5], (3, 1)), atol=1e-6, err_msg="it starts where the arm is")
     np.testing.assert_allclose(wanted[8:14], np.tile(joints[5] + MOVED, (6, 1)), atol=1e-6)

@@ -152,7 +152,9 @@ class Actor:
         self._alarms.set("robot", f"{error}; it is reset, and the running episode aborted")
         if self.running and self._attempt is not None:
             self._finish(self._attempt.end(Outcome.ABORTED, Rank.NOBODY))
-        self._attempt = self._start = None
+        with self._lock:
+            self._attempt = None
+        self._start = None
         self.due = now + self._options.reset_retry_s
 
     def _pilot(self, loaded: Loaded) -> Pilot:

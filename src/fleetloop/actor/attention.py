@@ -12,6 +12,9 @@ SILENT = "no orders come: it, the network or this host's courier is away"
 class Attention:
     """The hub's last orders, and what holds when no more come.
 
+    Whoever has taken over while there was no hub goes on when it is back, until the operator wants attention no more:
+    nobody loses an arm in mid-motion because a line was mended.
+
     `held` is for the control loop, `obey` and `look` for the clerk's thread.
     """
 
@@ -30,7 +33,7 @@ class Attention:
 
     def obey(self, orders: Orders) -> None:
         with self._lock:
-            self._orders, self._alone, self._news = orders, False, True
+            self._orders, self._alone, self._news = orders, self._alone and self._wanted, True
         if orders.alarm:
             self._alarms.set("hub", orders.alarm)
         else:

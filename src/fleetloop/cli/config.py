@@ -177,6 +177,12 @@ class FleetConfig(Section):
             raise ValueError(f"robots: two are called {min(twice)!r}")
         return self
 
+    @model_validator(mode="after")
+    def _a_hub_that_answers_is_not_silent(self) -> "FleetConfig":
+        if self.courier.beat_wall_s >= self.actor.hub_silent_wall_s:
+            raise ValueError("actor.hub_silent_wall_s: is no longer than courier.beat_wall_s; make it longer")
+        return self
+
     @property
     def all_tasks(self) -> tuple[str, ...]:
         """`tasks`, and what single robots are to do beside them."""
