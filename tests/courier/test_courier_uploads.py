@@ -12,7 +12,7 @@ from stepped import OPTIONS, Courier
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import DiskTrouble, GaveWay, HubRefused, HubUnavailable
+from fleetloop.core.errors import DiskTrouble, GaveWay, HubRefused, HubUnavailable, NotTheHub
 from fleetloop.core.frame import Source
 from fleetloop.core.hub import never
 from fleetloop.core.outcome import Outcome
@@ -117,6 +117,16 @@ def test_a_refusal_of_the_courier_keeps_the_episode_waiting(courier, status):
     courier.uploader.step()
     assert courier.files() == [f"{id}.arrow"]
     assert "token" in courier.alarms.text
+
+
+def test_what_a_proxy_lets_not_pass_holds_back_no_other(courier):
+    large, *ids = [record(courier.host, number) for number in range(3)]
+    courier.hub.refuse[large] = NotTheHub("http://hub", "answered HTTP 413", "is this a FleetLoop hub?")
+    for _ in range(5):
+        courier.uploader.step()
+    assert courier.hub.received == ids
+    assert courier.files() == [f"{large}.arrow"]
+    assert "413" in courier.alarms.text
 
 
 def test_an_episode_of_a_robot_that_the_token_is_not_for_holds_back_no_other(courier):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from hub_world import TASKS, publish, put, sealed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -241,6 +242,24 @@ def test_no_channel_points_to_a_release_whose_blobs_are_gone(options, lived, kep
     assert service.channel(EDGE).version == 3, "the fourth stands on the second"
     assert service.channel(STABLE).version == 1
     assert publish(service, 5).version == 5
+    service.close()
+
+
+def test_a_release_that_another_encoding_still_brings_keeps_its_channel(options, lived, kept):
+    service = opened(options)
+    second = publish(service, 2)
+    (whole,) = second.encodings
+    difference = b"a difference to the first"
+    extra = replace(whole.blobs[0], hash=blake3(difference).hexdigest(), size=len(difference))
+    both = replace(second, encodings=(whole, replace(whole, base=1, blobs=(extra,))), parent=2, step=75, version=0)
+    service.put_blob(extra.hash, difference)
+    third = service.publish(both, service.claim_lease("learner"))
+    service.close()
+    kept.remove(f"blobs/{extra.hash}")
+    (line,) = rebuild(options, CLOCK, DISK).damaged
+    assert line.startswith("releases/00000003.json: 1 of its blobs are gone")
+    service = opened(options)
+    assert service.channel(EDGE).version == third.version
     service.close()
 
 

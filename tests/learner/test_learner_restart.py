@@ -146,6 +146,23 @@ def test_demonstrations_may_be_added_to_a_run_and_not_taken_from_it(tmp_path):
         restore(fewer, learner.checkpoint())
 
 
+def test_what_the_sampler_knows_stays_with_its_task_when_demonstrations_of_a_new_one_come_first(tmp_path):
+    demos, hub = demonstrations(tmp_path / "demos", 2, tasks=("push/new", "push/left")), MemoryHub()
+    old = [demo for demo in demos if demo.meta.task == "push/left"]
+    for number in range(3):
+        hub.add(write_episode(tmp_path, number, "hhhhhh", task="push/right"))
+    learner = learner_at(tmp_path / "one", hub, demos=old)
+    advance(learner, 40)
+    kept = learner.checkpoint()
+    more = learner_at(tmp_path / "two", hub, demos=demos, checkpoint=kept)
+    catch_up(more, kept)
+    restore(more, kept)
+    assert more.parts.buffer.tasks == ["push/left", "push/right", "push/new"]
+    assert list(more.parts.buffer.tasks)[:2] == list(learner.parts.buffer.tasks)
+    shares = (item.parts.sampler.online_shares(["push/left", "push/right"]) for item in (learner, more))
+    np.testing.assert_array_equal(*shares)
+
+
 def counts(learner):
     """By episode, how often its samples were drawn."""
     buffer = learner.parts.buffer

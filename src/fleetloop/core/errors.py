@@ -67,6 +67,10 @@ class HubUnavailable(FleetLoopError):
     """The hub can't be reached or can't serve now. Try again later."""
 
 
+class NotTheHub(HubUnavailable):
+    """Something else has answered in the hub's place: a proxy, a network's log-in page."""
+
+
 class GaveWay(FleetLoopError):
     """An upload has stopped for something more urgent. Sent again, it goes on where it stopped."""
 

@@ -173,7 +173,7 @@ def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Cloc
 
 
 def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *, follows_edge: bool) -> int:
-    newest, count, undecided, lost = 0, 0, set(collecting(objects)), set[int]()
+    newest, count, undecided = 0, 0, set(collecting(objects))
     blobs = {Path(name).name for name in objects.names(BLOBS)}
     for name in objects.names("releases"):
         if (manifest := _read(objects, name, damaged)) is None:
@@ -188,7 +188,6 @@ def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *
         missing = {blob.hash for blob in release.blobs} - blobs
         if missing and not release.collected_wall_s:
             damaged.append(f"{name}: {len(missing)} of its blobs are gone, {min(missing)} for one")
-            lost.add(release.version)
         records.add_release(release.version, manifest_key(release), release.to_json())
         newest, count = max(newest, release.version), count + 1
     stable, promoted = newest if follows_edge else 0, channel_object(STABLE)
@@ -198,19 +197,21 @@ def _fill_releases(records: Records, objects: ObjectStore, damaged: list[str], *
         if said and (not follows_edge or said["newest"] == newest or said.get("held")):
             stable = said["version"]
     for channel, version in ((EDGE, newest), (STABLE, stable)):
-        if reachable := _newest_reachable(records, version, lost):
+        if reachable := _newest_reachable(records, version, blobs):
             records.move_channel(channel, reachable)
     if objects.size(STEERING) is not None and (steering := _read(objects, STEERING, damaged)):
         records.standings.steer(steering)
     return count
 
 
-def _newest_reachable(records: Records, most: int, lost: Collection[int]) -> int:
+def _newest_reachable(records: Records, most: int, blobs: Collection[str]) -> int:
     """The newest release up to `most` that a robot which has nothing can fetch; 0 if there is none."""
 
     def left(version: int) -> Release:
+        """As far as it is there: what one encoding lacks, another may not need."""
         release = existing(records, version)
-        return replace(release, collected_wall_s=1.0) if version in lost else release
+        whole = (item for item in release.encodings if all(blob.hash in blobs for blob in item.blobs))
+        return replace(release, encodings=tuple(whole))
 
     versions = (version for version in reversed(records.versions()) if version <= most)
     return next((version for version in versions if route(left(version), left, NOTHING, {})), 0)

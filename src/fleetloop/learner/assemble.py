@@ -136,6 +136,8 @@ def assemble(
         ),
     )
     learner = Learner(run, options, parts)
+    for task in checkpoint.tasks if checkpoint else ():  # in the order of then, which demonstrations may be added to
+        buffer.number(task)
     ordered = sorted(demonstrations, key=lambda item: item.meta.id)
     learner.intake.admit_demonstrations(
         prepare(episode, algorithm, policy.spec, features_of(policy)) for episode in ordered

@@ -70,7 +70,7 @@ def _counted(learner: Learner, checkpoint: Checkpoint) -> Ids:
     draws, episodes = checkpoint.arrays["draws"], learner.parts.buffer.episodes
     now = episodes.ledger()
     then = checkpoint.arrays.get("ledger", now)  # those from before it have the same, or are refused
-    shown = _rows(then[: int(checkpoint.arrays.get("demonstrated", len(then)))])
+    shown = _rows(then[: int(checkpoint.arrays.get("demonstrated", learner.intake.demonstrated))])
     missing = shown - _rows(episodes.ledger(learner.intake.demonstrated))
     if len(draws) != then[:, 1].sum() or missing:
         raise CheckpointInvalid(

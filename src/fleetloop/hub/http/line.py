@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from fleetloop.core.errors import ConfigInvalid, HubUnavailable
+from fleetloop.core.errors import ConfigInvalid, HubUnavailable, NotTheHub
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.store_links import StoreLinks
 from fleetloop.hub.options import is_loopback
@@ -51,7 +51,7 @@ class Line:
         try:
             return said.json()
         except ValueError as error:
-            raise HubUnavailable(self.url, "answered with something that is no JSON", wire.SOMEBODY_ELSE) from error
+            raise NotTheHub(self.url, "answered with something that is no JSON", wire.SOMEBODY_ELSE) from error
 
     def call(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> httpx.Response:
         """The answer, for which the hub may take `wait_s` real seconds more than for others.

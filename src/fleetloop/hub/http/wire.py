@@ -14,6 +14,7 @@ from fleetloop.core.errors import (
     HubRefused,
     HubUnavailable,
     LeaseLost,
+    NotTheHub,
     ReleaseInvalid,
     SpecMismatch,
     UnknownName,
@@ -207,7 +208,7 @@ def error_from_json(status: int, body: bytes, url: str) -> FleetLoopError:
     except (ValueError, KeyError, TypeError):
         if status == NO_REST:  # said by whoever serves files, the hub's own server too
             return HubRefused("Range", "begins past the end", status=status)
-        return HubUnavailable(url, f"answered HTTP {status}", SOMEBODY_ELSE)  # nobody refused anything
+        return NotTheHub(url, f"answered HTTP {status}", SOMEBODY_ELSE)  # nobody refused anything
     if status >= 500:
         return HubUnavailable(field, problem, remedy)
     for refusal in _REFUSALS:
