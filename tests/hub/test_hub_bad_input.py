@@ -23,6 +23,7 @@ from fleetloop.core.errors import (
     HubRefused,
     HubUnavailable,
     LeaseLost,
+    NotTheHub,
     ReleaseInvalid,
     SpecMismatch,
     UnknownName,

@@ -70,7 +70,8 @@ def test_a_line_into_the_bucket_that_is_cut_costs_the_part_under_way_alone(
             world.hub.put_episode(
                 episode.meta.id, episode.path, episode.hash, gives_way=lambda: bool(asked.append(None))
             )
-            assert len(asked) == whole - there - 1
+            left = whole - there - 1  # one fewer if the part that was cut had gone out whole, and came late
+            assert left - 1 <= len(asked) <= left
             world.hub.get_episode(episode.meta.id, tmp_path / "copy")
             assert world.kept.names("incoming") == []
     assert (tmp_path / "copy").read_bytes() == episode.path.read_bytes()
