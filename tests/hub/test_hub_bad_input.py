@@ -322,7 +322,7 @@ def test_errors_keep_their_type_and_words_over_the_wire(error: FleetLoopError) -
 
 def test_what_is_no_hub_is_named_by_its_address() -> None:
     error = wire.error_from_json(418, b"<html>teapot</html>", "http://teapot")
-    assert (error.field, type(error)) == ("http://teapot", HubUnavailable)
+    assert (error.field, type(error)) == ("http://teapot", NotTheHub)
 
 
 def test_asdict_of_a_fleet_view_survives_the_wire(world: World) -> None:
