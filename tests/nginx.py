@@ -1,7 +1,6 @@
 """A real nginx in front of a hub, with the configuration that the documentation shows."""
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from ports import free_port
 
 PAGE = Path(__file__).parents[1] / "docs/how-to/site-cache.md"
 PATIENCE_S = 20.0
@@ -31,7 +32,7 @@ class SiteCacheServer:
 def site_cache(directory: Path, hub: str, token: str = "") -> Iterator[SiteCacheServer]:
     """Listens on this machine. The hub speaks plain http here."""
     directory.mkdir()
-    port, store = _free_port(), directory / "store"
+    port, store = free_port(), directory / "store"
     (shown,) = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
     said = _changed(
         TLS.sub("", shown),
@@ -77,9 +78,3 @@ def _listens(url: str) -> bool:
         return httpx.get(url, trust_env=False).status_code == httpx.codes.NOT_FOUND
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

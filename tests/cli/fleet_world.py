@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import yaml
 from fleetloop.core.hub import Fleet as FleetView
 from fleetloop.core.hub import RobotStatus
 from fleetloop.hub.http.client import HttpHub
+from ports import free_port
 
 COMMAND = str(Path(sys.executable).with_name("fleetloop"))
 ROBOT = "robot-1"
@@ -68,9 +68,7 @@ class FleetProcesses:
         self.acknowledged: dict[str, str] = {}
         self.annotated = ""
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         settings = {**settings, "hub": {"port": self.port}, "clock": {"file": "clock", "factor": 4.0}}
         (directory / "fleet.yaml").write_text(yaml.safe_dump(settings))
         self.hub = HttpHub(f"http://127.0.0.1:{self.port}")

@@ -1,7 +1,6 @@
 """Actor, courier and hub as real processes that are killed on purpose: nothing acknowledged is ever lost."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.outcome import Outcome
 from fleetloop.hub.http.client import HttpHub
+from ports import free_port
 
 PROGRAM = Path(__file__).with_name("processes.py")
 ACTOR = Path(__file__).parents[1] / "actor" / "actor_process.py"
@@ -26,9 +26,7 @@ class World:
 
     def __init__(self, root):
         self.root, self.host = root, HostDirectory(root / "host", RealDisk())
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.hub = HttpHub(f"http://127.0.0.1:{self.port}")
         self.processes = []
 
@@ -154,7 +152,7 @@ def test_a_courier_that_is_stopped_uploads_what_is_left_first(world):
     courier = world.start("courier")
     until(world.ids)
     courier.send_signal(signal.SIGTERM)
-    assert courier.wait(20) == 0
+    assert courier.wait(20) == 0, world.log("courier")
     assert world.ids() == ids
 
 
