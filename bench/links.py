@@ -62,7 +62,8 @@ LINES = {"100 Mb/s": 100.0, "1 Gb/s": 1000.0, "loopback": None}
 STEPS = 25
 CORES = sorted(os.sched_getaffinity(0))
 LEARNERS, ROBOTS = CORES[0], CORES[-1]
-"""Which core is whose: each side has one thread, as if it stood elsewhere."""
+"""Which core is whose: each side has one thread, as if it stood elsewhere. A child inherits the one that began it, and
+knows of no other: it has to be told."""
 MOST_AT_ONCE = 10
 WALL = Wall()
 
@@ -129,7 +130,7 @@ def _over(line: str, old: Known, new: Known, *, delay_s: float, ladder: Ladder |
         base = _publish(publisher, old)
         HostDirectory(place / "host", RealDisk()).install(base, to_safetensors(old.weights))
         way = closes.enter_context(shaped(url, mbps, delay_s / 2 if mbps else 0.0))
-        courier = closes.enter_context(_child(_courier, place / "host", way.url))
+        courier = closes.enter_context(_child(_courier, place / "host", way.url, ROBOTS))
         courier.recv()  # it is about to wait at the hub
         time.sleep(1.0)
         began = WALL.now()
@@ -231,8 +232,8 @@ class Noting(Fetcher):
         return obtained
 
 
-def _courier(said: Connection, place: Path, url: str) -> None:
-    os.sched_setaffinity(0, {ROBOTS})
+def _courier(said: Connection, place: Path, url: str, core: int) -> None:
+    os.sched_setaffinity(0, {core})
     host, options, alarms = HostDirectory(place, RealDisk()), CourierOptions(), Alarms()
     backoff = Backoff(options, np.random.default_rng(0))
     fetcher = Noting(host, HttpHub(url), options=options, backoff=backoff, alarms=alarms, clock=WALL)
