@@ -30,6 +30,7 @@ from fleetloop.hub.service import HubService
 from fleetloop.hub.tokens import Scope, Tokens
 
 ROBOT, LEARNER, OPERATOR = Scope
+HOME = "http://127.0.0.1:8787"
 HEALTH = ("GET", "/v1/health")
 ALLOWED = {
     ("GET", "/v1/episodes"): {LEARNER, OPERATOR},
@@ -119,8 +120,30 @@ def test_whether_it_lives_is_told_to_anybody(client: TestClient) -> None:
 
 
 def test_this_machines_own_processes_are_asked_for_no_token_by_default(service: HubService) -> None:
-    with TestClient(Face(service, HubOptions()).app) as client:
+    with TestClient(Face(service, HubOptions()).app, base_url=HOME) as client:
         assert call(client, ("GET", "/v1/fleet"))[0] == 200
+
+
+def test_pages_in_a_browser_of_this_machine_may_ask_nothing_of_a_hub_without_tokens(service: HubService) -> None:
+    with TestClient(Face(service, HubOptions()).app, base_url=HOME) as client:
+
+        def asked(**headers: str) -> int:
+            return client.post("/v1/lease", json={"holder": "me"}, headers=headers).status_code
+
+        for name in ("localhost:8787", "127.0.0.1", "[::1]:8787"):
+            assert asked(Host=name) == asked(Host=name, Origin=f"http://{name}") == 200
+        assert asked(Origin="https://evil.example") == asked(Origin="null") == asked(Origin="http://[") == 403
+        assert asked(Host="evil.example:8787") == asked(Host="[") == asked(Host="") == 403
+        refusal = client.get("/v1/fleet", headers={"Host": "rebound.example"}).json()["error"]
+        assert "rebound.example" in refusal["problem"]
+        assert "hub.require_tokens" in refusal["remedy"]
+
+
+def test_where_tokens_or_everybody_is_asked_for_any_name_will_do(service: HubService) -> None:
+    bearer = {"Authorization": f"Bearer {service.tokens.issue(LEARNER)[1]}", "Host": "hub.lab"}
+    for options in (HubOptions(require_tokens=True), HubOptions(host="0.0.0.0", insecure=True)):
+        with TestClient(Face(service, options).app) as client:
+            assert client.get("/v1/fleet", headers=bearer).status_code == 200
 
 
 # ---------------------------------------------------------------------- a robot's token

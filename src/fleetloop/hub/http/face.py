@@ -20,8 +20,9 @@ from fleetloop.hub.http import wire
 from fleetloop.hub.http.bytes import Carrier, body, holder, whole
 from fleetloop.hub.http.doorbell import Doorbell
 from fleetloop.hub.http.doorman import Doorman
+from fleetloop.hub.http.pages import refuse_pages
 from fleetloop.hub.http.steering import SteeringFace
-from fleetloop.hub.options import HubOptions
+from fleetloop.hub.options import HubOptions, is_loopback
 from fleetloop.hub.service import HubService
 from fleetloop.hub.tokens import EVERYBODY, Scope
 
@@ -109,7 +110,10 @@ class Face:
         return [Route("/v1/health", self.health), *guarded]
 
     def _guarded(self, call: Call, scopes: frozenset[Scope]) -> Call:
-        """The call, for holders of a token of one of these scopes; for everybody where the hub asks for none."""
+        """The call, for holders of a token of one of these scopes.
+
+        Where the hub asks for none: for everybody, but if it is this machine alone, not for pages in its browser.
+        """
 
         async def guarded(request: Request) -> Response:
             kind, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -119,7 +123,13 @@ class Face:
             request.state.holder = holder
             return await call(request)
 
-        return guarded if self._options.asks_for_tokens else call
+        async def at_home(request: Request) -> Response:
+            refuse_pages(request)
+            return await call(request)
+
+        if self._options.asks_for_tokens:
+            return guarded
+        return at_home if is_loopback(self._options.host) else call
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "serving"})
