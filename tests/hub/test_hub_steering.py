@@ -126,6 +126,32 @@ def test_a_pinned_robot_is_told_with_its_orders_and_others_are_not(world: World)
         assert refusal.value.status == 404
 
 
+def test_a_robot_that_is_gone_is_forgotten_with_its_pin_and_may_come_back(opened: Opened, options: HubOptions) -> None:
+    gone, here, clock = "arm 1", "arm-2", Virtual()
+    with opened(options, clock) as world:
+        publish(world.hub, 1)
+        for robot in (gone, here):
+            world.hub.register(registration(robot))
+        world.hub.pin(gone, 1)
+        world.hub.beat([RobotStatus(gone, "stopped"), RobotStatus(here, "running")])
+        with pytest.raises(HubRefused, match="stop its actor") as refusal:
+            world.hub.forget(gone)
+        assert refusal.value.status == 409
+        clock.advance(options.silent_s + 1)
+        world.hub.beat([RobotStatus(here, "running")])
+        world.hub.forget(gone)
+        assert [member.registration.robot for member in world.hub.fleet().members] == [here]
+        assert world.hub.steering().pins == {}
+        for call in (lambda: world.hub.forget(gone), lambda: world.hub.beat([RobotStatus(gone, "running")])):
+            with pytest.raises(HubRefused) as refusal:
+                call()
+            assert refusal.value.status == 404
+    with opened(options, clock) as world:
+        assert [member.registration.robot for member in world.hub.fleet().members] == [here]
+        world.hub.register(registration(gone))
+        assert len(world.hub.fleet().members) == 2
+
+
 def test_all_of_it_outlives_a_restart_of_the_hub(opened: Opened, options: HubOptions) -> None:
     with opened(options, Virtual()) as world:
         publish(world.hub, 1)

@@ -58,6 +58,7 @@ ALLOWED = {
     ("GET", "/v1/channels/{name}"): set(Scope),
     ("GET", "/v1/channels/{name}/coming"): set(Scope),
     ("POST", "/v1/robots"): {ROBOT},
+    ("DELETE", "/v1/robots/{robot}"): {OPERATOR},
     ("POST", "/v1/beats"): {ROBOT},
     ("POST", "/v1/learner"): {LEARNER},
     ("GET", "/v1/fleet"): {LEARNER, OPERATOR},

@@ -16,6 +16,7 @@ from fleetloop.cli import (
     episodes,
     eval_command,
     flags,
+    forget,
     hub,
     keys,
     lab,
@@ -98,6 +99,7 @@ app.command("learner", rich_help_panel=flags.FLEET, epilog=learner.EXAMPLES)(lea
 app.command("courier", rich_help_panel=flags.FLEET, epilog=courier.EXAMPLES)(courier.courier)
 app.command("actor", rich_help_panel=flags.FLEET, epilog=actor.EXAMPLES)(actor.actor)
 app.command("status", rich_help_panel=flags.FLEET, epilog=status.EXAMPLES)(status.status)
+app.command("forget", rich_help_panel=flags.FLEET, epilog=forget.EXAMPLES)(forget.forget)
 app.add_typer(demos.app, name="demos", rich_help_panel=flags.LEARN)
 app.add_typer(dataset.app, name="dataset", rich_help_panel=flags.LEARN)
 app.add_typer(pretrain.app, name="pretrain", rich_help_panel=flags.LEARN)

@@ -89,6 +89,24 @@ class FleetBook:
             beat_s = self._pace(now)
             return [replace(self._orders(status.robot), beat_s=beat_s, clock_s=now) for status in statuses]
 
+    def forget(self, robot: str) -> None:
+        """Take one that is gone for good out of the view. If it comes back after all, it registers anew.
+
+        Raises HubRefused: 404 for one that is not registered, 409 while it is heard.
+        """
+        with self._lock:
+            self.check_known(robot)
+            heard = self._heard[robot]
+            silent_s = self._clock.now() - heard.at
+        if heard.status and silent_s <= self._silent_s:
+            problem = f"{robot!r} was heard {silent_s:.1f} s ago"
+            raise HubRefused("robot", problem, "stop its actor and its courier first", status=409)
+        with self._catalog.writing() as records:
+            records.remove_robot(robot)
+        with self._lock:
+            self._registrations.pop(robot, None)
+            self._heard.pop(robot, None)
+
     def check_known(self, robot: str) -> None:
         """Raises HubRefused (404) for one that has never registered."""
         if robot not in self._registrations:

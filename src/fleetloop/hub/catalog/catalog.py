@@ -246,8 +246,11 @@ class Records:
     # ------------------------------------------------------------------ fleet
 
     def add_robot(self, name: str, registration: Row) -> None:
-        self._connection.execute(ROBOTS.delete().where(ROBOTS.c.name == name))
+        self.remove_robot(name)
         self._connection.execute(ROBOTS.insert().values(name=name, registration=dict(registration)))
+
+    def remove_robot(self, name: str) -> None:
+        self._connection.execute(ROBOTS.delete().where(ROBOTS.c.name == name))
 
     def robots(self) -> Sequence[Row]:
         return self._connection.scalars(sa.select(ROBOTS.c.registration).order_by(ROBOTS.c.name)).all()

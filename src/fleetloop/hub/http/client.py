@@ -7,6 +7,7 @@ from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import httpx
 
@@ -226,7 +227,7 @@ class HttpHub:
 
     def pin(self, robot: str, version: int) -> Steering:
         """Have a robot run this release whatever `stable` is; 0: no longer."""
-        return self._steer(f"/v1/pins/{robot}", version=version)
+        return self._steer(f"/v1/pins/{quote(robot, safe='')}", version=version)
 
     def tallies(self, purpose: str = "online") -> Sequence[Tally]:
         """How robots did, by release, in episodes of this purpose."""
@@ -250,6 +251,10 @@ class HttpHub:
 
     def register(self, registration: Registration) -> None:
         self._line.call("POST", "/v1/robots", json=wire.registration_to_json(registration))
+
+    def forget(self, robot: str) -> None:
+        """Take a robot that is gone for good out of the fleet's view, and end its pin; its episodes stay."""
+        self._line.call("DELETE", f"/v1/robots/{quote(robot, safe='')}")
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
         return [wire.told(Orders, item) for item in self._line.ask("POST", "/v1/beats", json=[*map(asdict, statuses)])]

@@ -102,6 +102,7 @@ class Face:
             ("GET", "/v1/channels/{name}", self.channel, EVERYBODY),
             ("GET", "/v1/channels/{name}/coming", self.coming, EVERYBODY),
             ("POST", "/v1/robots", self.register, robot),
+            ("DELETE", "/v1/robots/{robot}", self.forget, operator),
             ("POST", "/v1/beats", self.beat, robot),
             ("POST", "/v1/learner", self.report_learner, learner),
             ("GET", "/v1/fleet", self.fleet, learner | operator),
@@ -230,6 +231,10 @@ class Face:
         holder(request).check_robot(registration.robot)
         await run_in_threadpool(self._service.register, registration)
         return JSONResponse({}, status_code=201)
+
+    async def forget(self, request: Request) -> Response:
+        await run_in_threadpool(self._service.forget, request.path_params["robot"])
+        return JSONResponse({})
 
     async def beat(self, request: Request) -> Response:
         statuses = wire.decode(wire.statuses, wire.parse(await body(request, MAX_JSON_BYTES)), "statuses")
