@@ -6,9 +6,9 @@ machine. The learner has one core and thread, the robot's host another.
 
 `verified`: seconds from the snapshot in the publisher's hand until the robot's host has checked the last hash. `encode`
 and `decode` are measured alone, in the same run, hashing included; `line`: bytes fetched by the line's speed. `all
-bf16`: the same with every value sent as it is. `--lerobot PYTHON` has LeRobot push the same weights its own way
-(`shared/lerobot_push.py`). Then the bytes over the line of a site whose couriers share one cache
-(nginx, as `docs/how-to/site-cache.md` shows it).
+bf16`: the same with every value sent as it is. Each `--repeats` times. `--lerobot PYTHON` has LeRobot push the same
+weights its own way (`shared/lerobot_push.py`); beside it stands our median. Then the bytes over the line of a site whose
+couriers share one cache (nginx, as `docs/how-to/site-cache.md` shows it).
 """
 
 import json
@@ -25,6 +25,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from shutil import which
+from statistics import median
 
 import ml_dtypes
 import numpy as np
@@ -69,7 +70,7 @@ WALL = Wall()
 
 
 def main() -> None:
-    parser = arguments(__doc__ or "", rate=1e-5, delay_ms=20.0, layers=25)
+    parser = arguments(__doc__ or "", rate=1e-5, delay_ms=20.0, layers=25, repeats=3)
     parser.add_argument("--snapshots", type=Path, default=Path.home() / ".cache/fleetloop/bench-links")
     parser.add_argument("--couriers", type=int, nargs="*", default=[1, 10, 50], help="at a site; none: leave that out")
     parser.add_argument("--lines", nargs="*", choices=LINES, default=[*LINES])
@@ -80,14 +81,15 @@ def main() -> None:
     os.sched_setaffinity(0, {LEARNERS})
     _warm()
     delay_s = given.delay_ms / 1e3
-    rows = [_over(line, old, new, delay_s=delay_s) for line in given.lines]
+    rows = [_over(line, old, new, delay_s=delay_s) for line in given.lines for _ in range(given.repeats)]
     if "loopback" in given.lines:
-        rows.append(_over("loopback, all bf16", old, new, delay_s=0.0, ladder=Whole()))
+        whole = [_over("loopback, all bf16", old, new, delay_s=0.0, ladder=Whole()) for _ in range(given.repeats)]
+        rows.extend(whole)
     if rows:
         show(f"{_gigabytes(new.weights):.2f} GB of bf16, {STEPS} steps at {given.rate:.0e}: seconds", rows)
     figures = {"lines": rows}
     if given.lerobot and rows:
-        took = {row[""]: row["verified"] for row in rows}
+        took = {line: median(row["verified"] for row in rows if row[""] == line) for line in given.lines}
         figures["lerobot"] = peers = [
             _pushed(given.lerobot, new, line, took[line], delay_s=delay_s) for line in given.lines
         ]

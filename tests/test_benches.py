@@ -17,7 +17,7 @@ SMALL = {
     "fleet": "--robots 5 --seconds 3 --every 1 --publish-every 2",
     "ingest": "--episodes 2",
     "learning": "--steps 5",
-    "links": "--layers 1 --lines loopback --couriers 2 --snapshots .",
+    "links": "--layers 1 --repeats 1 --lines loopback --couriers 2 --snapshots .",
     "loader": "--episodes 2000 --samples 10 --frames 1000 --batch 16 --seconds 0.05",
     "publisher": "--releases 2 --batch 16 --policies demo",
     "recorder": "--frames 20 --seconds 0.5 --rounds 1",
