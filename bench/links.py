@@ -7,8 +7,8 @@ machine. The learner has one core and thread, the robot's host another.
 `verified`: seconds from the snapshot in the publisher's hand until the robot's host has checked the last hash. `encode`
 and `decode` are measured alone, in the same run, hashing included; `line`: bytes fetched by the line's speed. `all
 bf16`: the same with every value sent as it is. Each `--repeats` times. `--lerobot PYTHON` has LeRobot push the same
-weights its own way (`shared/lerobot_push.py`); beside it stands our median. Then the bytes over the line of a site whose
-couriers share one cache (nginx, as `docs/how-to/site-cache.md` shows it).
+weights its own way (`shared/lerobot_push.py`); beside it stands our median. Then the bytes over the line of a site
+whose couriers share one cache (nginx, as `docs/how-to/site-cache.md` shows it).
 """
 
 import json
