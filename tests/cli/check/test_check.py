@@ -26,11 +26,14 @@ from broken import (
 )
 from typer.testing import CliRunner
 
+from fleetloop.actor.run import sole_driver
 from fleetloop.cli.check import algorithm, judge, operator, policy, robot
 from fleetloop.cli.check.experience import TOY, batch_for, episodes
 from fleetloop.cli.check.findings import findings
 from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.host import HostDirectory
 from fleetloop.core.plugins import plugin
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.flow import FlowPolicy
@@ -109,6 +112,24 @@ def test_options_of_the_file_are_for_the_plug_in_of_the_file(tmp_path, monkeypat
     assert CliRunner().invoke(app, ["check", "algorithm", "bc"]).exit_code == 0
     refused = CliRunner().invoke(app, ["check", "algorithm", "hg_dagger", "--set", "algorithm.options.nothing=1"])
     assert "algorithm.options.nothing: is unknown" in refused.stdout
+
+
+def test_a_robot_of_the_fleet_is_opened_under_its_own_options_and_not_beside_its_actor(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.yaml").write_text(
+        "tasks: [box/walls]\nrobots: [{name: arm-1, site: 1}, {name: arm-2, site: 2, options: {camera_px: none}}]\n"
+    )
+
+    def said(name):
+        return CliRunner().invoke(app, ["check", "robot", "sim", "--robot", name])
+
+    assert "robots.arm-2.options.camera_px" in said("arm-2").stdout
+    assert "known: arm-1, arm-2" in said("arm-3").stderr
+    with sole_driver(HostDirectory(tmp_path / "host", RealDisk()), "arm-1"):
+        beside = said("arm-1")
+    assert (beside.exit_code, beside.stdout) == (1, "")
+    assert "another actor on this host drives it" in beside.stderr
+    assert said("arm-1").exit_code == 0
 
 
 @pytest.mark.parametrize(

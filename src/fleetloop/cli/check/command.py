@@ -15,6 +15,7 @@ EXAMPLES = flags.examples(
     "fleetloop check algorithm hg_dagger",
     "fleetloop check policy flow --set policy.options.width=64",
     "fleetloop check robot my_arm                        resets it, and leaves it where it is",
+    "fleetloop check robot my_arm --robot arm-2          under that one's options, while no actor drives it",
     "fleetloop check operator scripted --set robot.name=my_arm",
 )
 
@@ -32,6 +33,13 @@ def check(
     name: Annotated[str, typer.Argument(help="Its name; see `fleetloop plugins`.", show_default=False)],
     config: flags.Config = None,
     sets: flags.Sets = None,
+    robot: Annotated[
+        str | None,
+        typer.Option(
+            help="The fleet's robot that is opened: its options count, and no actor may drive it meanwhile.",
+            show_default=False,
+        ),
+    ] = None,
     move: Annotated[
         bool,
         typer.Option(
@@ -56,7 +64,7 @@ def check(
 
     plural = next(key for key, place in SECTIONS.items() if place == section)
     wrong = 0
-    for found in checked(plural, chosen, move=move):
+    for found in checked(plural, chosen, member=robot, move=move):
         wrong += bool(found.problem)
         typer.echo(_line(found))
     if wrong:

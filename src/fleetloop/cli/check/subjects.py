@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetloop.actor.run import sole_driver
 from fleetloop.cli import wiring
 from fleetloop.cli.check.findings import Finding, finding, findings
-from fleetloop.cli.config import FleetConfig, chosen_options
+from fleetloop.cli.config import FleetConfig, RobotEntry, chosen_options
 from fleetloop.core.clock import Virtual, Wall
+from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
+from fleetloop.core.host import HostDirectory
 from fleetloop.core.plugins import plugin
 from fleetloop.core.robot import simulated
 from fleetloop.core.spec import RobotSpec
@@ -23,13 +26,21 @@ if TYPE_CHECKING:
 MADE = "It can be imported and made from its options"
 
 
-def checked(kind: str, config: FleetConfig, *, move: bool) -> Iterator[Finding]:
+def checked(kind: str, config: FleetConfig, *, member: str | None = None, move: bool = False) -> Iterator[Finding]:
     """Every finding about the plug-in of this kind (`robots`, …) that the configuration chooses.
 
-    The first is whether it can be made at all; if not, it is the only one. `move`: see `RobotSubject`.
+    The first is whether it can be made at all; if not, it is the only one. `member`: the fleet's robot that is opened,
+    under its name and options; None: one of its kind. `move`: see `RobotSubject`.
+
+    Raises:
+        UnknownName: for a robot that the configuration does not name.
+        DiskTrouble: an actor on this host drives it.
     """
     with tempfile.TemporaryDirectory(prefix="fleetloop-check-") as scratch, ExitStack() as taken:
-        workshop = Workshop(config, Path(scratch), move, taken)
+        entry = config.member(member) if member else None
+        if entry:
+            taken.enter_context(sole_driver(HostDirectory(config.directories.home, RealDisk()), entry.name))
+        workshop = Workshop(config, entry, Path(scratch), move, taken)
         made: list[Iterator[Finding]] = []
         yield finding(MADE, lambda: made.append(MAKERS[kind](workshop)))
         if made:
@@ -41,29 +52,32 @@ class Workshop:
     """What a subject is made from.
 
     Attributes:
+        entry: the fleet's robot that is opened; None: one of its kind.
         scratch: a directory for its files.
         move: see `RobotSubject`.
         taken: what has been taken, hardware say, and is given back when all is checked.
     """
 
     config: FleetConfig
+    entry: RobotEntry | None
     scratch: Path
     move: bool
     taken: ExitStack
 
     def body(self) -> "RobotSubject":
-        """The configuration's robot at the nominal site, and its first task.
+        """The configuration's robot, its kind at the nominal site, and its first task.
 
         Time is virtual for a simulated robot alone: a real one's reset would be over before the robot has moved.
         """
         from fleetloop.cli.check.robot import RobotSubject
 
-        kind, config = wiring.robot_kind(self.config), self.config
+        kind, config, entry = wiring.robot_kind(self.config, self.entry), self.config, self.entry
         known = [task for task in kind.tasks() if task.id not in config.own_tasks]
-        named = [id for id in config.tasks if id in config.own_tasks or id in {task.id for task in known}]
+        todo = (entry and entry.tasks) or config.tasks
+        named = [id for id in todo if id in config.own_tasks or id in {task.id for task in known}]
         task = wiring.tasks_named(config, named[:1])[0] if named or not known else known[0]
         clock = Virtual() if simulated(plugin("robots", kind.name)) else Wall()
-        robot = self.taken.enter_context(closing(kind.build(clock, Site.simulated(0))))
+        robot = self.taken.enter_context(closing(kind.build(clock, Site.simulated(entry.site if entry else 0))))
         return RobotSubject(robot, task, clock, self.move)
 
     def episodes(self, spec: RobotSpec) -> list[Episode]:
