@@ -28,9 +28,17 @@ SIZES = (
 )
 LARGEST = (8, "robots-8")
 SHARES = (
-    ("1/8 of the demonstrations", "base-1-8", "online-1-8", 0.39, 0.815),
-    ("1/2", "base-1-2", "online-1-2", 0.57, 0.895),
-    ("all", "base-1", "online-1", 0.61, 0.925),
+    ("1/8 of the demonstrations", "1-8", "0.39", "0.815"),
+    ("1/2", "1-2", "0.57", "0.895"),
+    ("all", "1", "0.61", "0.925"),
+    ("twice", "2", NOTHING, NOTHING),
+    ("four times", "4", NOTHING, NOTHING),
+)
+GAINS = (
+    ("half to all", "base-1", "base-1-2", "+0.036"),
+    ("all to twice", "base-2", "base-1", NOTHING),
+    ("twice to four times", "base-4", "base-2", NOTHING),
+    ("four to eight times", "base-8", "base-4", NOTHING),
 )
 
 
@@ -80,13 +88,14 @@ def sizes(results: Results) -> str:
 def shares(results: Results) -> str:
     """Before and after, by how much the base was pretrained on."""
     rows = []
-    for words, base, online, before, after in SHARES:
-        ours = [str(results.average(arm)) if arm in results.arms else NOT_YET for arm in (base, online)]
-        rows.append([words, f"{before:.2f}", f"{after:.3f}", *ours])
-    twice = results.difference("base-1", "base-1-2")
-    rows.append(
-        ["twice the demonstrations (half to all): gain", "+0.036", NOTHING, str(twice) if twice else NOT_YET, NOTHING]
-    )
+    for words, share, before, after in SHARES:
+        arms = (f"base-{share}", f"online-{share}")
+        rows.append(
+            [words, before, after, *(str(results.average(arm)) if arm in results.arms else NOT_YET for arm in arms)]
+        )
+    for words, arm, control, theirs in GAINS:
+        gain = results.difference(arm, control)
+        rows.append([f"gain of more demonstrations, {words}", theirs, NOTHING, str(gain) if gain else NOT_YET, NOTHING])
     return table(["base from", "SOP base", "SOP after 180 min", "ours base", "ours after"], rows)
 
 

@@ -154,7 +154,9 @@ FLEET = Experiment(
 )
 
 _four = replace(_three, robots=_eight[:4], places=dict.fromkeys(THREE, SITES[:4]), anneal_from=0.6)
-SHARES = (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1.0))
+SHARES = (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1.0), ("2", 2.0), ("4", 4.0), ("8", 8.0))
+"""Of the demonstrations; past the last doublings they bring as little as the reference's last one."""
+DOUBLINGS = (("1-2", "1"), ("1", "2"), ("2", "4"), ("4", "8"))
 PRETRAINING = Experiment(
     "pretraining",
     "How does what comes online depend on the base, and are more demonstrations worth as much?",
@@ -162,11 +164,12 @@ PRETRAINING = Experiment(
     _quick(_four),
     (
         Expert(),
-        *(
-            Pretrained(f"base-{name}", share=share)
-            for name, share in (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1), ("2", 2))
-        ),
-        *(Online(f"online-{name}", share=share) for name, share in (("1-8", 1 / 8), ("1-2", 1 / 2), ("1", 1))),
+        *(Pretrained(f"base-{name}", share=share) for name, share in SHARES),
+        *(Online(f"online-{name}", share=share) for name, share in SHARES[:-1]),
+    ),
+    claims=(
+        *(Claim(f"base-{twice}", f"base-{once}") for once, twice in DOUBLINGS),
+        *(Claim(f"online-{name}", f"base-{name}") for name, _ in SHARES[:-1]),
     ),
 )
 
