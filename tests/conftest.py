@@ -62,5 +62,10 @@ def missing_extras() -> str:
     return f"not installed: {', '.join(lacking)} (make test-extras)" if lacking else ""
 
 
-NEEDS = {"gl": missing_gl, "nginx": missing_nginx, "extras": missing_extras}
+def missing_postgres() -> str:
+    there = any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return "" if there else "there is no PostgreSQL (apt-get install postgresql)"
+
+
+NEEDS = {"gl": missing_gl, "nginx": missing_nginx, "postgres": missing_postgres, "extras": missing_extras}
 """Marker -> why a test that has it can't run here; empty where it can."""

@@ -17,6 +17,7 @@ from fleetloop.core.disk import RealDisk
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import AttentionOptions, HubOptions, RetentionOptions
 from fleetloop.hub.service import HubService
+from postgres import Postgres
 
 
 @pytest.fixture(params=[in_process, behind_http], ids=["in-process", "http"])
@@ -34,10 +35,27 @@ def s3() -> Iterator[S3Server]:
     server.stop()
 
 
-@pytest.fixture(params=["directory", "s3"])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["directory", "s3", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store(request: pytest.FixtureRequest) -> str:
-    """The two stores, as `hub.store` names them; what holds for one holds for the other."""
-    return "" if request.param == "directory" else request.getfixturevalue("bucket")
+    """As `hub.store` names it: the two stores, and the directory beside a catalog in PostgreSQL."""
+    return request.getfixturevalue("bucket") if request.param == "s3" else ""
+
+
+@pytest.fixture
+def catalog(request: pytest.FixtureRequest) -> str | None:
+    """As `hub.catalog` names it."""
+    variants = getattr(request.node, "callspec", None)
+    if variants is None or variants.params.get("store") != "postgres":
+        return None
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.emptied()
 
 
 @pytest.fixture
@@ -51,10 +69,16 @@ def bucket(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
-def options(tmp_path: Path, store: str) -> HubOptions:
+def options(tmp_path: Path, store: str, catalog: str | None) -> HubOptions:
     attention = AttentionOptions(operators=1, robots_per_operator=2, lease_s=10)
-    directory = tmp_path / "hub"
-    return HubOptions(directory=directory, store=store, max_episode_mb=4, learner_lease_s=60, attention=attention)
+    return HubOptions(
+        directory=tmp_path / "hub",
+        store=store,
+        catalog=catalog,
+        max_episode_mb=4,
+        learner_lease_s=60,
+        attention=attention,
+    )
 
 
 @pytest.fixture

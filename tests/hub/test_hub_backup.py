@@ -81,7 +81,7 @@ def test_whatever_the_hub_writes_while_its_objects_are_copied_the_copy_has_all_t
         hub.promote(publish(hub, len(hub.releases()) + 1).version)
 
     live()
-    back_up(tmp_path / "hub", tmp_path / "copy", RealDisk())
+    back_up(HubOptions(directory=tmp_path / "hub"), tmp_path / "copy", RealDisk())
     events = hub.events(0)
     for name in OBJECTS:
         live()
@@ -110,7 +110,7 @@ def test_a_later_copy_takes_the_place_of_an_earlier_one(tmp_path: Path, outbox: 
     hub = opened(tmp_path / "hub")
     for count in (1, 2):
         put(hub, sealed(outbox))
-        path = back_up(tmp_path / "hub", tmp_path / "copy", RealDisk())
+        path = back_up(HubOptions(directory=tmp_path / "hub"), tmp_path / "copy", RealDisk())
         with sqlite3.connect(path) as database:
             assert database.execute("SELECT count(*) FROM episodes").fetchone() == (count,)
         assert [file.name for file in (tmp_path / "copy").iterdir()] == [CATALOG]
@@ -122,7 +122,7 @@ def test_a_damaged_catalog_is_not_copied_over_a_good_copy(tmp_path: Path, outbox
     for _ in range(20):
         put(hub, sealed(outbox))
     hub.close()
-    good = back_up(tmp_path / "hub", tmp_path / "copy", RealDisk()).read_bytes()
+    good = back_up(HubOptions(directory=tmp_path / "hub"), tmp_path / "copy", RealDisk()).read_bytes()
     path = tmp_path / "hub" / CATALOG
     with closing(sqlite3.connect(path)) as database:
         (size,) = database.execute("PRAGMA page_size").fetchone()
@@ -132,13 +132,13 @@ def test_a_damaged_catalog_is_not_copied_over_a_good_copy(tmp_path: Path, outbox
     data[task : task + 7] = b"RESTOCK"
     path.write_bytes(data)
     with pytest.raises(DiskTrouble, match=CATALOG):
-        back_up(tmp_path / "hub", tmp_path / "copy", RealDisk())
+        back_up(HubOptions(directory=tmp_path / "hub"), tmp_path / "copy", RealDisk())
     assert (tmp_path / "copy" / CATALOG).read_bytes() == good
 
 
 def test_what_can_not_be_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DiskTrouble, match="is not there"):
-        back_up(tmp_path / "nothing", tmp_path / "copy", RealDisk())
+    with pytest.raises(DiskTrouble, match="holds no catalog"):
+        back_up(HubOptions(directory=tmp_path / "nothing"), tmp_path / "copy", RealDisk())
     opened(tmp_path / "hub").close()
     with pytest.raises(DiskTrouble, match="own directory"):
-        back_up(tmp_path / "hub", tmp_path / "hub", RealDisk())
+        back_up(HubOptions(directory=tmp_path / "hub"), tmp_path / "hub", RealDisk())

@@ -216,6 +216,10 @@ def test_half_a_character_is_refused_by_name(http: httpx.Client, path: str, body
     assert_refused(said, 400, "body")
 
 
+def test_a_text_with_nul_is_refused_by_name(http: httpx.Client) -> None:
+    assert_refused(http.post("/v1/lease", json={"holder": "ann\0"}), 400, "body.holder")
+
+
 def test_a_whole_character_may_be_written_as_two_halves(http: httpx.Client) -> None:
     body = json.dumps({"holder": "ann \U0001f984"})
     assert "\\ud83e\\udd84" in body

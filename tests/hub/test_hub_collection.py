@@ -207,6 +207,7 @@ def test_whatever_happens_long(old: Fleet, tmp_path_factory: pytest.TempPathFact
 # ---------------------------------------------------------------------- stores, processes, commands
 
 
+@pytest.mark.parametrize("store", ["directory", "s3"], indirect=True)
 def test_weights_in_either_store_go(tmp_path: Path, store: str) -> None:
     fleet = Fleet(tmp_path, store)
     for _ in range(20):

@@ -1,44 +1,22 @@
-"""The order of the cursor is the order of commits, so that a reader who follows it misses nothing.
+"""The order of the cursor is the order of commits, so that a reader who follows it misses nothing."""
 
-FLEETLOOP_TEST_POSTGRES is the URL of a PostgreSQL database whose driver is installed, for example
-postgresql+pg8000://user@localhost/fleetloop_test. What is in its schema `public` is dropped.
-"""
-
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-import sqlalchemy as sa
 
 from fleetloop.hub.catalog.catalog import Catalog
-from fleetloop.hub.catalog.database import open_engine
+from fleetloop.hub.catalog.place import place_of
+from fleetloop.hub.options import HubOptions
 
-POSTGRES = "FLEETLOOP_TEST_POSTGRES"
 PATIENCE_S = 0.3  # for a writer that does not wait for its turn to show itself
 
 
-def sqlite(tmp_path: Path) -> Path:
-    return tmp_path / "catalog.sqlite"
-
-
-def postgres(_: Path) -> sa.URL:
-    if not (url := os.environ.get(POSTGRES)):
-        pytest.skip(f"{POSTGRES} names no database")
-    engine = open_engine(sa.make_url(url))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
-    engine.dispose()
-    return sa.make_url(url)
-
-
-@pytest.fixture(params=[sqlite, postgres], ids=["sqlite", "postgres"])
-def hubs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Catalog]]:
+@pytest.fixture
+def hubs(options: HubOptions) -> Iterator[list[Catalog]]:
     """Three hubs on one catalog: what holds must not come from a lock within one process."""
-    place = request.param(tmp_path)
-    catalogs = [Catalog(place) for _ in range(3)]
+    options.directory.mkdir()
+    catalogs = [Catalog(place_of(options)) for _ in range(3)]
     yield catalogs
     for catalog in catalogs:
         catalog.close()
@@ -53,6 +31,12 @@ def follow(catalog: Catalog, seen: list[str], after: int) -> int:
     return after
 
 
+BOTH = pytest.mark.parametrize(
+    "store", ["directory", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
+
+@BOTH
 def test_a_reader_misses_nothing_while_a_transaction_is_held_open(hubs: list[Catalog]) -> None:
     slow, quick, reading = hubs
     written, commit = Event(), Event()
@@ -83,6 +67,7 @@ def test_a_reader_misses_nothing_while_a_transaction_is_held_open(hubs: list[Cat
     assert seen == ["first", "second", "third"]
 
 
+@BOTH
 def test_what_is_rolled_back_leaves_no_event(hubs: list[Catalog]) -> None:
     writing, _, reading = hubs
 

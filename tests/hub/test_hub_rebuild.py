@@ -92,6 +92,12 @@ def test_whatever_has_happened_the_catalog_comes_back_as_it_was(deeds, follows):
         assert (found.episodes, found.releases) == (len(before["episodes"]), len(before["releases"]))
 
 
+@pytest.fixture(params=["directory", "s3"])
+def store(request):
+    """Where objects are kept; of a catalog in PostgreSQL `test_hub_postgres.py` tells."""
+    return request.getfixturevalue("bucket") if request.param == "s3" else ""
+
+
 @pytest.fixture
 def lived(options, outbox):
     """A hub that has lived a little and is stopped; its episodes."""

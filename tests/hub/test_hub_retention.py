@@ -161,6 +161,7 @@ def test_without_a_hub_there_it_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("store", ["directory", "s3"], indirect=True)
 def test_bytes_in_a_bucket_go_as_well(tmp_path: Path, outbox: Path, clock: Virtual, store: str) -> None:
     retention = RetentionOptions(max_episodes=1, grace_wall_s=0)
     options = HubOptions(directory=tmp_path / "hub", store=store, retention=retention)

@@ -103,7 +103,7 @@ def back_up_catalog(
     from fleetloop.hub.backup import back_up
 
     chosen = load_config(config, sets or (), {"hub.directory": directory}).hub
-    typer.echo(f"the catalog is in {back_up(chosen.directory, target, RealDisk())}")
+    typer.echo(f"the catalog is in {back_up(chosen, target, RealDisk())}")
 
 
 @app.command("rebuild", epilog=flags.examples("fleetloop hub rebuild", "fleetloop hub rebuild --directory /data/hub"))

@@ -6,7 +6,8 @@ from fleetloop.cli import tables
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk, alone
 from fleetloop.core.errors import DiskTrouble
-from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
+from fleetloop.hub.catalog.catalog import Catalog, Records
+from fleetloop.hub.catalog.place import holds_catalog, place_of, sole_hub
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases.helm import existing
 from fleetloop.hub.releases.needed import surplus
@@ -18,9 +19,10 @@ MANY = 1_000_000
 
 def show(options: HubOptions) -> None:
     """Print what is to go, by task and cap, and what is on its way. Raises DiskTrouble."""
-    if not (options.directory / CATALOG).exists():
+    place = place_of(options)
+    if not holds_catalog(place):
         raise DiskTrouble(str(options.directory), "holds no catalog", "name the hub's directory with --directory")
-    catalog = Catalog(options.directory / CATALOG)
+    catalog = Catalog(place)
     try:
         with catalog.reading() as records:
             found = excess(records, options.retention, Wall().wall(), MANY)
@@ -56,7 +58,10 @@ def _going(records: Records, keep: int | None) -> str:
 def bury(options: HubOptions) -> int:
     """Give all of it a tombstone; returns how many. Raises DiskTrouble if a hub runs on the directory."""
     remedy = f"it sees to it by itself, every {options.retention.every_s:g} s; or stop it first"
-    with alone(options.directory / LOCK, str(options.directory), "belongs to a running hub", remedy):
+    with (
+        alone(options.directory / LOCK, str(options.directory), "belongs to a running hub", remedy),
+        sole_hub(place_of(options), remedy),
+    ):
         hub = HubService.open(options, Wall(), RealDisk())
         try:
             return sum(iter(hub.retention.bury, 0))

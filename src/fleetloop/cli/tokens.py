@@ -93,10 +93,10 @@ def _make_if_new(options: "HubOptions") -> None:
     """Tokens may be issued before the hub is started for the first time."""
     from fleetloop.core.clock import Wall
     from fleetloop.core.disk import RealDisk
-    from fleetloop.hub.catalog.catalog import CATALOG
+    from fleetloop.hub.catalog.place import holds_catalog, place_of
     from fleetloop.hub.service import HubService
 
-    if not (options.directory / CATALOG).exists():
+    if not holds_catalog(place_of(options)):
         HubService.open(options, Wall(), RealDisk()).close()
         typer.echo(f"{options.directory.resolve()} held no hub: made a new one there", err=True)
 
@@ -105,12 +105,14 @@ def _make_if_new(options: "HubOptions") -> None:
 def _tokens(options: "HubOptions") -> "Iterator[Tokens]":
     from fleetloop.core.clock import Wall
     from fleetloop.core.errors import DiskTrouble
-    from fleetloop.hub.catalog.catalog import CATALOG, Catalog
+    from fleetloop.hub.catalog.catalog import Catalog
+    from fleetloop.hub.catalog.place import holds_catalog, place_of
     from fleetloop.hub.tokens import Tokens
 
-    if not (options.directory / CATALOG).exists():
+    place = place_of(options)
+    if not holds_catalog(place):
         raise DiskTrouble(str(options.directory), "holds no catalog", "name the hub's directory with --directory")
-    catalog = Catalog(options.directory / CATALOG)
+    catalog = Catalog(place)
     try:
         yield Tokens(catalog, Wall())
     finally:

@@ -3,6 +3,8 @@
 import logging
 import threading
 
+from fleetloop.core.text import tellable
+
 log = logging.getLogger(__name__)
 
 
@@ -14,6 +16,7 @@ class Alarms:
         self._lock = threading.Lock()
 
     def set(self, part: str, line: str) -> None:
+        line = tellable(line)
         with self._lock:
             known = self._lines.get(part)
             self._lines[part] = line

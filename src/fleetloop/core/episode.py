@@ -255,7 +255,7 @@ def read_meta(schema: pa.Schema) -> EpisodeMeta:
     if not isinstance(data, dict):
         raise EpisodeInvalid("metadata", "is no JSON object")
     if field := torn(data, "metadata"):
-        raise EpisodeInvalid(field, "holds half a character (a lone surrogate)", "write whole ones")
+        raise EpisodeInvalid(field, "holds half a character (a lone surrogate), or NUL", "write whole ones")
     return EpisodeMeta.from_json(data)
 
 

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import merge
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from fleetloop.core.errors import FleetLoopError
 from fleetloop.hub.catalog.catalog import Catalog, Records
+from fleetloop.hub.catalog.database import Place
 from fleetloop.hub.catalog.migrations import bring_up_to_date
+from fleetloop.hub.catalog.place import holds_catalog
 from fleetloop.hub.catalog.schema import HISTORY, TOKENS
 
 Row = Mapping[str, Any]
@@ -20,14 +21,14 @@ UNREADABLE = (FleetLoopError, ValueError)
 
 
 @contextmanager
-def catalog_before(path: Path) -> Iterator[Catalog | None]:
+def catalog_before(place: Place) -> Iterator[Catalog | None]:
     """None if there is none, or what is there is none."""
-    if not path.exists():
+    if not holds_catalog(place):
         yield None
         return
     try:
-        bring_up_to_date(path)
-        catalog = Catalog(path)
+        bring_up_to_date(place)
+        catalog = Catalog(place)
     except UNREADABLE:  # that is why it is made anew
         yield None
         return

@@ -55,8 +55,8 @@ class FleetBook:
         self._keep_from = clock.now()
         self._lock = Lock()
         with catalog.reading() as records:
-            known = [registration_from_json(data) for data in records.robots()]
-            self._kept = list(records.attended())
+            known = [registration_from_json(data) for data in records.members.robots()]
+            self._kept = list(records.members.attended())
         self._registrations = {item.robot: item for item in known}
         self._heard = {item.robot: _Heard(clock.now()) for item in known}
         self._attention = Attention(attention, self._kept, clock.now())
@@ -70,7 +70,7 @@ class FleetBook:
         if policy := self._policy():
             check_fit(registration.spec, policy)
         with self._catalog.writing() as records:
-            records.add_robot(registration.robot, registration_to_json(registration))
+            records.members.add_robot(registration.robot, registration_to_json(registration))
         with self._lock:
             self._registrations[registration.robot] = registration
             self._heard.setdefault(registration.robot, _Heard(self._clock.now()))
@@ -102,7 +102,7 @@ class FleetBook:
             problem = f"{robot!r} was heard {silent_s:.1f} s ago"
             raise HubRefused("robot", problem, "stop its actor and its courier first", status=409)
         with self._catalog.writing() as records:
-            records.remove_robot(robot)
+            records.members.remove_robot(robot)
         with self._lock:
             self._registrations.pop(robot, None)
             self._heard.pop(robot, None)
@@ -185,7 +185,7 @@ class FleetBook:
             return
         try:
             with self._catalog.writing(KEEP_WITHIN_S) as records:
-                records.set_attended(grants)
+                records.members.set_attended(grants)
         except HubUnavailable as error:
             self._keep_from = now + KEEP_AGAIN_S
             self.alarms.set("attention", str(error))

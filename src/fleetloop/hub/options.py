@@ -143,6 +143,12 @@ class HubOptions(BaseModel):
         description="address to listen on; anything but this machine's own needs TLS, or `insecure`",
     )
     port: int = Field(default=8787, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
+    catalog: str | None = Field(
+        default=None,
+        pattern=r"^postgresql://[^/]+/[^/?]+",
+        description="database for the catalog, e.g. postgresql://fleetloop@db.lab/fleetloop, whose password is the "
+        "environment's PGPASSWORD; null: a SQLite file in `directory`",
+    )
     insecure: bool = Field(
         default=False, description="serve other machines although there is neither TLS nor any token"
     )

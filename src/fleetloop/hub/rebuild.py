@@ -21,6 +21,8 @@ from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
 from fleetloop.hub.admission import episode_object, event_object
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
+from fleetloop.hub.catalog.copying import copy_catalog
+from fleetloop.hub.catalog.place import holds_catalog, place_of, sole_hub
 from fleetloop.hub.catalog.rows import catalog_row
 from fleetloop.hub.comparison import catalog_before, differences, tokens_of
 from fleetloop.hub.experience import holding
@@ -60,28 +62,41 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
     Every episode is read and checked.
 
     Raises:
-        DiskTrouble: if a hub runs on the directory, or it can't be written.
+        DiskTrouble: if a hub runs on the directory or its database, or one of them can't be written.
         ConfigInvalid, HubUnavailable: if the store can't be used.
     """
     directory = options.directory
     disk.make(directory)
-    with alone(directory / LOCK, str(directory), "belongs to a running hub", "stop it first"):
+    place, remedy = place_of(options), "stop it first"
+    with alone(directory / LOCK, str(directory), "belongs to a running hub", remedy), sole_hub(place, remedy):
         objects = open_store(options, disk)
         building = directory / f"{CATALOG}.building"
         _forget(building, disk)
         catalog, damaged = Catalog(building), list[str]()
-        with catalog_before(directory / CATALOG) as before:
+        # Before there was a database, the directory had the file.
+        former = place if holds_catalog(place) else directory / CATALOG
+        with catalog_before(former) as before:
             with catalog.writing() as records:
                 found = _fill(records, objects, clock, damaged)
                 releases = _fill_releases(records, objects, damaged, follows_edge=options.stable_follows_edge)
                 for token in tokens_of(before):
-                    records.add_token(**token)
+                    records.members.add_token(**token)
                 # Above every fence that was ever counted.
                 records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
             different = differences(before, catalog)
+            kept = None
+            if before is not None and not isinstance(former, Path):
+                kept = _free_name(directory)
+                copy_catalog(before, kept)
+        if isinstance(former, Path):
+            kept = _put_aside(directory, disk)
+        if not isinstance(place, Path):
+            copy_catalog(catalog, place)
         catalog.close()
-        kept = _put_aside(directory, disk)
-        disk.rename(building, directory / CATALOG)
+        if isinstance(place, Path):
+            disk.rename(building, place)
+        else:
+            _forget(building, disk)
     damaged = list(dict.fromkeys(damaged))
     return replace(found, releases=releases, kept=kept, different=different, damaged=tuple(damaged))
 
@@ -222,12 +237,16 @@ def _put_aside(directory: Path, disk: Disk) -> Path | None:
     if not path.exists():
         _forget(path, disk)
         return None
-    number = next(n for n in range(1, 1 << 30) if not (directory / f"{CATALOG}.before-{n}").exists())
-    kept = directory / f"{CATALOG}.before-{number}"
+    kept = _free_name(directory)
     for suffix in BESIDE:
         if (source := path.with_name(path.name + suffix)).exists():
             disk.rename(source, kept.with_name(kept.name + suffix))
     return kept
+
+
+def _free_name(directory: Path) -> Path:
+    names = (directory / f"{CATALOG}.before-{number}" for number in range(1, 1 << 30))
+    return next(path for path in names if not path.exists())
 
 
 def _forget(path: Path, disk: Disk) -> None:

@@ -18,6 +18,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, RealDisk, alone
 from fleetloop.core.errors import ConfigInvalid, HubUnavailable, SystemMissing
 from fleetloop.core.thread import LoudThread
+from fleetloop.hub.catalog.place import place_of, sole_hub
 from fleetloop.hub.http.face import Face
 from fleetloop.hub.options import LOCK, HubOptions, is_loopback
 from fleetloop.hub.releases.promotion import Promoter
@@ -60,6 +61,7 @@ def serve(
             "belongs to another running hub",
             "stop it or choose another",
         ),
+        sole_hub(place_of(options), "stop it first"),
         _listening(options) as listener,
     ):
         service = HubService.open(options, clock, disk, tasks)

@@ -23,8 +23,9 @@ from fleetloop.core.hub import (
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import Encoding, Release
 from fleetloop.core.steering import Steering, Tally
-from fleetloop.hub.catalog.catalog import CATALOG, Catalog
+from fleetloop.hub.catalog.catalog import Catalog
 from fleetloop.hub.catalog.migrations import bring_up_to_date
+from fleetloop.hub.catalog.place import holds_catalog, place_of
 from fleetloop.hub.experience import Experience
 from fleetloop.hub.fleet import FleetBook
 from fleetloop.hub.options import HubOptions
@@ -100,10 +101,13 @@ class HubService:
         """
         disk.make(options.directory)
         objects = open_store(options, disk)
-        if not (options.directory / CATALOG).exists():
+        place = place_of(options)
+        if not holds_catalog(place):
             _check_new(options, objects)
-        bring_up_to_date(options.directory / CATALOG)
-        return cls(Catalog(options.directory / CATALOG), objects, clock, options, tasks)
+        bring_up_to_date(place)
+        catalog = Catalog(place)
+        catalog.take_over()
+        return cls(catalog, objects, clock, options, tasks)
 
     def close(self) -> None:
         self._catalog.close()

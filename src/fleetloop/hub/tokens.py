@@ -67,23 +67,23 @@ class Tokens:
         token = Token(secrets.token_hex(4), scope, tuple(robots), note, self._clock.wall())
         secret = f"{PREFIX}_{token.id}_{secrets.token_urlsafe(SECRET_BYTES)}"
         with self._catalog.writing() as records:
-            records.add_token(token.id, _hash(secret), {**asdict(token), "scope": token.scope.value})
+            records.members.add_token(token.id, _hash(secret), {**asdict(token), "scope": token.scope.value})
         return token, secret
 
     def all(self) -> list[Token]:
         """Oldest first."""
         with self._catalog.reading() as records:
-            return sorted(map(_token, records.tokens()), key=lambda token: token.issued_wall_s)
+            return sorted(map(_token, records.members.tokens()), key=lambda token: token.issued_wall_s)
 
     def revoke(self, id: str) -> Token:
         """From now on it is worth nothing. Raises HubRefused (404) for an unknown one."""
         with self._catalog.writing() as records:
-            row = next((row for row in records.tokens() if row["id"] == id), None)
+            row = next((row for row in records.members.tokens() if row["id"] == id), None)
             if row is None:
                 raise HubRefused("token", f"{id!r} is not known here", "`fleetloop tokens ls` lists them", status=404)
             if row["revoked_wall_s"] is None:
                 row = {**row, "revoked_wall_s": self._clock.wall()}
-                records.change_token(id, row)
+                records.members.change_token(id, row)
             return _token(row)
 
     def holder(self, secret: str) -> Token:
@@ -97,7 +97,7 @@ class Tokens:
         """As `holder`, of many at the cost of one; what it raises is among them."""
         hashes = {secret: _hash(secret) for secret in secrets}
         with self._catalog.reading() as records:
-            rows = records.tokens_by(hashes.values())
+            rows = records.members.tokens_by(hashes.values())
         return [_judged(secret, rows.get(hashes[secret])) for secret in secrets]
 
 

@@ -1,8 +1,7 @@
 """The catalog: what the hub knows, in a database. SQLite by default; every commit is on the disk when it returns."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -10,12 +9,12 @@ import sqlalchemy as sa
 
 from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import Event, LearnerLease
-from fleetloop.hub.catalog.database import available, create_tables, layout_of, open_engine, other_layout, usable
+from fleetloop.hub.catalog.database import Place, available, create_tables, layout_of, open_engine, other_layout, usable
 from fleetloop.hub.catalog.holdings import Holdings
+from fleetloop.hub.catalog.members import Members
 from fleetloop.hub.catalog.rows import kind_of
 from fleetloop.hub.catalog.schema import (
     ANNOTATIONS,
-    ATTENDED,
     CHANNELS,
     EPISODES,
     EVENTS,
@@ -23,13 +22,14 @@ from fleetloop.hub.catalog.schema import (
     LEASES,
     RELEASES,
     REMOVALS,
-    ROBOTS,
-    TOKENS,
 )
 from fleetloop.hub.catalog.standings import Standings
 
 CATALOG = "catalog.sqlite"
 """In the hub's directory."""
+
+HUB = "hub"
+"""The lease whose fence says which hub may write."""
 
 FOR_EVER = -1.0
 COLLECTED = RELEASES.c.collected_wall_s.name
@@ -45,8 +45,8 @@ _NEWEST_RELEASES = sa.select(RELEASES).order_by(RELEASES.c.version.desc()).limit
 class Catalog:
     """Transactions on the catalog. Writers come one at a time, so that the order of `seq` is the order of commits."""
 
-    def __init__(self, place: Path | sa.URL) -> None:
-        """`place` is the file of a SQLite database, new or of this layout; or the URL of another kind of database.
+    def __init__(self, place: Place) -> None:
+        """`place` holds a catalog of this layout, or nothing yet.
 
         Raises:
             DiskTrouble: if it can't be read, or has another layout: `migrations.bring_up_to_date` mends an older one.
@@ -54,6 +54,8 @@ class Catalog:
         self._engine = open_engine(place)
         self._writer = Lock()  # fairer than SQLite's own waiting
         self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._alone = self._engine.dialect.name == "sqlite"  # its file is locked, and nobody else's transaction runs
+        self._fence = 0
         with usable(place), self._writing.begin() as connection:
             found = layout_of(connection)
             if found is None:
@@ -65,6 +67,8 @@ class Catalog:
     def reading(self) -> Iterator["Records"]:
         """One consistent view. Raises HubUnavailable if the database fails."""
         with available(), self._engine.begin() as connection:
+            if not self._alone:  # SQLite's transactions are such by themselves
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield Records(connection)
 
     @contextmanager
@@ -78,11 +82,25 @@ class Catalog:
             raise HubUnavailable("hub catalog", f"is written to for {wait_s:g} s and longer", "is the store slow?")
         try:
             with available(), self._writing.begin() as connection:
-                if connection.dialect.name != "sqlite":  # where two could write at once, and commit in another order
+                records = Records(connection)
+                if not self._alone:  # two could write at once, and commit in another order
                     connection.exec_driver_sql("LOCK TABLE events IN EXCLUSIVE MODE")
-                yield Records(connection)
+                    self._check_fence(records)
+                yield records
         finally:
             self._writer.release()
+
+    def take_over(self) -> None:
+        """Be the hub that writes: of those that were before, none can any more. Raises HubUnavailable."""
+        with self.writing() as records:
+            before = records.lease(HUB)
+            self._fence = before.fence + 1 if before else 1
+            records.set_lease(HUB, LearnerLease("", self._fence, 0.0))
+
+    def _check_fence(self, records: "Records") -> None:
+        now = records.lease(HUB) if self._fence else None
+        if now and now.fence != self._fence:
+            raise HubUnavailable("hub catalog", "belongs to another hub now", "stop one of the two")
 
     def close(self) -> None:
         self._engine.dispose()
@@ -238,48 +256,18 @@ class Records:
         """Where releases are steered, and how robots did under them."""
         return Standings(self._connection)
 
+    @property
+    def members(self) -> Members:
+        """Who belongs to the fleet."""
+        return Members(self._connection)
+
     def rows(self, table: sa.Table) -> Iterator[Row]:
-        """Every row, in the order of the key; as they are taken."""
-        found = self._connection.execute(table.select().order_by(*table.primary_key))
+        """Every row, in the order of the key, texts by their code points; as they are taken."""
+        keys = list[sa.ColumnElement[Any]](table.primary_key)
+        if self._connection.dialect.name != "sqlite":
+            keys = [sa.collate(key, "C") if isinstance(key.type, sa.Text) else key for key in keys]
+        found = self._connection.execution_options(yield_per=1000).execute(table.select().order_by(*keys))
         return (dict(row) for row in found.mappings())
-
-    # ------------------------------------------------------------------ fleet
-
-    def add_robot(self, name: str, registration: Row) -> None:
-        self.remove_robot(name)
-        self._connection.execute(ROBOTS.insert().values(name=name, registration=dict(registration)))
-
-    def remove_robot(self, name: str) -> None:
-        self._connection.execute(ROBOTS.delete().where(ROBOTS.c.name == name))
-
-    def robots(self) -> Sequence[Row]:
-        return self._connection.scalars(sa.select(ROBOTS.c.registration).order_by(ROBOTS.c.name)).all()
-
-    def attended(self) -> Sequence[tuple[str, str, str]]:
-        """(robot, pool, attendant) of every attention lease."""
-        rows = self._connection.execute(ATTENDED.select().order_by(ATTENDED.c.robot))
-        return [(row.robot, row.pool, row.attendant) for row in rows]
-
-    def set_attended(self, rows: Sequence[tuple[str, str, str]]) -> None:
-        self._connection.execute(ATTENDED.delete())
-        for robot, pool, attendant in rows:
-            self._connection.execute(ATTENDED.insert().values(robot=robot, pool=pool, attendant=attendant))
-
-    # ------------------------------------------------------------------ tokens
-
-    def add_token(self, id: str, hash: str, data: Row) -> None:
-        self._connection.execute(TOKENS.insert().values(id=id, hash=hash, data=dict(data)))
-
-    def change_token(self, id: str, data: Row) -> None:
-        self._connection.execute(TOKENS.update().where(TOKENS.c.id == id).values(data=dict(data)))
-
-    def tokens(self) -> Sequence[Row]:
-        return self._connection.scalars(sa.select(TOKENS.c.data)).all()
-
-    def tokens_by(self, hashes: Collection[str]) -> Mapping[str, Row]:
-        """Those that there are, by the hashes of their secrets."""
-        found = self._connection.execute(sa.select(TOKENS.c.hash, TOKENS.c.data).where(TOKENS.c.hash.in_(hashes)))
-        return {row.hash: row.data for row in found}
 
 
 def _episode_row(row: Row) -> Row:

@@ -3,20 +3,34 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from fleetloop.core.errors import DiskTrouble, HubUnavailable
 from fleetloop.hub.catalog.schema import LAYOUT, METADATA, VERSION
 
+Place: TypeAlias = Path | sa.URL
+"""The file of a SQLite database, or the URL of another kind."""
+
 FAULTS_OF_OURS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.NotSupportedError)
+CLASSES_OF_OURS = ("0A", "22", "23", "42")
+"""The same as PostgreSQL's SQLSTATE, of which pg8000 makes a ProgrammingError whatever it is."""
+
+STATE = "C"
+"""Under which pg8000 tells it."""
 
 
-def open_engine(place: Path | sa.URL) -> sa.Engine:
+def said(place: Place) -> str:
+    """How it is told, without its password."""
+    return str(place) if isinstance(place, Path) else place.render_as_string(hide_password=True)
+
+
+def open_engine(place: Place) -> sa.Engine:
     """Connections as the catalog needs them."""
     url = sa.URL.create("sqlite", database=str(place)) if isinstance(place, Path) else place
-    engine = sa.create_engine(url, pool_size=8, max_overflow=64)
+    # A server may have started again since a connection was used last.
+    engine = sa.create_engine(url, pool_size=8, max_overflow=64, pool_pre_ping=not isinstance(place, Path))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _configure)
         sa.event.listen(engine, "begin", _begin)
@@ -33,17 +47,18 @@ def layout_of(connection: sa.Connection) -> str | None:
     return f"{number:04d}" if number else None
 
 
-def other_layout(place: Path | sa.URL, found: str, remedy: str) -> DiskTrouble:
-    return DiskTrouble(str(place), f"has the layout {found}; this version reads {LAYOUT}", remedy)
+def other_layout(place: Place, found: str, remedy: str) -> DiskTrouble:
+    return DiskTrouble(said(place), f"has the layout {found}; this version reads {LAYOUT}", remedy)
 
 
 @contextmanager
-def usable(place: Path | sa.URL) -> Iterator[None]:
+def usable(place: Place) -> Iterator[None]:
     """What a database can't do when it is opened, as DiskTrouble."""
     try:
         yield
-    except sa.exc.DatabaseError as error:
-        raise DiskTrouble(str(place), f"is no usable catalog ({error.orig})", "choose another directory") from error
+    except sa.exc.DBAPIError as error:
+        remedy = "choose another directory" if isinstance(place, Path) else "does it run, and does hub.catalog name it?"
+        raise DiskTrouble(said(place), f"is no usable catalog ({error.orig})", remedy) from error
 
 
 @contextmanager
@@ -51,10 +66,19 @@ def available() -> Iterator[None]:
     """What a database can't do later, damaged or not, as HubUnavailable."""
     try:
         yield
-    except sa.exc.DatabaseError as error:
-        if isinstance(error, FAULTS_OF_OURS):
+    except sa.exc.DBAPIError as error:
+        if _is_ours(error):
             raise
-        raise HubUnavailable("hub catalog", f"can't serve now ({error.orig})", "look at the hub's disk") from error
+        problem, remedy = f"can't serve now ({error.orig})", "look at the hub's disk, or its database"
+        raise HubUnavailable("hub catalog", problem, remedy) from error
+
+
+def _is_ours(error: sa.exc.DBAPIError) -> bool:
+    """Whether trying again would be in vain."""
+    told = error.orig.args[0] if error.orig and error.orig.args else None
+    if isinstance(told, dict):
+        return str(told.get(STATE, "")).startswith(CLASSES_OF_OURS)
+    return isinstance(error, FAULTS_OF_OURS)
 
 
 def create_tables(connection: sa.Connection) -> None:

@@ -61,7 +61,7 @@ def parse(body: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise HubRefused("body", f"is no JSON ({error})") from error
     if field:
-        raise HubRefused(field, "holds half a character (a lone surrogate)", "write whole ones")
+        raise HubRefused(field, "holds half a character (a lone surrogate), or NUL", "write whole ones")
     return value
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from fleetloop.hub.catalog.database import layout_of, open_engine, other_layout, usable
+from fleetloop.hub.catalog.database import Place, layout_of, open_engine, other_layout, usable
 from fleetloop.hub.catalog.schema import LAYOUT
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 
-def bring_up_to_date(place: Path | sa.URL) -> str | None:
+def bring_up_to_date(place: Place) -> str | None:
     """Migrate the catalog if it is older than this version; returns the layout that it had, None if it was not.
 
     No other process may have it open. A catalog that is not there yet is left to `Catalog`.
