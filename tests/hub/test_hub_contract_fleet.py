@@ -217,6 +217,12 @@ def test_the_fleet_view_shows_robots_learner_and_channels(world: World, outbox: 
     assert fleet.alarm == ""
 
 
+def test_a_checkpoint_that_no_database_can_count_to_is_refused(world: World) -> None:
+    for checkpoint in (-1, 1 << 63):
+        with pytest.raises(HubRefused, match="checkpoint"):
+            world.hub.report_learner(LearnerStatus("run-1", 1, 1, 1, False, 0.0, checkpoint=checkpoint))
+
+
 def test_a_learner_that_is_not_heard_any_more_is_an_alarm(world: World) -> None:
     learner = LearnerStatus("run-1", 50, 1, 1, False, 0.5, {})
     world.hub.report_learner(learner)

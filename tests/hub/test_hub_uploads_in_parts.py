@@ -52,7 +52,7 @@ def test_of_what_breaks_off_all_that_came_is_kept(options: HubOptions) -> None:
     async def send(_: Message) -> None: ...
 
     path = f"/v1/uploads/{fresh_id()}/{'0' * 64}"
-    headers = [(b"upload-offset", b"0")]
+    headers = [(b"host", b"127.0.0.1"), (b"upload-offset", b"0")]
     scope = {"type": "http", "method": "PATCH", "path": path, "query_string": b"", "headers": headers}
     with in_process(options, Virtual(time.time())) as world:
         asyncio.run(Face(world.hub, options).app(scope, receive, send))  # type: ignore[arg-type]

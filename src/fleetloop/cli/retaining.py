@@ -5,9 +5,8 @@ from itertools import groupby
 from fleetloop.cli import tables
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import RealDisk, alone
-from fleetloop.core.errors import DiskTrouble
 from fleetloop.hub.catalog.catalog import Catalog, Records
-from fleetloop.hub.catalog.place import holds_catalog, place_of, sole_hub
+from fleetloop.hub.catalog.place import holds_catalog, no_catalog, place_of, sole_hub
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases.helm import existing
 from fleetloop.hub.releases.needed import surplus
@@ -21,7 +20,7 @@ def show(options: HubOptions) -> None:
     """Print what is to go, by task and cap, and what is on its way. Raises DiskTrouble."""
     place = place_of(options)
     if not holds_catalog(place):
-        raise DiskTrouble(str(options.directory), "holds no catalog", "name the hub's directory with --directory")
+        raise no_catalog(place)
     catalog = Catalog(place)
     try:
         with catalog.reading() as records:

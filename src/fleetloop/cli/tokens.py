@@ -104,14 +104,13 @@ def _make_if_new(options: "HubOptions") -> None:
 @contextmanager
 def _tokens(options: "HubOptions") -> "Iterator[Tokens]":
     from fleetloop.core.clock import Wall
-    from fleetloop.core.errors import DiskTrouble
     from fleetloop.hub.catalog.catalog import Catalog
-    from fleetloop.hub.catalog.place import holds_catalog, place_of
+    from fleetloop.hub.catalog.place import holds_catalog, no_catalog, place_of
     from fleetloop.hub.tokens import Tokens
 
     place = place_of(options)
     if not holds_catalog(place):
-        raise DiskTrouble(str(options.directory), "holds no catalog", "name the hub's directory with --directory")
+        raise no_catalog(place)
     catalog = Catalog(place)
     try:
         yield Tokens(catalog, Wall())

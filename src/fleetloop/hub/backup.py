@@ -9,7 +9,7 @@ from fleetloop.core.errors import DiskTrouble
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog
 from fleetloop.hub.catalog.copying import copy_catalog
 from fleetloop.hub.catalog.database import Place, said
-from fleetloop.hub.catalog.place import holds_catalog, place_of
+from fleetloop.hub.catalog.place import holds_catalog, no_catalog, place_of
 from fleetloop.hub.options import HubOptions
 
 
@@ -25,12 +25,13 @@ def back_up(options: HubOptions, target: Path, disk: Disk) -> Path:
     """
     source, copy = place_of(options), target / CATALOG
     if not holds_catalog(source):
-        raise DiskTrouble(said(source), "holds no catalog", "name the hub's directory with --directory")
+        raise no_catalog(source)
     if target.resolve() == options.directory.resolve():
         raise DiskTrouble(str(target), "is the hub's own directory", "choose another, best on another disk")
     disk.make(target)
     building = target / f".{CATALOG}.building"
-    disk.remove(building)
+    for suffix in ("", "-wal", "-shm"):  # of one that was broken off
+        disk.remove(building.with_name(building.name + suffix))
     try:
         if isinstance(source, Path):
             _copy(source, building)
@@ -51,12 +52,18 @@ def back_up(options: HubOptions, target: Path, disk: Disk) -> Path:
 def _copy_rows(source: Place, target: Path) -> None:
     with closing(Catalog(source)) as running:
         copy_catalog(running, target)
+    with closing(sqlite3.connect(target)) as copy:
+        _check(copy)
 
 
 def _copy(source: Path, target: Path) -> None:
     with closing(sqlite3.connect(source)) as running, closing(sqlite3.connect(target)) as copy:
         running.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
-        (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
+        _check(copy)
+
+
+def _check(copy: sqlite3.Connection) -> None:
+    copy.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+    (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")

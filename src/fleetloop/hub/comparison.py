@@ -17,7 +17,7 @@ from fleetloop.hub.catalog.place import holds_catalog
 from fleetloop.hub.catalog.schema import HISTORY, TOKENS
 
 Row = Mapping[str, Any]
-UNREADABLE = (FleetLoopError, ValueError)
+UNREADABLE = (FleetLoopError, ValueError, sa.exc.DBAPIError)
 
 
 @contextmanager

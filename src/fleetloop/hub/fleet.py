@@ -17,6 +17,7 @@ from fleetloop.hub.http.wire import registration_from_json, registration_to_json
 from fleetloop.hub.options import AttentionOptions
 
 BEATS_UNTIL_SILENT = 3
+MOST = 1 << 63  # no database counts further
 KEEP_WITHIN_S, KEEP_AGAIN_S = 0.5, 1.0  # real seconds, for which all beats wait; clock seconds until the next try
 
 
@@ -92,20 +93,23 @@ class FleetBook:
     def forget(self, robot: str) -> None:
         """Take one that is gone for good out of the view. If it comes back after all, it registers anew.
 
-        Raises HubRefused: 404 for one that is not registered, 409 while it is heard.
+        Raises HubRefused as `check_gone`.
         """
-        with self._lock:
-            self.check_known(robot)
-            heard = self._heard[robot]
-            silent_s = self._clock.now() - heard.at
-        if heard.status and silent_s <= self._silent_s:
-            problem = f"{robot!r} was heard {silent_s:.1f} s ago"
-            raise HubRefused("robot", problem, "stop its actor and its courier first", status=409)
+        self.check_gone(robot)
         with self._catalog.writing() as records:
             records.members.remove_robot(robot)
         with self._lock:
             self._registrations.pop(robot, None)
             self._heard.pop(robot, None)
+
+    def check_gone(self, robot: str) -> None:
+        """Raises HubRefused: 404 for one that is not registered, 409 while it may be there."""
+        with self._lock:
+            self.check_known(robot)
+            silent_s = self._clock.now() - self._heard[robot].at
+        if silent_s <= self._silent_s:
+            problem = f"{robot!r} was heard, or this hub started, {silent_s:.1f} s ago"
+            raise HubRefused("robot", problem, "stop its actor and its courier first", status=409)
 
     def check_known(self, robot: str) -> None:
         """Raises HubRefused (404) for one that has never registered."""
@@ -113,6 +117,11 @@ class FleetBook:
             raise HubRefused("robot", f"{robot!r} is not registered", "register it first", status=404)
 
     def report_learner(self, status: LearnerStatus) -> None:
+        """Raises HubRefused for a checkpoint that can be no event's number."""
+        if not 0 <= status.checkpoint < MOST:
+            raise HubRefused(
+                "checkpoint", f"is {status.checkpoint}, which is no event", "report one of this hub's events"
+            )
         with self._lock:
             self._learner = (self._clock.now(), status)
 

@@ -145,7 +145,6 @@ class HubOptions(BaseModel):
     port: int = Field(default=8787, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
     catalog: str | None = Field(
         default=None,
-        pattern=r"^postgresql://[^/]+/[^/?]+",
         description="database for the catalog, e.g. postgresql://fleetloop@db.lab/fleetloop, whose password is the "
         "environment's PGPASSWORD; null: a SQLite file in `directory`",
     )
@@ -205,6 +204,13 @@ class HubOptions(BaseModel):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together: name both files, or none")
         return self
+
+    @field_validator("catalog")
+    @classmethod
+    def _catalog_is_a_database(cls, catalog: str | None) -> str | None:
+        if catalog is not None and not catalog.startswith("postgresql://"):  # not repeated: it may hold a password
+            raise ValueError("is no database: write postgresql://USER@HOST/DATABASE, or nothing for the directory")
+        return catalog
 
     @field_validator("store")
     @classmethod

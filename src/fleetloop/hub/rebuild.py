@@ -13,15 +13,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, alone
 from fleetloop.core.episode import Episode, validate
-from fleetloop.core.errors import EpisodeInvalid, FleetLoopError, ReleaseInvalid
+from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, FleetLoopError, ReleaseInvalid
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
 from fleetloop.hub.admission import episode_object, event_object
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
 from fleetloop.hub.catalog.copying import copy_catalog
+from fleetloop.hub.catalog.database import said
 from fleetloop.hub.catalog.place import holds_catalog, place_of, sole_hub
 from fleetloop.hub.catalog.rows import catalog_row
 from fleetloop.hub.comparison import catalog_before, differences, tokens_of
@@ -84,15 +87,12 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
                 # Above every fence that was ever counted.
                 records.set_lease(LEARNER, LearnerLease("", int(clock.wall()), 0.0))
             different = differences(before, catalog)
-            kept = None
-            if before is not None and not isinstance(former, Path):
-                kept = _free_name(directory)
-                copy_catalog(before, kept)
-        if isinstance(former, Path):
-            kept = _put_aside(directory, disk)
+            kept = None if isinstance(former, Path) else _copied_aside(before, different, former, directory)
         if not isinstance(place, Path):
             copy_catalog(catalog, place)
         catalog.close()
+        if isinstance(former, Path):
+            kept = _put_aside(directory, disk)
         if isinstance(place, Path):
             disk.rename(building, place)
         else:
@@ -230,6 +230,16 @@ def _newest_reachable(records: Records, most: int, blobs: Collection[str]) -> in
 
     versions = (version for version in reversed(records.versions()) if version <= most)
     return next((version for version in versions if route(left(version), left, NOTHING, {})), 0)
+
+
+def _copied_aside(before: Catalog | None, different: tuple[str, ...] | None, place: sa.URL, directory: Path) -> Path:
+    """What a database holds can't be renamed as a file can: it is replaced only where it could be read and kept."""
+    if before is None or different is None:
+        remedy = "name another, empty one in hub.catalog; tokens must then be issued anew"
+        raise DiskTrouble(said(place), "holds a catalog that can't be read, and so not be kept", remedy)
+    kept = _free_name(directory)
+    copy_catalog(before, kept)
+    return kept
 
 
 def _put_aside(directory: Path, disk: Disk) -> Path | None:

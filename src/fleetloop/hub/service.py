@@ -196,9 +196,10 @@ class HubService:
 
     def forget(self, robot: str) -> None:
         """Take a robot that is gone for good out of the fleet's view, and end its pin; its episodes stay."""
-        self.book.forget(robot)
+        self.book.check_gone(robot)
         if robot in self.publishing.helm.steering.pins:
             self.publishing.helm.pin(robot, 0)
+        self.book.forget(robot)
 
     def tallies(self, after: int = 0, purpose: str = "online") -> Sequence[Tally]:
         """How robots did, by release; only in this purpose's episodes with seq > after."""

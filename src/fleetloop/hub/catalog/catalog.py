@@ -1,5 +1,6 @@
 """The catalog: what the hub knows, in a database. SQLite by default; every commit is on the disk when it returns."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -29,7 +30,10 @@ CATALOG = "catalog.sqlite"
 """In the hub's directory."""
 
 HUB = "hub"
-"""The lease whose fence says which hub may write."""
+"""The lease whose holder is the hub that may write."""
+
+TURN = 0x7475726E
+"""The advisory lock of whoever writes; unlike a table's it is in no vacuum's way. The number has no meaning."""
 
 FOR_EVER = -1.0
 COLLECTED = RELEASES.c.collected_wall_s.name
@@ -55,7 +59,7 @@ class Catalog:
         self._writer = Lock()  # fairer than SQLite's own waiting
         self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         self._alone = self._engine.dialect.name == "sqlite"  # its file is locked, and nobody else's transaction runs
-        self._fence = 0
+        self._holder = ""
         with usable(place), self._writing.begin() as connection:
             found = layout_of(connection)
             if found is None:
@@ -84,8 +88,8 @@ class Catalog:
             with available(), self._writing.begin() as connection:
                 records = Records(connection)
                 if not self._alone:  # two could write at once, and commit in another order
-                    connection.exec_driver_sql("LOCK TABLE events IN EXCLUSIVE MODE")
-                    self._check_fence(records)
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TURN)))
+                    self._check_holder(records)
                 yield records
         finally:
             self._writer.release()
@@ -93,14 +97,13 @@ class Catalog:
     def take_over(self) -> None:
         """Be the hub that writes: of those that were before, none can any more. Raises HubUnavailable."""
         with self.writing() as records:
-            before = records.lease(HUB)
-            self._fence = before.fence + 1 if before else 1
-            records.set_lease(HUB, LearnerLease("", self._fence, 0.0))
+            records.set_lease(HUB, LearnerLease(holder := secrets.token_hex(8), 0, 0.0))
+        self._holder = holder
 
-    def _check_fence(self, records: "Records") -> None:
-        now = records.lease(HUB) if self._fence else None
-        if now and now.fence != self._fence:
-            raise HubUnavailable("hub catalog", "belongs to another hub now", "stop one of the two")
+    def _check_holder(self, records: "Records") -> None:
+        now = records.lease(HUB) if self._holder else None
+        if self._holder and (now is None or now.holder != self._holder):
+            raise HubUnavailable("hub catalog", "belongs to another hub now", "stop this one")
 
     def close(self) -> None:
         self._engine.dispose()

@@ -1,12 +1,14 @@
 """A catalog copied row by row, from one kind of database to another."""
 
+from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
 from fleetloop.hub.catalog.catalog import Catalog, Records
-from fleetloop.hub.catalog.database import Place, create_tables, open_engine, usable
-from fleetloop.hub.catalog.schema import EVENTS, METADATA, VERSION
+from fleetloop.hub.catalog.database import Place, available, create_tables, layout_of, open_engine, usable
+from fleetloop.hub.catalog.schema import EVENTS, LAYOUT, METADATA, VERSION
 
 ROWS = 1000
 """So many at a time: of a million episodes never all are in memory."""
@@ -17,16 +19,19 @@ def copy_catalog(source: Catalog, place: Place) -> None:
 
     Raises:
         HubUnavailable: if `source` fails.
-        DiskTrouble: if `place` does.
+        DiskTrouble: if `place` does, or holds somebody else's tables.
     """
     engine = open_engine(place)
     try:
         with source.reading() as records, usable(place), engine.begin() as target:
-            METADATA.drop_all(target)
-            VERSION.drop(target, checkfirst=True)
+            if layout_of(target) == LAYOUT:
+                METADATA.drop_all(target)
+                VERSION.drop(target)
             create_tables(target)
             for table in METADATA.sorted_tables:
-                _copy(table, records, target)
+                rows = _read(table, records)
+                while batch := list(islice(rows, ROWS)):
+                    target.execute(table.insert(), batch)
             if target.dialect.name == "postgresql":  # its counter has not heard of numbers that it has not given itself
                 newest = target.scalar(sa.select(sa.func.max(EVENTS.c.seq)))
                 counter = sa.func.pg_get_serial_sequence(EVENTS.name, EVENTS.c.seq.name)
@@ -35,7 +40,6 @@ def copy_catalog(source: Catalog, place: Place) -> None:
         engine.dispose()
 
 
-def _copy(table: sa.Table, records: Records, target: sa.Connection) -> None:
-    rows = records.rows(table)
-    while batch := list(islice(rows, ROWS)):
-        target.execute(table.insert(), batch)
+def _read(table: sa.Table, records: Records) -> Iterator[Mapping[str, Any]]:
+    with available():
+        yield from records.rows(table)

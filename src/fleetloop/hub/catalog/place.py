@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 from fleetloop.core.errors import ConfigInvalid, DiskTrouble
 from fleetloop.hub.catalog.catalog import CATALOG
-from fleetloop.hub.catalog.database import Place, layout_of, open_engine, said, usable
+from fleetloop.hub.catalog.database import REQUIRED, SSLMODE, SSLROOTCERT, Place, layout_of, open_engine, said, usable
 from fleetloop.hub.options import HubOptions
+
+WRITE = "write postgresql://USER@HOST/DATABASE, and the password into PGPASSWORD"
 
 SOLE = 0x666C6565746C6F6F
 """The advisory lock that a hub holds on its database; the number has no meaning."""
@@ -23,8 +25,25 @@ def place_of(options: HubOptions) -> Place:
         return options.directory / CATALOG
     if find_spec("pg8000") is None:
         raise ConfigInvalid("hub.catalog", "needs the package pg8000", "pip install 'fleetloop[postgres]'")
-    url = sa.make_url(options.catalog).set(drivername="postgresql+pg8000")
+    try:
+        url = sa.make_url(options.catalog)
+    except (ValueError, sa.exc.ArgumentError):  # whose words hold the password
+        raise ConfigInvalid("hub.catalog", "is no URL of a database", WRITE) from None
+    if not (url.username and url.host and url.database):
+        raise ConfigInvalid("hub.catalog", "lacks a user, a host or a database", WRITE)
+    if others := {*url.query} - {SSLMODE, SSLROOTCERT}:
+        raise ConfigInvalid("hub.catalog", f"has an option {min(others)!r} that is not known here", WRITE)
+    if url.query.get(SSLMODE, REQUIRED[0]) not in REQUIRED:
+        raise ConfigInvalid("hub.catalog", f"has an {SSLMODE} that is not known here", f"use {' or '.join(REQUIRED)}")
+    url = url.set(drivername="postgresql+pg8000")
     return url if url.password else url.set(password=os.environ.get("PGPASSWORD"))
+
+
+def no_catalog(place: Place) -> DiskTrouble:
+    """To be raised where there has to be one."""
+    if isinstance(place, Path):
+        return DiskTrouble(str(place.parent), "holds no catalog", "name the hub's directory with --directory")
+    return DiskTrouble(said(place), "holds no catalog", "start the hub once")
 
 
 def holds_catalog(place: Place) -> bool:

@@ -1,11 +1,13 @@
 """The catalog's tables. Whoever changes one adds a migration: see `migrations/`."""
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, Integer, Table, Text
+from sqlalchemy import Column, Float, Table, Text
 
 LAYOUT = "0004"
 """By which these tables go: the newest migration."""
 
+# SQLite has one kind of integer, and numbers rows by themselves only under that name.
+Integer = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 METADATA = sa.MetaData()
 EVENTS = Table(
     "events",

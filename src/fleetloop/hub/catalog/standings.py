@@ -29,14 +29,16 @@ class Standings:
     def tallies(self, after: int, purpose: str) -> Sequence[Tally]:
         """By release, of this purpose's episodes with seq > after that were driven under one release to an end."""
         data = EVENTS.c.data
-        release = data["release_max"].as_integer()
-        interrupted = sa.cast(data["interventions"].as_integer() > 0, sa.Integer)
+        release, oldest, interventions = (
+            sa.cast(data[name].as_string(), sa.BigInteger) for name in ("release_max", "release_min", "interventions")
+        )
+        interrupted = sa.cast(interventions > 0, sa.Integer)
         success = sa.cast(EPISODES.c.outcome == "success", sa.Integer)
         sums = map(sa.func.sum, (success, success * (1 - interrupted), interrupted))
         counted = sa.and_(
             EVENTS.c.seq > after,
             release > 0,
-            data["release_min"].as_integer() == release,
+            oldest == release,
             data["purpose"].as_string() == purpose,
             EPISODES.c.outcome != "aborted",
             sa.not_(EPISODES.c.excluded),

@@ -116,21 +116,27 @@ class Face:
         Where the hub asks for none: for everybody, but if it is this machine alone, not for pages in its browser.
         """
 
+        async def sound(request: Request) -> Response:
+            for name, value in (*request.path_params.items(), *request.query_params.items()):
+                if "\0" in value:
+                    raise HubRefused(name, "holds NUL", "write whole characters")
+            return await call(request)
+
         async def guarded(request: Request) -> Response:
             kind, _, secret = request.headers.get("Authorization", "").partition(" ")
             secret = secret if kind == "Bearer" else ""
             holder = await self._doorman.holder(secret)
             holder.check_scope(scopes)
             request.state.holder = holder
-            return await call(request)
+            return await sound(request)
 
         async def at_home(request: Request) -> Response:
             refuse_pages(request)
-            return await call(request)
+            return await sound(request)
 
         if self._options.asks_for_tokens:
             return guarded
-        return at_home if is_loopback(self._options.host) else call
+        return at_home if is_loopback(self._options.host) else sound
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "serving"})

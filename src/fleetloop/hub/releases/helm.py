@@ -153,7 +153,8 @@ class Helm:
     def _update(self, changed: Callable[[Records, Steering], Steering]) -> Steering:
         with self._lock:
             with self._catalog.writing() as records:
-                kept = changed(records, self._steering)
+                # Of the catalog, not of memory: of an earlier change it may be unknown whether it was kept.
+                kept = changed(records, records.standings.steering())
                 self._objects.put(OBJECT, json.dumps(asdict(kept)).encode())
                 records.standings.steer(asdict(kept))
             self._steering = kept
