@@ -198,7 +198,8 @@ def _fleet(results: Results) -> str:
             rows.append([name, *(f"{item.value:.4g}" if item else NOTHING for item in figures)])
     text = (
         "Means over the seeds. A sample that was drawn `learner.sampler.max_replay` times is drawn no more: where few "
-        "are left at the end, demonstrations filled the batches."
+        "are left at the end, demonstrations filled the batches. Of rounds that are trained offline, all together; the "
+        "time of their training is not counted."
     )
     return f"{text}\n\n{table(['arm', *names.values()], rows)}" if rows else ""
 

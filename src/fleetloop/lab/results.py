@@ -44,7 +44,7 @@ class ArmResults:
 
     def fleet(self, name: str) -> Estimate | None:
         """The mean over the seeds of one of the fleet's figures; None for an arm without a fleet."""
-        found = [_figure(result, name) for result in self.by_seed.values() if "fleet" in result]
+        found = [_figure(result, name) for result in self.by_seed.values() if "fleet" in result or "rounds" in result]
         return statistics.bootstrap([value for value in found if value is not None])
 
 
@@ -125,6 +125,8 @@ class Results:
 
 def _figure(result: Mapping[str, Any], name: str) -> float | None:
     """One figure of a fleet; three of them are worked out from what is kept."""
+    if "rounds" in result:
+        return _of_rounds(result, name)
     fleet = result["fleet"]
     if name == "replay_ratio":
         return fleet["metrics"].get(name)  # type: ignore[no-any-return]
@@ -133,6 +135,16 @@ def _figure(result: Mapping[str, Any], name: str) -> float | None:
     if name == "at_own_sites":
         return _at_own_sites(result)
     return fleet[name]  # type: ignore[no-any-return]
+
+
+def _of_rounds(result: Mapping[str, Any], name: str) -> float | None:
+    """Of fleets that collected, one after the other, for trainings that began anew; None for what has no sum."""
+    rounds = result["rounds"]
+    if name == "robots":
+        return max(float(fleet["robots"]) for fleet in rounds)
+    if name == "steps":
+        return float(result["steps"] * len(rounds))
+    return sum(fleet[name] for fleet in rounds) if name in ("episodes", "intervention_minutes") else None
 
 
 def _at_own_sites(result: Mapping[str, Any]) -> float | None:
