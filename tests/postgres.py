@@ -1,6 +1,7 @@
 """A PostgreSQL of the tests' own: Debian's programs, in a directory and at a port that nobody else uses."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -26,8 +27,10 @@ class Postgres:
     """A server with one database. Its `fsync` is off: what is tested here is no power cut."""
 
     def __init__(self) -> None:
-        self._directory, self._port = Path(tempfile.mkdtemp(prefix="fleetloop-postgres-")), free_port()
-        if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+        # As root PostgreSQL refuses to run; and its user may not be let into the directory for temporary files.
+        place = pwd.getpwnam("postgres").pw_dir if os.geteuid() == 0 else None
+        self._directory, self._port = Path(tempfile.mkdtemp(prefix="fleetloop-tests-", dir=place)), free_port()
+        if place:
             shutil.chown(self._directory, "postgres", "postgres")
         made = self._command("initdb", "--username", USER, "--auth", "trust", "--no-sync", "--encoding", "UTF8")
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL, cwd=self._directory)
