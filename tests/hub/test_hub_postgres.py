@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sqlite3
 import struct
 from contextlib import closing, suppress
 from pathlib import Path
@@ -94,6 +95,9 @@ def test_a_copy_of_it_is_a_file_that_a_hub_can_serve(options: HubOptions, outbox
     secret = live_a_little(options, outbox)
     with closing(opened(options)):
         assert back_up(options, tmp_path / "copy", DISK) == tmp_path / "copy" / CATALOG
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == [CATALOG]
+    with closing(sqlite3.connect(tmp_path / "copy" / CATALOG)) as copy:
+        assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert contents(tmp_path / "copy" / CATALOG) == contents(options)
     for part in ("events", "episodes", "releases", "blobs", "channels"):
         if (options.directory / part).exists():
@@ -172,6 +176,14 @@ def test_who_hangs_up_at_once_is_no_database(options: HubOptions) -> None:
             opened(options.model_copy(update={"catalog": f"postgresql://fleetloop@127.0.0.1:{port}/fleet"}))
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+def test_who_says_nothing_is_not_waited_for_for_ever(options: HubOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleetloop.hub.catalog.database.SILENT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the system takes the call, and nobody answers
+        silent = f"postgresql://fleetloop@127.0.0.1:{listener.getsockname()[1]}/fleet"
+        with pytest.raises(DiskTrouble, match="is no usable catalog"):
+            opened(options.model_copy(update={"catalog": silent}))
 
 
 def test_what_can_not_be_kept_is_not_replaced(options: HubOptions, outbox: Path) -> None:

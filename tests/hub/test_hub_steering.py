@@ -1,14 +1,14 @@
 """Steering: a rollback that stays back, holds, pins, and how robots did by release. In process and over HTTP alike."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from hub_world import World, behind_http, fresh_id, publish, put, registration, sealed
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import HubRefused
+from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.core.hub import EDGE, STABLE, LearnerOrders, LearnerStatus, RobotStatus
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.core.steering import Tally
@@ -124,6 +124,30 @@ def test_a_pinned_robot_is_told_with_its_orders_and_others_are_not(world: World)
         with pytest.raises(HubRefused) as refusal:
             world.hub.pin(robot, version)
         assert refusal.value.status == 404
+
+
+def test_a_change_whose_answer_was_lost_is_not_undone_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2, 3):
+        publish(world.hub, seed)
+    world.hub.register(registration())
+    catalog = world.service._catalog
+    writing = catalog.writing
+
+    @contextmanager
+    def lost(*given: float) -> Iterator[object]:
+        with writing(*given) as records:
+            yield records
+        raise HubUnavailable("hub catalog", "its answer to COMMIT was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "writing", lost)
+        with pytest.raises(HubUnavailable):
+            world.hub.roll_back(1)
+    world.hub.pin("robot-1", 2)
+    publish(world.hub, 4)
+    assert (world.hub.steering().held, at(world, STABLE)) == (True, 1)
 
 
 def test_a_robot_that_is_gone_is_forgotten_with_its_pin_and_may_come_back(opened: Opened, options: HubOptions) -> None:
