@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fleetloop.lab import statistics
+from fleetloop.lab.results import ArmResults
 
 VALUES = arrays(float, (3, 2, 6), elements=st.sampled_from([0.0, 1.0]))
 
@@ -86,3 +87,11 @@ def test_a_target_is_crossed_between_two_points():
     assert statistics.crossing(minutes, rates, 0.95, 2) is None
     assert statistics.crossing(minutes, rates, 0.0, 1) == 1.0
     assert statistics.crossing([1.0], [1.0], 0.5, 3) is None
+
+
+def test_what_rounds_took_is_added_up():
+    fleets = [{"robots": 2, "episodes": 7, "intervention_minutes": minutes} for minutes in (3.0, 1.5)]
+    arm = ArmResults("offline", {0: {"rounds": fleets, "steps": 10}})
+    figures = {name: arm.fleet(name) for name in ("robots", "episodes", "intervention_minutes", "steps", "releases")}
+    told = {name: figure and figure.value for name, figure in figures.items()}
+    assert told == {"robots": 2, "episodes": 14, "intervention_minutes": 4.5, "steps": 20, "releases": None}
