@@ -2,7 +2,7 @@
 
 from spooled import ROBOT
 
-from fleetloop.core.errors import SpecMismatch
+from fleetloop.core.errors import HubRefused, SpecMismatch
 from fleetloop.core.hub import Orders, Registration, RobotStatus
 from fleetloop.weights.signature import Trust
 
@@ -126,6 +126,17 @@ def test_with_the_hub_away_the_herald_tries_again(courier):
     assert courier.herald.step() > 0
     courier.hub.away = False
     courier.herald.step()
+    assert len(courier.hub.beaten) == 1
+
+
+def test_after_the_hub_was_away_a_robot_joins_anew_since_its_name_may_have_been_given_away(courier):
+    join(courier)
+    courier.herald.step()
+    courier.hub.away = True
+    courier.herald.speak()
+    courier.hub.away, courier.hub.misfit = False, HubRefused("robot", "'robot-1' is there on host 'host-2'", status=409)
+    courier.herald.speak()
+    assert "host-2" in courier.host.orders("robot-1").alarm
     assert len(courier.hub.beaten) == 1
 
 

@@ -57,8 +57,8 @@ class Herald:
             self._register()
             self._beat()
         except FleetLoopError as error:
-            if isinstance(error, HubRefused) and error.status == NOT_REGISTERED:
-                self._registered.clear()  # the hub has lost its memory: all join anew at the next step
+            if isinstance(error, HubUnavailable) or (isinstance(error, HubRefused) and error.status == NOT_REGISTERED):
+                self._registered.clear()  # the hub may have lost its memory, or given a name away: all join anew
             self._alarms.set(PART, str(error))
             self._pause_s = 0.0
             return self._backoff.failed()

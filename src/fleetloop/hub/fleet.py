@@ -54,7 +54,7 @@ class FleetBook:
         self._tasks, self._policy, self._silent_s, self._steering = tuple(tasks), policy, silent_s, steering
         self._beats_per_s, self._beat_s, self._beat_s_until = beats_per_s, 0.0, 0.0
         self._keep_from = clock.now()
-        self._lock = Lock()
+        self._lock, self._joining = Lock(), Lock()
         with catalog.reading() as records:
             known = [registration_from_json(data) for data in records.members.robots()]
             self._kept = list(records.members.attended())
@@ -64,17 +64,24 @@ class FleetBook:
         self._learner: tuple[float, LearnerStatus] | None = None
 
     def register(self, registration: Registration) -> None:
-        """Join, or join anew. Raises SpecMismatch if the policy does not fit the robot, UnknownName for a task."""
+        """Join, or join anew, from this host or another.
+
+        Raises SpecMismatch if the policy does not fit the robot, UnknownName for a task, HubRefused (409) while a robot
+        of that name may be there on another host.
+        """
         if not registration.robot:
             raise HubRefused("robot", "is empty", "give the robot a name")
         check_tasks(self._tasks, registration.tasks)
         if policy := self._policy():
             check_fit(registration.spec, policy)
-        with self._catalog.writing() as records:
-            records.members.add_robot(registration.robot, registration_to_json(registration))
-        with self._lock:
-            self._registrations[registration.robot] = registration
-            self._heard.setdefault(registration.robot, _Heard(self._clock.now()))
+        with self._joining:
+            known = self._check_free(registration)
+            if known != registration:
+                with self._catalog.writing() as records:
+                    records.members.add_robot(registration.robot, registration_to_json(registration))
+            with self._lock:
+                self._registrations[registration.robot] = registration
+                self._heard.setdefault(registration.robot, _Heard(self._clock.now()))
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
         """Note how robots are; answers each. Raises HubRefused (404) if one of them has not registered."""
@@ -156,6 +163,19 @@ class FleetBook:
                 candidate=steering.candidate,
                 learner_to=steering.learner_to,
             )
+
+    def _check_free(self, registration: Registration) -> Registration | None:
+        """Returns what is known of the robot. Raises HubRefused (409)."""
+        with self._lock:
+            known = self._registrations.get(registration.robot)
+            if known is None or known.host == registration.host:
+                return known
+            heard, now = self._heard[registration.robot], self._clock.now()
+        if now - heard.at > self._silent_s or (heard.status and heard.status.phase == "stopped"):
+            return known
+        problem = f"{registration.robot!r} is there on host {known.host!r}, heard {now - heard.at:.1f} s ago"
+        remedy = f"give the one on {registration.host!r} another name, or stop the other"
+        raise HubRefused("robot", problem, remedy, status=409)
 
     def _member(self, name: str, now: float) -> Member:
         registration, heard = self._registrations[name], self._heard[name]
