@@ -169,7 +169,7 @@ def _alone(hub: HttpHub, release: Release, old: Known, new: Known) -> tuple[floa
     began = WALL.now()
     encode(new.weights, CODECS[way.codec], old)
     encoded = WALL.now()
-    blobs = {entry.hash: hub.get_blob(entry.hash) for entry in way.blobs}
+    blobs = {entry: hub.get_blob(entry) for entry in way.blobs}
     os.sched_setaffinity(0, {ROBOTS})
     fetched = WALL.now()
     decode(release, blobs.__getitem__, way, old)
@@ -220,7 +220,7 @@ def _fetched(hub_url: str, cache_url: str, _: int) -> int:
     with closing(HttpHub(hub_url, release_cache=cache_url)) as hub:
         release = hub.channel(STABLE)
         assert release is not None
-        return sum(len(hub.get_blob(entry.hash)) for entry in release.encodings[0].blobs)
+        return sum(len(hub.get_blob(entry)) for entry in release.encodings[0].blobs)
 
 
 class Noting(Fetcher):

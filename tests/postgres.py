@@ -46,6 +46,25 @@ class Postgres:
             assert time.monotonic() < deadline, "PostgreSQL does not serve"
             time.sleep(0.05)
 
+    def speak_tls(self, certificate: Path, key: Path) -> None:
+        for name, source in {"server.crt": certificate, "server.key": key}.items():
+            file = self._directory / "data" / name
+            file.write_bytes(source.read_bytes())
+            file.chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(file, "postgres", "postgres")
+        self.stop()
+        (self._directory / "data" / "postgresql.auto.conf").write_text("ssl = on\n")
+        self.start()
+
+    def encrypted(self) -> int:
+        """How many connections of others are encrypted."""
+        with closing(self._connected()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT count(*) FROM pg_stat_ssl WHERE ssl AND pid <> pg_backend_pid()")
+            (count,) = cursor.fetchone()
+            return int(count)
+
     def stop(self) -> None:
         """At once, as if it had crashed."""
         self._process.send_signal(signal.SIGQUIT)

@@ -100,10 +100,10 @@ class FakeHub:
     def coming(self, name, *, after=0, blobs=0, wait_s=0.0):
         return self.channel(name, after=after, wait_s=wait_s)
 
-    def fetch_blob(self, hash, file):
+    def fetch_blob(self, blob, file):
         """After `cut_after` bytes, if that is set, the line breaks for good."""
         self._here()
-        rest = self.blobs[hash][file.tell() :]
+        rest = self.blobs[blob.hash][file.tell() :]
         if not rest:
             raise HubRefused("Range", "begins past the object's end", status=416)
         file.write(rest if self.cut_after is None else rest[: self.cut_after])

@@ -286,7 +286,7 @@ def _named(number):
     return blake3(bytes([number])).hexdigest()
 
 
-BYTES = {_named(number): bytes([number]) for number in range(40)}
+BYTES = {entry(number): bytes([number]) for number in range(40)}
 
 
 def encoding(numbers, codec="blocks/1", base=1):

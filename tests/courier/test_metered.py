@@ -23,16 +23,16 @@ class Line:
     def release(self, version):
         return f"release {version}"
 
-    def fetch_blob(self, hash, file):
+    def fetch_blob(self, blob, file):
         if self.away:
             raise HubUnavailable("hub", "is away")
         self._begun.wait(10)
         file.write(bytes(self.size))
 
 
-def fetched(metered, hash):
+def fetched(metered, blob):
     file = BytesIO()
-    metered.fetch_blob(hash, file)
+    metered.fetch_blob(blob, file)
     return file.getvalue()
 
 
@@ -72,9 +72,9 @@ def test_blobs_that_come_at_the_same_time_share_the_line():
 
 def test_one_that_begins_while_another_is_under_way_takes_no_time_twice():
     class Nested(Line):
-        def fetch_blob(self, hash, file):
+        def fetch_blob(self, blob, file):
             self.clock.sleep_until(self.clock.now() + 1.0)
-            if hash == "first":
+            if blob == "first":
                 fetched(metered, "second")
             file.write(bytes(self.size))
 

@@ -143,7 +143,7 @@ def test_a_publication_under_way_keeps_its_blobs(old: Fleet, tmp_path: Path) -> 
     """Also when the bytes lay there before, for an older release."""
     fleet = old.moved_to(tmp_path, ReleasesOptions(keep=KEEP, grace_wall_s=3600))
     (encoding,) = (way for way in fleet.hub.release(5).encodings if way.base == 4)
-    data = {blob.hash: fleet.hub.get_blob(blob.hash) for blob in encoding.blobs}
+    data = {blob.hash: fleet.hub.get_blob(blob) for blob in encoding.blobs}
     fleet.collect()
     fleet.clock.advance(4000)
     fleet.collect()
@@ -231,8 +231,8 @@ def test_a_hub_in_its_own_process_sees_to_it_by_itself(tmp_path: Path) -> None:
     for seed in range(1, KEEP + 3):
         publish(client, seed, parent=seed - 1)
     until(lambda: [release.version for release in client.releases() if release.collected_wall_s] == [2, 1])
-    gone = client.release(1).blobs[0].hash
-    until(lambda: not (tmp_path / "hub" / "blobs" / gone).exists())
+    gone = client.release(1).blobs[0]
+    until(lambda: not (tmp_path / "hub" / "blobs" / gone.hash).exists())
     with pytest.raises(HubRefused) as refusal:
         client.get_blob(gone)
     assert refusal.value.status == 404

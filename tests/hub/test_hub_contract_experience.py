@@ -17,6 +17,7 @@ from fleetloop.core.episode import Episode, judged
 from fleetloop.core.errors import HubRefused
 from fleetloop.core.hub import EDGE
 from fleetloop.core.outcome import Annotation, Judge, Outcome
+from fleetloop.core.release import BlobEntry
 
 # ---------------------------------------------------------------------- experience
 
@@ -103,7 +104,7 @@ def test_what_is_not_there_is_refused_by_name(world: World, tmp_path: Path) -> N
     for ask in (
         lambda: world.hub.get_episode(fresh_id(), tmp_path / "x"),
         lambda: world.hub.annotations("nothing"),
-        lambda: world.hub.get_blob("0" * 64),
+        lambda: world.hub.get_blob(BlobEntry("0" * 64, 1)),
         lambda: world.hub.release(7),
         lambda: world.hub.channel("beta"),
     ):

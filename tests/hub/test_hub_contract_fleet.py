@@ -52,7 +52,7 @@ def test_releases_are_numbered_and_both_channels_follow(world: World) -> None:
     assert world.hub.release(1) == first
     assert list(world.hub.releases()) == [second, first]
     assert list(world.hub.releases(limit=1)) == [second]
-    assert blake3(world.hub.get_blob(second.blobs[0].hash)).hexdigest() == second.blobs[0].hash
+    assert blake3(world.hub.get_blob(second.blobs[0])).hexdigest() == second.blobs[0].hash
 
 
 def test_the_same_manifest_again_is_the_same_release(world: World) -> None:

@@ -15,11 +15,13 @@ from hub_world import behind_http
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import HubRefused, HubUnavailable
+from fleetloop.core.release import BlobEntry
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 
 BLOB = np.random.default_rng(0).bytes(3_000_000)
 HASH = blake3(BLOB).hexdigest()
+ENTRY = BlobEntry(HASH, len(BLOB))
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def line(options: HubOptions, allowances: list[int]) -> Iterator[tuple[Line, Htt
 
 def test_after_a_break_only_the_rest_is_asked_for(options: HubOptions) -> None:
     with line(options, [1_000_000, 1_000_000, 10**9]) as (made, hub):
-        assert hub.get_blob(HASH) == BLOB
+        assert hub.get_blob(ENTRY) == BLOB
     offsets = [b"range: bytes=" in request.lower() for request in made.asked]
     assert offsets == [False, True, True]
     first = int(made.asked[1].lower().split(b"range: bytes=")[1].split(b"-")[0])
@@ -76,18 +78,18 @@ def test_a_file_that_was_begun_gets_the_rest(options: HubOptions) -> None:
     with line(options, [10**9]) as (made, hub):
         file = BytesIO()
         file.write(BLOB[:2_000_000])
-        hub.fetch_blob(HASH, file)
+        hub.fetch_blob(ENTRY, file)
         assert file.getvalue() == BLOB
         assert b"range: bytes=2000000-" in made.asked[0].lower()
         with closing(HttpHub(made.url)) as again, pytest.raises(HubRefused) as refusal:
-            again.fetch_blob(HASH, file)
+            again.fetch_blob(ENTRY, file)
         assert refusal.value.status == 416
         assert file.getvalue() == BLOB
 
 
 def test_a_line_that_lets_nothing_through_is_a_hub_that_is_away(options: HubOptions) -> None:
     with line(options, [500_000, 0]) as (made, hub), pytest.raises(HubUnavailable):
-        hub.get_blob(HASH)
+        hub.get_blob(ENTRY)
     assert len(made.asked) <= 4, "it does not try for ever by itself; the courier comes again after a pause"
 
 

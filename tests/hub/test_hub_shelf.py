@@ -11,12 +11,14 @@ from hub_world import World, behind_http, publish
 
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import HubRefused
+from fleetloop.core.release import BlobEntry
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.releases.shelf import LARGEST, Shelf
 
 BLOB = np.random.default_rng(1).bytes(300_000)
 HASH = blake3(BLOB).hexdigest()
+ENTRY = BlobEntry(HASH, len(BLOB))
 
 
 @pytest.fixture
@@ -33,12 +35,12 @@ def file(world: World, tmp_path: Path) -> Path:
 
 
 def test_a_fleet_reads_the_disk_once_until_the_next_release(world: World, file: Path) -> None:
-    assert world.hub.get_blob(HASH) == BLOB
+    assert world.hub.get_blob(ENTRY) == BLOB
     file.unlink()
-    assert world.hub.get_blob(HASH) == BLOB
+    assert world.hub.get_blob(ENTRY) == BLOB
     publish(world.hub)
     with pytest.raises(HubRefused) as refusal:
-        world.hub.get_blob(HASH)
+        world.hub.get_blob(ENTRY)
     assert refusal.value.status == 404
 
 
@@ -57,16 +59,16 @@ def test_what_is_held_is_told_as_what_lies_on_the_disk(world: World, file: Path)
 
 def test_damaged_bytes_are_not_held(world: World, file: Path) -> None:
     file.write_bytes(b"x" * len(BLOB))
-    assert world.hub.get_blob(HASH) != BLOB
+    assert world.hub.get_blob(ENTRY) != BLOB
     world.hub.put_blob(HASH, BLOB)
-    assert world.hub.get_blob(HASH) == BLOB
+    assert world.hub.get_blob(ENTRY) == BLOB
 
 
 def test_what_is_too_large_comes_from_the_disk(world: World, tmp_path: Path) -> None:
     large = bytes(LARGEST + 1)
     hash = blake3(large).hexdigest()
     world.hub.put_blob(hash, large)
-    assert world.hub.get_blob(hash) == large
+    assert world.hub.get_blob(BlobEntry(hash, len(large))) == large
     assert world.service.publishing.shelf.held(hash) is None
 
 

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,7 @@ from fleetloop.core.clock import Virtual, Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import HubRefused, HubUnavailable
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.release import Release
+from fleetloop.core.release import BlobEntry, Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.options import CourierOptions
@@ -40,6 +40,7 @@ AWAY = "http://127.0.0.1:9"  # where nobody listens
 WEIGHTS = map(np.random.default_rng, itertools.count())
 BLOB = b"the blob"
 HASH = blake3(BLOB).hexdigest()
+ENTRY = BlobEntry(HASH, len(BLOB))
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,20 @@ def damage(site: Site, hash: str) -> None:
 
 
 @contextmanager
-def liar(body: bytes) -> Iterator[str]:
-    """A cache that answers everything with these bytes."""
+def liar(body: bytes, times: int = 1) -> Iterator[tuple[str, list[int]]]:
+    """A cache that answers everything with these bytes, so many times over; and how often they went to each caller."""
+    written = list[int]()
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(times * len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            written.append(0)
+            with suppress(ConnectionError):
+                while written[-1] < times:
+                    self.wfile.write(body)
+                    written[-1] += 1
 
         def log_message(self, *_: object) -> None:
             pass
@@ -139,7 +145,7 @@ def liar(body: bytes) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", written
     finally:
         server.shutdown()
         thread.join()
@@ -170,15 +176,17 @@ def test_what_is_damaged_in_the_cache_is_noticed_and_mended_there(site: Site, re
 
 @pytest.mark.nginx
 def test_the_rest_of_a_blob_is_asked_of_the_cache_too(site: Site, release: Release) -> None:
-    hash, data = hashes(release)[0], site.connect(None).get_blob(hashes(release)[0])
+    entry, data = release.blobs[0], site.connect(None).get_blob(release.blobs[0])
     asked = len(site.line.blobs)
     for offset in (1000, len(data) - 1):
-        said = httpx.get(f"{site.cache.url}/v1/blobs/{hash}", headers={"Range": f"bytes={offset}-"}, trust_env=False)
+        said = httpx.get(
+            f"{site.cache.url}/v1/blobs/{entry.hash}", headers={"Range": f"bytes={offset}-"}, trust_env=False
+        )
         assert (said.status_code, said.content) == (206, data[offset:])
-        assert said.headers["ETag"] == f'"{hash}"'
+        assert said.headers["ETag"] == f'"{entry.hash}"'
     with line(site.cache.url) as cut, closing(HttpHub(AWAY, release_cache=cut.url)) as hub:
         cut.cut_down_after = len(data) // 2
-        assert hub.get_blob(hash) == data
+        assert hub.get_blob(entry) == data
         assert len(cut.blobs) == 2
     assert len(site.line.blobs) == asked + 1
 
@@ -193,7 +201,7 @@ def test_the_cache_gives_blobs_alone_and_shows_the_hub_its_own_token(site: Site,
     assert site.line.up == sent, "the hub is not even asked"
     assert site.line.blobs == []
     with closing(HttpHub(AWAY, release_cache=site.cache.url)) as without_token:
-        assert blake3(without_token.get_blob(hashes(release)[0])).hexdigest() == hashes(release)[0]
+        assert blake3(without_token.get_blob(release.blobs[0])).hexdigest() == release.blobs[0].hash
 
 
 @pytest.mark.nginx
@@ -202,34 +210,44 @@ def test_a_refusal_is_not_kept_by_the_cache(site: Site) -> None:
     hash = blake3(data).hexdigest()
     hub = site.connect(site.cache.url)
     with pytest.raises(HubRefused, match="is not here"):
-        hub.get_blob(hash)
+        hub.get_blob(BlobEntry(hash, len(data)))
     assert not any(hash.encode() in path.read_bytes() for path in site.cache.kept())
 
 
-@pytest.mark.parametrize("body", [b"not what was asked for", b""])
+@pytest.mark.parametrize("body", [b"not what was asked for", b"", BLOB + b"and more"])
 def test_a_cache_that_lies_only_costs_time(body: bytes, served: str) -> None:
-    with liar(body) as cache, closing(HttpHub(served, release_cache=cache)) as hub:
-        assert hub.get_blob(HASH) == BLOB
+    with liar(body) as (cache, _), closing(HttpHub(served, release_cache=cache)) as hub:
+        assert hub.get_blob(ENTRY) == BLOB
+
+
+def test_what_is_longer_than_the_blob_is_hung_up_on(served: str) -> None:
+    with liar(b"x" * 1_000_000, times=500) as (longer, written):
+        with closing(HttpHub(served, release_cache=longer)) as hub:
+            assert hub.get_blob(ENTRY) == BLOB
+        with closing(HttpHub(longer)) as hub:
+            assert hub.get_blob(ENTRY) == b"x" * (len(BLOB) + 1)
+    assert len(written) == 3  # the cache is asked again, afresh
+    assert max(written) < 100  # sockets hold a few
 
 
 def test_a_cache_that_is_away_is_gone_around_and_left_alone_for_a_while(served: str) -> None:
     with line(served) as cache, closing(HttpHub(served, release_cache=cache.url)) as hub:
         cache.cut_down_after = 0
-        assert hub.get_blob(HASH) == BLOB
+        assert hub.get_blob(ENTRY) == BLOB
         asked = len(cache.blobs)
         assert asked
-        assert hub.get_blob(HASH) == BLOB
+        assert hub.get_blob(ENTRY) == BLOB
         assert len(cache.blobs) == asked
 
 
 def test_a_blob_that_is_nowhere_says_nothing_against_the_cache(served: str) -> None:
     with line(served) as cache, closing(HttpHub(served, release_cache=cache.url)) as hub:
         with pytest.raises(HubRefused, match="is not here"):
-            hub.get_blob("0" * 64)
-        assert hub.get_blob(HASH) == BLOB
+            hub.get_blob(BlobEntry("0" * 64, 1))
+        assert hub.get_blob(ENTRY) == BLOB
         assert cache.blobs == ["0" * 64, HASH]
 
 
 def test_with_cache_and_hub_away_the_courier_is_to_come_again() -> None:
     with closing(HttpHub(AWAY, release_cache=AWAY)) as hub, pytest.raises(HubUnavailable):
-        hub.get_blob(HASH)
+        hub.get_blob(ENTRY)

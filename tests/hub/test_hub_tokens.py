@@ -1,16 +1,11 @@
 """Who may do what: every route against every scope, what a robot's token is good for, and TLS."""
 
-import datetime
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import certificate
 from hub_world import TASKS, HubProcess, launch, put, registration, sealed, wants
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -217,22 +212,6 @@ def test_no_token_hides_that_a_catalog_is_gone(service: HubService, tmp_path: Pa
 
 
 # ---------------------------------------------------------------------- TLS
-
-
-def certificate(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hub")])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-    unsigned = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
-    signed = unsigned.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    directory.mkdir(exist_ok=True)
-    shown, kept = directory / "hub.pem", directory / "hub.key"
-    shown.write_bytes(signed.public_bytes(pem))
-    kept.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    return shown, kept
 
 
 def test_over_tls_with_a_token_an_episode_arrives(tmp_path: Path, outbox: Path) -> None:

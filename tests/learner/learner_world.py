@@ -24,7 +24,7 @@ from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.core.policy import Batch
 from fleetloop.core.recording import Recording, seal
-from fleetloop.core.release import Release
+from fleetloop.core.release import BlobEntry, Release
 from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
@@ -218,9 +218,9 @@ class MemoryHub:
         self._check()
         return self.published[version - 1]
 
-    def get_blob(self, hash: str) -> bytes:
+    def get_blob(self, blob: BlobEntry) -> bytes:
         self._check()
-        return self.blobs[hash]
+        return self.blobs[blob.hash]
 
     def report_learner(self, status: LearnerStatus) -> LearnerOrders:
         self._check()

@@ -36,7 +36,7 @@ def test_a_release_says_what_it_is_and_verifies(world):
     publisher.offer(given)
     publisher.work(clock.now())
     release = hub.published[0]
-    weights = decode(release, hub.blobs.__getitem__)
+    weights = decode(release, hub.get_blob)
     assert {name: array.tobytes() for name, array in weights.items()} == {
         name: array.tobytes() for name, array in given.weights.items()
     }

@@ -8,7 +8,7 @@ import pytest
 from drawn import near, same
 
 from fleetloop.core.errors import HubUnavailable
-from fleetloop.core.release import Encoding
+from fleetloop.core.release import BlobEntry, Encoding
 from fleetloop.weights import blocks
 from fleetloop.weights.ahead import ahead
 from fleetloop.weights.codec import BLOCKS, decode_tensors, encode
@@ -75,15 +75,15 @@ def test_weights_whose_blobs_come_at_the_same_time_are_the_same(at_once: int) ->
     under_way, most, lock = 0, 0, threading.Lock()
     several = threading.Barrier(3)
 
-    def fetch(hash: str) -> bytes:
+    def fetch(blob: BlobEntry) -> bytes:
         nonlocal under_way, most
         with lock:
             under_way, most = under_way + 1, max(most, under_way + 1)
-        if at_once and hash in list(encoded.blobs)[:3]:
+        if at_once and blob.hash in list(encoded.blobs)[:3]:
             several.wait(10)
         with lock:
             under_way -= 1
-        return encoded.blobs[hash]
+        return encoded.fetch(blob)
 
     got = decode_tensors(encoded.tensors, encoded.result_hash, fetch, encoded.encoding(), base, at_once=at_once)
     assert same(dict(got), new)
@@ -98,13 +98,13 @@ def test_a_damaged_blob_and_a_hub_that_is_away_are_said_whenever_they_come(at_on
     encoded = encode(new, BLOCKS, base)
     names = list(encoded.blobs)
 
-    def damaged(hash: str) -> bytes:
-        return encoded.blobs[hash][:-1] + b"?" if hash == names[7] else encoded.blobs[hash]
+    def damaged(blob: BlobEntry) -> bytes:
+        return encoded.fetch(blob)[:-1] + b"?" if blob.hash == names[7] else encoded.fetch(blob)
 
-    def away(hash: str) -> bytes:
-        if hash == names[-1]:
+    def away(blob: BlobEntry) -> bytes:
+        if blob.hash == names[-1]:
             raise HubUnavailable("hub", "is away")
-        return encoded.blobs[hash]
+        return encoded.fetch(blob)
 
     ways: tuple[tuple[object, type[Exception]], ...] = ((damaged, BlobDamaged), (away, HubUnavailable))
     for fetch, error in ways:

@@ -51,7 +51,7 @@ def same(first: Arrays, second: Arrays) -> bool:
 @given(weights)
 def test_weights_come_back_bit_for_bit(weights: Arrays) -> None:
     encoded = encode(weights)
-    assert same(dict(decode(manifest_of(encoded), encoded.blobs.__getitem__)), weights)
+    assert same(dict(decode(manifest_of(encoded), encoded.fetch)), weights)
     assert same(from_safetensors(to_safetensors(weights)), weights)
 
 
@@ -64,7 +64,7 @@ def test_the_same_weights_have_the_same_blob_and_hash(weights: Arrays) -> None:
 def test_not_a_number_and_minus_zero_survive() -> None:
     weights = {"odd": np.array([np.nan, -0.0, np.inf, 1e-40], np.float32)}
     encoded = encode(weights)
-    assert same(dict(decode(manifest_of(encoded), encoded.blobs.__getitem__)), weights)
+    assert same(dict(decode(manifest_of(encoded), encoded.fetch)), weights)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_wrong_manifest_is_named(encoded: Encoded, words: str, changes: dict[s
     if "tensors" in changes:
         changes = {"tensors": encoded.tensors[:1]}
     with pytest.raises(ReleaseInvalid, match=words):
-        decode(manifest_of(encoded, **changes), encoded.blobs.__getitem__)
+        decode(manifest_of(encoded, **changes), encoded.fetch)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_tensor_that_is_not_the_manifests_is_named(encoded: Encoded, entry: di
     tensors = (replace(encoded.tensors[0], **entry), *encoded.tensors[1:])
     wrong = manifest_of(encoded, tensors=tensors, result_hash=result_hash(tensors))
     with pytest.raises(ReleaseInvalid, match="tensor"):
-        decode(wrong, encoded.blobs.__getitem__)
+        decode(wrong, encoded.fetch)
 
 
 def test_the_result_hash_covers_names_types_shapes_and_contents() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetloop.core.errors import HubRefused, HubUnavailable, ReleaseInvalid
-from fleetloop.core.release import Encoding, Release
+from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.weights.codec import BLOCKS, Encoded, encode
 from fleetloop.weights.ladder import ANCHOR_EVERY, Ladder
 from fleetloop.weights.route import BYTES_PER_S, DECODED_PER_S, obtain
@@ -52,10 +52,10 @@ class Shelf:
             raise HubRefused("release", f"there is no release {version}", status=404)
         return self.releases[version]
 
-    def get_blob(self, hash: str) -> bytes:
-        if hash not in self.blobs:
+    def get_blob(self, blob: BlobEntry) -> bytes:
+        if blob.hash not in self.blobs:
             raise HubRefused("blob", "is not here", status=404)
-        return self.blobs[hash]
+        return self.blobs[blob.hash]
 
 
 def manifest(version: int, weights: Known, encodings: tuple[Encoding, ...]) -> Release:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Encoding, Release
+from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.core.spec import RobotSpec
 
 EDGE, STABLE = "edge", "stable"
@@ -226,10 +226,13 @@ class Hub(Protocol):
 
     def put_blob(self, hash: str, data: bytes) -> None: ...
 
-    def get_blob(self, hash: str) -> bytes: ...
+    def get_blob(self, blob: BlobEntry) -> bytes:
+        """What is there under its hash: to be checked. Of more than its size, at most one byte too many comes."""
+        ...
 
-    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
-        """Append what a file that is at its end lacks of the blob; what has come stays in it, whatever is raised."""
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
+        """`get_blob`'s, appended to a file that is at its end and lacks the rest. What has come stays in it, whatever
+        is raised."""
         ...
 
     def draft(self, draft: Encoding, lease: LearnerLease) -> None:

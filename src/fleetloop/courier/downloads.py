@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from fleetloop.core.disk import disk_trouble
 from fleetloop.core.errors import HubRefused
-from fleetloop.core.release import Release
+from fleetloop.core.release import BlobEntry, Release
 from fleetloop.core.turns import Turns
 from fleetloop.weights.errors import BlobDamaged
 
@@ -29,7 +29,7 @@ class Line(Protocol):
 
     def release(self, version: int) -> Release: ...
 
-    def fetch_blob(self, hash: str, file: BinaryIO) -> None: ...
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None: ...
 
 
 class Downloads:
@@ -41,19 +41,19 @@ class Downloads:
     def release(self, version: int) -> Release:
         return self._line.release(version)
 
-    def get_blob(self, hash: str) -> bytes:
-        """The bytes that have this hash; only those that are not here yet are fetched.
+    def get_blob(self, blob: BlobEntry) -> bytes:
+        """The bytes that have its hash; only those that are not here yet are fetched.
 
         Raises:
-            BlobDamaged: `hash` is none, or the hub sends other bytes.
+            BlobDamaged: its hash is none, or the hub sends other bytes.
             HubRefused, HubUnavailable; DiskTrouble.
         """
-        if not _HASH.fullmatch(hash):
-            raise BlobDamaged(f"blob {hash[:12]!r}", "is named by no hash")
-        path = self._directory / hash
+        if not _HASH.fullmatch(blob.hash):
+            raise BlobDamaged(f"blob {blob.hash[:12]!r}", "is named by no hash")
+        path = self._directory / blob.hash
         try:
-            with self._turns.of(hash):  # who has given up may still be fetching it
-                return self._whole(path) or self._rest(path)
+            with self._turns.of(blob.hash):  # who has given up may still be fetching it
+                return self._whole(path) or self._rest(blob, path)
         except OSError as error:
             raise disk_trouble(path, error) from error
 
@@ -71,24 +71,24 @@ class Downloads:
         """Forget everything. Raises DiskTrouble."""
         self.trim(-1)
 
-    def _rest(self, path: Path) -> bytes:
+    def _rest(self, blob: BlobEntry, path: Path) -> bytes:
         if path.exists():
             try:
-                self._fetch(path)
+                self._fetch(blob, path)
             except HubRefused:  # there is no rest: what was begun is longer than the blob
                 self._forget(path)
             if data := self._whole(path):
                 return data
             self._forget(path)  # a power cut may have torn what had come
-        self._fetch(path)
+        self._fetch(blob, path)
         if data := self._whole(path):
             return data
         self._forget(path)
         raise BlobDamaged(f"blob {path.name[:12]}", "came with other bytes than its hash says", "fetch it again")
 
-    def _fetch(self, path: Path) -> None:
+    def _fetch(self, blob: BlobEntry, path: Path) -> None:
         with path.open("ab") as file:
-            self._line.fetch_blob(path.name, file)
+            self._line.fetch_blob(blob, file)
 
     def _whole(self, path: Path) -> bytes | None:
         if not path.exists():

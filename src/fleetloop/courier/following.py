@@ -39,7 +39,7 @@ class Following:
         self,
         hub: Coming,
         draft: Encoding,
-        get_blob: Callable[[str], bytes],
+        get_blob: Callable[[BlobEntry], bytes],
         *,
         at_once: int,
         wait_s: float,
@@ -96,10 +96,10 @@ class Following:
                 del arrived  # its error knows this frame, and those that hold the arrays: they would outlive it
             if entry is None:
                 return
-            yield checked(entry, self._get_blob(entry.hash))
+            yield checked(entry, self._get_blob(entry))
 
     def _fetch(self, entry: BlobEntry) -> None:
-        self._get_blob(entry.hash)  # to the disk: decoding may lag behind, and memory is short on robots
+        self._get_blob(entry)  # to the disk: decoding may lag behind, and memory is short on robots
 
     def _entries(self) -> Iterator[BlobEntry]:
         self._check_size(self._draft)

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.hub import Hub
-from fleetloop.core.release import Release
+from fleetloop.core.release import BlobEntry, Release
 from fleetloop.weights.route import BYTES_PER_S
 
 TELLING = 1 << 20
@@ -28,12 +28,12 @@ class Metered:
     def release(self, version: int) -> Release:
         return self._hub.release(version)
 
-    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
         """As the hub's."""
         before = file.tell()
         self._begin()
         try:
-            self._hub.fetch_blob(hash, file)
+            self._hub.fetch_blob(blob, file)
         finally:
             self._end(max(0, file.tell() - before))  # less is there if it had to begin anew
 

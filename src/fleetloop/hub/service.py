@@ -21,7 +21,7 @@ from fleetloop.core.hub import (
     never,
 )
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Encoding, Release
+from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.catalog.catalog import Catalog
 from fleetloop.hub.catalog.migrations import bring_up_to_date
@@ -155,11 +155,11 @@ class HubService:
     def put_blob(self, hash: str, data: bytes) -> None:
         self.publishing.put_blob(hash, data)
 
-    def get_blob(self, hash: str) -> bytes:
-        return self.publishing.read_blob(hash)
+    def get_blob(self, blob: BlobEntry) -> bytes:
+        return self.publishing.read_blob(blob.hash)
 
-    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
-        file.write(self.publishing.read_blob(hash)[file.tell() :])
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
+        file.write(self.publishing.read_blob(blob.hash)[file.tell() :])
 
     def draft(self, draft: Encoding, lease: LearnerLease) -> None:
         self.publishing.draft(draft, lease)

@@ -40,6 +40,9 @@ class Encoded:
         """Bytes of all blobs."""
         return sum(map(len, self.blobs.values()))
 
+    def fetch(self, blob: BlobEntry) -> bytes:
+        return self.blobs[blob.hash]
+
     def encoding(self, base: int = 0) -> Encoding:
         """What a manifest says of it; `base` is the version that it is relative to."""
         return Encoding(self.codec, base, tuple(BlobEntry(hash, len(data)) for hash, data in self.blobs.items()))
@@ -116,7 +119,7 @@ def encode(
 
 def decode(
     release: Release,
-    fetch: Callable[[str], bytes],
+    fetch: Callable[[BlobEntry], bytes],
     encoding: Encoding | None = None,
     base: Known | None = None,
     *,
@@ -140,7 +143,7 @@ def decode(
 def decode_tensors(
     tensors: tuple[TensorEntry, ...],
     expected: str,
-    fetch: Callable[[str], bytes],
+    fetch: Callable[[BlobEntry], bytes],
     encoding: Encoding,
     base: Known | None,
     *,
@@ -152,7 +155,7 @@ def decode_tensors(
     if codec is None:
         raise CodecUnknown("codec", f"is {encoding.codec!r}", f"this version reads {', '.join(CODECS)}")
     most = WAITING * at_once
-    with ahead(lambda entry: checked(entry, fetch(entry.hash)), encoding.blobs, at_once, most=most) as blobs:
+    with ahead(lambda entry: checked(entry, fetch(entry)), encoding.blobs, at_once, most=most) as blobs:
         weights = codec.decode(tensors, blobs, base)
     verify_tensors(tensors, expected, weights)
     return weights

@@ -62,13 +62,13 @@ def read(directory: Path) -> Packet:
 def unpack(directory: Path, packet: Packet, base: Known | None, threads: int = 1) -> Weights:
     """The tensors, verified. Raises ReleaseInvalid (see `codec.decode`)."""
 
-    def fetch(hash: str) -> bytes:
-        if not _HASH.fullmatch(hash):
-            raise BlobDamaged(f"blob {hash!r}", "is named by no hash")
+    def fetch(blob: BlobEntry) -> bytes:
+        if not _HASH.fullmatch(blob.hash):
+            raise BlobDamaged(f"blob {blob.hash!r}", "is named by no hash")
         try:
-            return (directory / hash).read_bytes()
+            return (directory / blob.hash).read_bytes()
         except OSError as error:
-            raise BlobDamaged(f"blob {hash[:12]}", f"can't be read ({error.strerror})") from error
+            raise BlobDamaged(f"blob {blob.hash[:12]}", f"can't be read ({error.strerror})") from error
 
     blocks = Blocks(threads)
     codecs = {**CODECS, blocks.name: blocks}

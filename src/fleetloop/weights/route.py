@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from fleetloop.core.errors import HubRefused, ReleaseInvalid
-from fleetloop.core.release import Encoding, Release, TensorEntry
+from fleetloop.core.release import BlobEntry, Encoding, Release, TensorEntry
 from fleetloop.weights.codec import checked, decode
 from fleetloop.weights.errors import BaseMissing, BlobDamaged
 from fleetloop.weights.streams import DTYPES, Weights
@@ -54,7 +54,7 @@ class Source(Protocol):
 
     def release(self, version: int) -> Release: ...
 
-    def get_blob(self, hash: str) -> bytes: ...
+    def get_blob(self, blob: BlobEntry) -> bytes: ...
 
 
 def obtain(
@@ -116,7 +116,7 @@ def check_blobs(release: Release, source: Source) -> None:
     for encoding in release.encodings:
         try:
             for blob in encoding.blobs:
-                checked(blob, source.get_blob(blob.hash))
+                checked(blob, source.get_blob(blob))
         except (ReleaseInvalid, HubRefused) as error:
             way = f"from {encoding.base}" if encoding.base else "that stands alone"
             damaged.append(f"{encoding.codec} {way} ({error.field}: {error.problem})")

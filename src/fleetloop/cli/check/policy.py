@@ -176,9 +176,7 @@ def normalising(subject: PolicySubject) -> None:
 def travelling(subject: PolicySubject) -> None:
     """Its weights survive a release, and the policy that acts by them does as the trained one would."""
     released = encode(subject.released(), BLOCKS)
-    decoded = decode_tensors(
-        released.tensors, released.result_hash, released.blobs.__getitem__, released.encoding(), None
-    )
+    decoded = decode_tensors(released.tensors, released.result_hash, released.fetch, released.encoding(), None)
     weights = from_safetensors(to_safetensors(decoded))
     acting = subject.kind.acting(json.loads(json.dumps(subject.policy.config)), subject.policy.spec, weights)
     expect(acting.spec == subject.policy.spec, "it acts under another specification", "keep the one that it is given")

@@ -26,7 +26,7 @@ from fleetloop.core.hub import (
     never,
 )
 from fleetloop.core.outcome import Annotation
-from fleetloop.core.release import Encoding, Release
+from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.core.steering import Steering, Tally
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.download import download
@@ -176,14 +176,14 @@ class HttpHub:
         pieces = (data[at : at + IN_ONE_GO] for at in range(0, len(data), IN_ONE_GO))
         self._line.call("PUT", f"/v1/blobs/{hash}", content=pieces, headers={"Content-Length": str(len(data))})
 
-    def get_blob(self, hash: str) -> bytes:
+    def get_blob(self, blob: BlobEntry) -> bytes:
         file = BytesIO()
-        self.fetch_blob(hash, file)
+        self.fetch_blob(blob, file)
         return file.getvalue()
 
-    def fetch_blob(self, hash: str, file: BinaryIO) -> None:
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
         """What a broken line has let through is kept; the rest alone is fetched again."""
-        if self._cache and (cached := self._cache.blob(hash)) is not None:
+        if self._cache and (cached := self._cache.blob(blob)) is not None:
             file.truncate(0)
             file.seek(0)
             file.write(cached)
@@ -191,11 +191,11 @@ class HttpHub:
 
         @contextmanager
         def ask(headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-            with self._line.streaming(f"/v1/blobs/{hash}", headers) as (said, _):
+            with self._line.streaming(f"/v1/blobs/{blob.hash}", headers) as (said, _):
                 yield said
 
         try:
-            download(ask, file)
+            download(ask, file, blob.size)
         except httpx.TransportError as error:
             raise self._line.away(error) from error
 

@@ -12,11 +12,13 @@ PARTIAL = 206
 Ask = Callable[[Mapping[str, str]], AbstractContextManager[httpx.Response]]
 
 
-def download(ask: Ask, file: BinaryIO) -> None:
+def download(ask: Ask, file: BinaryIO, size: int) -> None:
     """Append the rest of what `ask`, given headers, answers with to a file that is at its end.
 
-    It goes on for as long as each try brings some. Raises what `ask` raises, and httpx.TransportError if a try brings
-    nothing.
+    It goes on for as long as each try brings some. Of what is longer than `size` bytes, one byte too many is taken: no
+    more room is given to it, and its hash will not fit.
+
+    Raises what `ask` raises, and httpx.TransportError if a try brings nothing.
     """
     while True:
         before = file.tell()
@@ -26,7 +28,9 @@ def download(ask: Ask, file: BinaryIO) -> None:
                     file.truncate(0)
                     file.seek(0)
                 for chunk in said.iter_bytes():
-                    file.write(chunk)
+                    file.write(chunk[: max(0, size + 1 - file.tell())])
+                    if file.tell() > size:
+                        return
             return
         except httpx.TransportError:
             if file.tell() <= before:

@@ -13,6 +13,7 @@ import httpx
 from blake3 import blake3
 
 from fleetloop.core.clock import Wall
+from fleetloop.core.release import BlobEntry
 from fleetloop.hub.http.download import download
 from fleetloop.hub.options import is_loopback
 
@@ -44,25 +45,25 @@ class SiteCache:
     def close(self) -> None:
         self._http.close()
 
-    def blob(self, hash: str) -> bytes | None:
-        """The bytes that have this hash; None if the cache does not give them."""
+    def blob(self, blob: BlobEntry) -> bytes | None:
+        """Its bytes; None if the cache does not give them."""
         if self._clock.now() < self._rests_until:
             return None
         try:
             for said in (PLAIN, AFRESH):
-                data = self._fetched(hash, said)
-                if blake3(data).hexdigest() == hash:
+                data = self._fetched(blob, said)
+                if blake3(data).hexdigest() == blob.hash:
                     return data
-                log.warning("%s gave damaged bytes for blob %s", self.url, hash[:12])
+                log.warning("%s gave damaged bytes for blob %s", self.url, blob.hash[:12])
         except httpx.HTTPError as error:
-            log.warning("%s did not serve blob %s (%s)", self.url, hash[:12], error or type(error).__name__)
+            log.warning("%s did not serve blob %s (%s)", self.url, blob.hash[:12], error or type(error).__name__)
             if not isinstance(error, httpx.HTTPStatusError) or error.response.status_code != httpx.codes.NOT_FOUND:
                 self._rests_until = self._clock.now() + REST_S
         return None
 
-    def _fetched(self, hash: str, said: Mapping[str, str]) -> bytes:
+    def _fetched(self, blob: BlobEntry, said: Mapping[str, str]) -> bytes:
         file = BytesIO()
-        download(lambda headers: self._asked(f"/v1/blobs/{hash}", {**said, **headers}), file)
+        download(lambda headers: self._asked(f"/v1/blobs/{blob.hash}", {**said, **headers}), file, blob.size)
         return file.getvalue()
 
     @contextmanager
