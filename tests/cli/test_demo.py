@@ -17,8 +17,9 @@ from typing import Any
 import psutil
 import pytest
 from demo_rows import measured, robot, row
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
+from fleetloop.cli import tables
 from fleetloop.cli.config import load_config
 from fleetloop.cli.config_text import to_yaml
 from fleetloop.cli.demo.crew import Crew, WorkerDied, gather
@@ -128,7 +129,7 @@ def test_a_demo_that_fails_does_not_wait_for_its_workers() -> None:
 
 
 def printed(what: RenderableType) -> str:
-    console = Console(width=120, file=io.StringIO(), record=True)
+    console = tables.console(width=120, file=io.StringIO(), record=True)
     console.print(what)
     return console.export_text()
 

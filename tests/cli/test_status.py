@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from rich.console import Console
-
+from fleetloop.cli import tables
 from fleetloop.cli.status import fleet_view
 from fleetloop.core.hub import Fleet, LearnerStatus, Member, Orders, Registration, RobotStatus
 from fleetloop.core.spec import FeatureSpec, RobotSpec
@@ -12,7 +11,7 @@ LEARNER = LearnerStatus("run", 3, 1, 5, parked=False, lag_s=0.0)
 
 
 def shown(fleet: Fleet) -> str:
-    console = Console(width=300)
+    console = tables.console(width=300)
     with console.capture() as capture:
         console.print(fleet_view(fleet))
     return capture.get()
@@ -60,3 +59,19 @@ def test_an_alarm_is_a_line_that_names_whose_it_is():
 
 def test_where_nothing_is_wrong_no_line_says_so():
     assert "hub:" not in said({})
+
+
+def test_brackets_in_what_others_wrote_are_brackets():
+    spec = RobotSpec("point", (), FeatureSpec("target", (1,)), 20.0)
+    robot = Registration("[/r]", "host", "[red]site", ("[/x]",), spec)
+    status = RobotStatus("[/r]", "[/odd]", task="[/x] :red_heart:")
+    learner = replace(LEARNER, run="[/run]")
+    text = shown(Fleet(1.0, (Member(robot, status, 0.0, Orders("[/r]")),), learner, 0.0, episodes=5, edge=1, stable=1))
+    assert all(part in text for part in ("[/r]", "[red]site", "[/x] :red_heart:", "[/odd]", "[/run]"))
+
+
+def test_a_table_prints_a_verdict_as_a_gate_wrote_it(capsys):
+    rows = tables.table("release", "verdict")
+    rows.add_row("2", "[/dev/video0] camera missing")
+    tables.show(rows)
+    assert "[/dev/video0] camera missing" in capsys.readouterr().out

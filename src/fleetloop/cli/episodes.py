@@ -32,6 +32,8 @@ def list_episodes(
     `clock`: how far the robot's clock was off the hub's when the episode arrived, where it is doubtful: more than a
     minute ahead, or more than a week behind.
     """
+    from rich.text import Text
+
     from fleetloop.cli import tables
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub
@@ -48,7 +50,7 @@ def list_episodes(
             row["site"],
             row["task"],
             row["purpose"],
-            "[red]damaged" if row["damaged"] else row["outcome"],
+            Text("damaged", "red") if row["damaged"] else row["outcome"],
             str(row["frames"]),
             str(row["interventions"]),
             str(row["release_max"] or "–"),
@@ -66,21 +68,22 @@ def show(
     hub: flags.HubUrl = None,
 ) -> None:
     """Show what is known of an episode, and what was said about it."""
-    from rich.console import Console
+    from rich.text import Text
 
+    from fleetloop.cli import tables
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import named_episode, open_hub
 
     chosen = load_config(config, sets or (), {"hub_url": hub})
     client, recorded = open_hub(chosen), named_episode(chosen, episode)
-    console = Console(soft_wrap=True, highlight=False)
+    console = tables.console(soft_wrap=True, highlight=False)
     for name, value in _facts(recorded).items():
-        console.print(f"[bold]{name:14}[/bold] {value}")
+        console.print(Text(f"{name:14}", "bold"), value)
     for said in client.annotations(episode):
         claims = {"outcome": said.outcome, "exclude": said.exclude, "quality": said.quality}
         told = ", ".join(f"{name} {value}" for name, value in claims.items() if value is not None)
         when = datetime.fromtimestamp(said.wall_s).isoformat(" ", "seconds")
-        console.print(f"[bold]{'said':14}[/bold] {told} ({said.author}, {said.judge}, {when})")
+        console.print(Text(f"{'said':14}", "bold"), f"{told} ({said.author}, {said.judge}, {when})")
 
 
 @app.command(

@@ -10,13 +10,13 @@ EXAMPLES = flags.examples(
 
 def plugins() -> None:
     """List the installed algorithms, policies, robots, operators and judges; one that can't be imported says why."""
-    from rich.markup import escape
+    from rich.text import Text
 
     from fleetloop.cli import tables
     from fleetloop.core.plugins import installed
 
     rows = tables.table("kind", "name", "from", "state", title="plug-ins")
     for found in installed():
-        state = f"[red]{escape(found.error)}[/red]" if found.error else "ok"
+        state = Text(found.error, "red") if found.error else "ok"
         rows.add_row(found.kind, found.name, found.origin, state)
     tables.show(rows)

@@ -152,7 +152,9 @@ def resume(config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubU
     """End a hold: releases reach robots again as the hub's configuration says."""
     client = _hub(config, sets, hub)
     client.resume()
-    typer.echo(f"stable is release {client.fleet().stable}, and moves again")
+    stable = client.fleet().stable
+    at = f"is release {stable}, and moves again" if stable else "points to no release yet, and moves as they come"
+    typer.echo(f"stable {at}")
 
 
 @app.command(

@@ -28,6 +28,8 @@ def experts(
 ) -> None:
     """Measure the scripted experts over disturbed and noisy resets, beside the bar that they must reach."""
     limit_threads()
+    from rich.text import Text
+
     from fleetloop.cli import tables
     from fleetloop.cli.progress import counting
     from fleetloop.core.robot import RobotKind
@@ -66,7 +68,7 @@ def experts(
         bar = BARS[SIM_TASKS[task].task.family]
         rows.add_row(
             task,
-            f"{'[green]' if score.rate >= bar else '[red]'}{score.rate:.3f}",
+            Text(f"{score.rate:.3f}", "green" if score.rate >= bar else "red"),
             f"{score.low:.3f}–{score.high:.3f}",
             f"{bar:.2f}",
             f"{score.ticks_mean:.0f}",

@@ -8,6 +8,7 @@ from fleetloop.cli import flags
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from fleetloop.core.hub import Fleet, LearnerStatus, Member
 
@@ -23,6 +24,7 @@ def status(
 ) -> None:
     """Show who is in the fleet, what they do and what they run. Live, until Ctrl-C."""
     from rich.live import Live
+    from rich.text import Text
 
     from fleetloop.cli import tables
     from fleetloop.cli.config import load_config
@@ -37,14 +39,14 @@ def status(
         return
     shown: RenderableType = fleet_view(client.fleet())
     try:
-        with Live(shown, auto_refresh=False) as live:
+        with Live(shown, console=tables.console(), auto_refresh=False) as live:
             while True:
                 wall.sleep_until(wall.now() + every)
                 try:
                     shown = fleet_view(client.fleet())
                     live.update(shown, refresh=True)
                 except HubUnavailable as error:
-                    live.update(f"[red]{error}", refresh=True)
+                    live.update(Text(str(error), "red"), refresh=True)
     except KeyboardInterrupt:
         return
 
@@ -52,7 +54,7 @@ def status(
 def fleet_view(fleet: "Fleet") -> "RenderableType":
     """The fleet as a table, with a line about the learner beneath."""
     from rich.console import Group
-    from rich.markup import escape
+    from rich.text import Text
 
     from fleetloop.cli import tables
 
@@ -80,7 +82,7 @@ def fleet_view(fleet: "Fleet") -> "RenderableType":
             alarms.append((member.registration.robot, member.status.alarm))
     if fleet.learner:
         alarms.append(("learner", fleet.learner.alarm))
-    lines = [f"[red]{escape(f'{who}: {alarm}')}" for who, alarm in alarms if alarm]
+    lines = [Text(f"{who}: {alarm}", "red") for who, alarm in alarms if alarm]
     return Group(rows, _learner_line(fleet), *lines)
 
 
@@ -89,15 +91,17 @@ def _channels(fleet: "Fleet") -> str:
     return f"edge {fleet.edge} · stable {fleet.stable}{held}{candidate}"
 
 
-def _row(member: "Member", fleet: "Fleet") -> list[str]:
+def _row(member: "Member", fleet: "Fleet") -> "list[str | Text]":
+    from rich.text import Text
+
     name, site, status = member.registration.robot, member.registration.site, member.status
     if status is None:
-        return [name, site, "[red]never heard"]
+        return [name, site, Text("never heard", "red")]
     colour = {"running": "green", "offline": "red", "stopped": "dim"}.get(status.phase, "yellow")
     return [
         name,
         site,
-        f"[{colour}]{status.phase}",
+        Text(status.phase, colour),
         status.task,
         str(status.release or "–"),
         str(fleet.stable - status.release),
@@ -112,11 +116,13 @@ def _row(member: "Member", fleet: "Fleet") -> list[str]:
     ]
 
 
-def _learner_line(fleet: "Fleet") -> str:
+def _learner_line(fleet: "Fleet") -> "str | Text":
+    from rich.text import Text
+
     learner = fleet.learner
     told = f"; told to go back to release {fleet.learner_to}" if fleet.learner_to else ""
     if learner is None:
-        return f"[yellow]no learner has reported yet{told}"
+        return Text(f"no learner has reported yet{told}", "yellow")
     state = "parked" if learner.parked else f"at step {learner.step}"
     how = f"{learner.lag_s:.1f} s behind, heard {fleet.learner_silent_s:.0f} s ago"
     return f"learner: run {learner.run}, {state}, release {learner.release}, {how}{told}{_left_out(learner)}"

@@ -1,4 +1,7 @@
-"""Tables as the commands print them."""
+"""Tables as the commands print them. What robots, people and gates wrote is text, whatever brackets it has: colours are
+`rich.text.Text`."""
+
+from typing import Any
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -15,7 +18,12 @@ def table(*heads: str, title: str | None = None) -> Table:
     return made
 
 
+def console(**options: Any) -> Console:
+    """Where anything is printed: rich's, which takes no text for markup or an emoji."""
+    return Console(markup=False, emoji=False, **options)
+
+
 def show(what: RenderableType) -> None:
     """Print it on stdout."""
-    console = Console()
-    (console if console.is_terminal else Console(width=UNBOUNDED)).print(what)
+    terminal = console()
+    (terminal if terminal.is_terminal else console(width=UNBOUNDED)).print(what)

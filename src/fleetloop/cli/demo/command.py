@@ -36,9 +36,7 @@ def demo(
 ) -> None:
     """See it work: a simulated fleet works, fails, is corrected, and becomes better while it works."""
     limit_threads()
-    from rich.console import Console
-
-    from fleetloop.cli.demo.place import check_writable
+    from fleetloop.cli import tables
     from fleetloop.cli.demo.plan import DemoPlan
     from fleetloop.cli.demo.run import run_demo
     from fleetloop.cli.demo.summary import summary
@@ -53,9 +51,9 @@ def demo(
     for task in named:
         sim_task(task)
     if report is not None:
-        check_writable(report)
+        flags.check_writable(report)
     plan = DemoPlan(directory.resolve(), named, robots, minutes, seed, speed, real_time, observe)
-    console = Console()
+    console = tables.console()
     live = view and console.is_terminal
     done = run_demo(plan, LiveView(console) if live else PlainView(console, Wall()))
     if report is not None:

@@ -60,12 +60,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def check_writable(report: Path) -> None:
-    """Raise DiskTrouble now rather than when the demo is over."""
-    try:
-        with report.open("a"):
-            pass
-    except OSError as error:
-        raise disk_trouble(report, error) from error

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 Report = Mapping[str, Any]
 
@@ -78,12 +79,12 @@ def _way_back(latency: Mapping[str, Any]) -> str:
     )
 
 
-def _care(report: Report) -> str:
+def _care(report: Report) -> str | Text:
     missed = report["ticks_missed"] / max(report["frames"] + report["ticks_missed"], 1)
     ticks = f"{missed:.2%} of the control ticks were missed."
     if report["lost"] or report["duplicated"]:
         wrong = f"{report['lost']} episodes were lost and {report['duplicated']} came twice: see the logs."
-        return f"[red]{wrong}[/red] {ticks}"
+        return Text.assemble((wrong, "red"), " ", ticks)
     return f"No episode was lost, none came twice; {ticks}"
 
 

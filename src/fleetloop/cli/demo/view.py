@@ -6,9 +6,9 @@ from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from fleetloop.cli.demo.experience import ended, human_share, rolling
 from fleetloop.cli.demo.moment import Moment
@@ -46,7 +46,7 @@ class PlainView:
         self._console, self._clock, self._due = console, clock, -float("inf")
 
     def say(self, line: str) -> None:
-        self._console.print(escape(line), highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     @contextmanager
     def fleet(self) -> "Iterator[PlainView]":
@@ -66,7 +66,7 @@ class LiveView:
         self._live = Live(console=console, auto_refresh=False)
 
     def say(self, line: str) -> None:
-        self._console.print(escape(line), highlight=False)
+        self._console.print(line, highlight=False)
 
     @contextmanager
     def fleet(self) -> "Iterator[LiveView]":
@@ -94,7 +94,7 @@ def status_line(moment: Moment) -> str:
 
 def screen(moment: Moment) -> RenderableType:
     """A moment as a screen."""
-    alarms = [f"[red]{escape(line)}" for line in moment.alarms()]
+    alarms = [Text(line, "red") for line in moment.alarms()]
     return Group(_progress(moment), _tasks(moment), _robots(moment), _learner_line(moment), *alarms)
 
 
@@ -145,15 +145,15 @@ def _robots(moment: Moment) -> RenderableType:
     return table
 
 
-def _robot_row(member: Member, edge: int) -> list[str]:
+def _robot_row(member: Member, edge: int) -> list[str | Text]:
     name, site, status = member.registration.robot, member.registration.site, member.status
     if status is None:
-        return [name, site, "[red]silent"]
+        return [name, site, Text("silent", "red")]
     colour = {"running": "green", "offline": "red", "stopped": "dim"}.get(status.phase, "yellow")
     return [
         name,
         site,
-        f"[{colour}]{status.phase}",
+        Text(status.phase, colour),
         status.task,
         _driver(member),
         str(status.release or "–"),
@@ -162,12 +162,13 @@ def _robot_row(member: Member, edge: int) -> list[str]:
     ]
 
 
-def _driver(member: Member) -> str:
+def _driver(member: Member) -> str | Text:
     assert member.status is not None
     if member.status.phase != "running":
         return ""
     if member.status.wants_attention:
-        return f"[cyan]{member.orders.attendant}" if member.orders.attendant else "[yellow]waits for an operator"
+        attendant = member.orders.attendant
+        return Text(attendant, "cyan") if attendant else Text("waits for an operator", "yellow")
     return "policy"
 
 
