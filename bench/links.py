@@ -44,6 +44,7 @@ from fleetloop.courier.options import CourierOptions
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.run import serve
+from fleetloop.learner.holder import Holder
 from fleetloop.learner.publisher import Identity, Publisher, Snapshot
 from fleetloop.weights import blocks
 from fleetloop.weights.codec import CODECS, FULL, Encoded, Weights, decode, encode, to_safetensors
@@ -128,7 +129,7 @@ def _over(line: str, old: Known, new: Known, *, delay_s: float, ladder: Ladder |
         place = Path(closes.enter_context(tempfile.TemporaryDirectory()))
         url = closes.enter_context(_child(_hub, place / "hub")).recv()
         hub = closes.enter_context(closing(HttpHub(url)))
-        publisher = Publisher(hub, WALL, IDENTITY, "bench", ladder=ladder)
+        publisher = Publisher(hub, WALL, IDENTITY, Holder("bench"), ladder=ladder)
         base = _publish(publisher, old)
         HostDirectory(place / "host", RealDisk()).install(base, to_safetensors(old.weights))
         way = closes.enter_context(shaped(url, mbps, delay_s / 2 if mbps else 0.0))
@@ -202,7 +203,7 @@ def _site(old: Known, new: Known, couriers: Sequence[int]) -> list[Row]:
     with ExitStack() as closes:
         place = Path(closes.enter_context(tempfile.TemporaryDirectory()))
         url = closes.enter_context(_child(_hub, place / "hub")).recv()
-        publisher = Publisher(closes.enter_context(closing(HttpHub(url))), WALL, IDENTITY, "bench")
+        publisher = Publisher(closes.enter_context(closing(HttpHub(url))), WALL, IDENTITY, Holder("bench"))
         _publish(publisher, old)
         _publish(publisher, new)
         for count in couriers:
@@ -228,8 +229,8 @@ class Noting(Fetcher):
 
     verified_at = 0.0
 
-    def _obtain(self, release: Release, made: Obtained | None) -> Obtained:
-        obtained = super()._obtain(release, made)
+    def _obtain(self, release: Release, made: Obtained | None, gives_way: Callable[[], bool]) -> Obtained:
+        obtained = super()._obtain(release, made, gives_way)
         self.verified_at = WALL.now()
         return obtained
 

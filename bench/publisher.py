@@ -32,6 +32,7 @@ from fleetloop.learner.assemble import identity, open_demonstrations
 from fleetloop.learner.base import Base
 from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.export import release_weights
+from fleetloop.learner.holder import Holder
 from fleetloop.learner.options import LearnerOptions, SamplerOptions
 from fleetloop.learner.pretrain import statistics_batch
 from fleetloop.learner.publisher import Publisher, Snapshot
@@ -77,7 +78,7 @@ class Bench:
             HttpHub(url),
             WALL,
             identity("bench", base, algorithm),
-            "bench",
+            Holder("bench"),
             ladder=Ladder(codec=Blocks(max(1, cores() - 1))),
         )
 

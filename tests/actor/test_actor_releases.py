@@ -253,3 +253,17 @@ def test_a_release_whose_policy_lacked_something_beside_it_is_tried_again(tmp_pa
     encoder.touch()
     stage.until(lambda: stage.status.release == 2)
     assert stage.status.alarm == ""
+
+
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+def test_a_release_whose_file_can_not_be_read_is_refused_and_the_old_one_kept(tmp_path, suffix):
+    stage = Stage(tmp_path)
+    stage.install(1, mark=1.0)
+    stage.play(1)
+    stage.install(2, mark=2.0)
+    file = stage.host.releases / f"00000002.{suffix}"
+    file.unlink()
+    file.mkdir()  # to read it is an OSError, for root too
+    episode = stage.play(2)[-1]
+    assert (episode.column("release") == 1).all()
+    assert "release 2 is unusable, keeps 1" in stage.alarms.text

@@ -100,7 +100,7 @@ class FakeHub:
     def coming(self, name, *, after=0, blobs=0, wait_s=0.0):
         return self.channel(name, after=after, wait_s=wait_s)
 
-    def fetch_blob(self, blob, file):
+    def fetch_blob(self, blob, file, *, gives_way=never):
         """After `cut_after` bytes, if that is set, the line breaks for good."""
         self._here()
         rest = self.blobs[blob.hash][file.tell() :]

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.host import HostDirectory
+from fleetloop.core.hub import never
 from fleetloop.core.release import BlobEntry, Encoding
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.following import Following
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
+from fleetloop.learner.holder import Holder
 from fleetloop.learner.publisher import Identity, Publisher, Snapshot
 from fleetloop.weights import blocks, streams
 from fleetloop.weights.codec import Encoded, from_safetensors
@@ -66,7 +69,7 @@ class Loop:
         self.hold_up = lambda name: None
         self.learner = Watched(self.service, self._hold_up)
         self.robot = Watched(self.service, self._note)
-        self.publisher = Publisher(self.learner, Virtual(), IDENTITY, "me")
+        self.publisher = Publisher(self.learner, Virtual(), IDENTITY, Holder("me"))
         self.host, self.alarms = HostDirectory(root / "host", RealDisk()), Alarms()
         opted = OPTIONS.model_copy(update={"poll_wall_s": PATIENCE_S})
         backoff = Backoff(opted, np.random.default_rng(0))
@@ -153,7 +156,7 @@ def test_a_draft_that_another_learner_makes_into_something_else_costs_time_alone
             loop.publish(2)
         loop.until_fetched(before + BLOBS)
         loop.hold_up = lambda name: None
-        loop.publisher = Publisher(loop.learner, Virtual(), IDENTITY, "me", parent=1)
+        loop.publisher = Publisher(loop.learner, Virtual(), IDENTITY, Holder("me"), parent=1)
         loop.publish(3)
 
     loop.step_beside(learn)
@@ -254,7 +257,8 @@ def test_who_stops_the_courier_ends_what_it_follows(loop):
             assert not courier.is_alive()
 
     before, loop.hold_up = loop.fetched, hold_up
-    courier = threading.Thread(target=lambda: loop.fetcher._follow(loop.robot.coming("stable", after=1, wait_s=20), 1))
+    coming = partial(loop.robot.coming, "stable", after=1, wait_s=20)
+    courier = threading.Thread(target=lambda: loop.fetcher._follow(coming(), 1, never))
     courier.start()
     loop.publish(2)
     assert loop.installed()[0] == 1

@@ -200,3 +200,39 @@ def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):
     courier.fetcher.step()
     assert courier.host.current() is None
     assert "can't be reached" in courier.alarms.text
+
+
+def test_a_base_whose_manifest_can_not_be_read_is_done_without(courier):
+    courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    file = courier.host.releases / "00000001.json"
+    file.unlink()
+    file.mkdir()  # to read it is an OSError, for root too
+    courier.hub.publish(2, 2.0)
+    courier.fetcher.step()
+    assert courier.host.current_version() == 2
+
+
+def test_a_file_of_somebody_elses_among_the_releases_is_left_alone(courier):
+    (courier.host.releases / "notes.json").write_text("{}")
+    for version in range(1, 5):
+        courier.hub.publish(version, float(version))
+        courier.fetcher.step()
+    assert courier.host.versions() == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("releases/robot-1.trial", "[]"),
+        ("releases/robot-1.trial", '{"loading": "", "deaths": null}'),
+        ("mail/robot-1.orders.json", '{"robot": "robot-1", "release": [1]}'),
+        ("mail/robot-1.status.json", '{"robot": "robot-1", "phase": "running", "frames": "many"}'),
+    ],
+)
+def test_damaged_mail_that_still_is_json_is_none(courier, name, text):
+    (courier.host.root / name).write_text(text)
+    assert courier.host.trial("robot-1") == {}
+    assert courier.host.pinned() == set()
+    assert courier.host.orders("robot-1") == Orders("robot-1")
+    assert list(courier.host.statuses()) == []

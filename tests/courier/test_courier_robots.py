@@ -129,12 +129,18 @@ def test_with_the_hub_away_the_herald_tries_again(courier):
     assert len(courier.hub.beaten) == 1
 
 
-def test_after_the_hub_was_away_a_robot_joins_anew_since_its_name_may_have_been_given_away(courier):
+def test_each_beat_says_from_which_host_it_comes(courier):
     join(courier)
     courier.herald.step()
-    courier.hub.away = True
+    assert courier.hub.beaten[-1][0].host == "host"
+
+
+def test_a_robot_whose_name_was_given_away_is_told_and_not_spoken_for(courier):
+    join(courier)
+    courier.herald.step()
+    courier.hub.registered.clear()
+    courier.hub.misfit = HubRefused("robot", "'robot-1' is there on host 'host-2'", status=409)
     courier.herald.speak()
-    courier.hub.away, courier.hub.misfit = False, HubRefused("robot", "'robot-1' is there on host 'host-2'", status=409)
     courier.herald.speak()
     assert "host-2" in courier.host.orders("robot-1").alarm
     assert len(courier.hub.beaten) == 1

@@ -23,7 +23,7 @@ class Line:
     def release(self, version):
         return f"release {version}"
 
-    def fetch_blob(self, blob, file):
+    def fetch_blob(self, blob, file, *, gives_way):
         if self.away:
             raise HubUnavailable("hub", "is away")
         self._begun.wait(10)
@@ -72,7 +72,7 @@ def test_blobs_that_come_at_the_same_time_share_the_line():
 
 def test_one_that_begins_while_another_is_under_way_takes_no_time_twice():
     class Nested(Line):
-        def fetch_blob(self, blob, file):
+        def fetch_blob(self, blob, file, *, gives_way):
             self.clock.sleep_until(self.clock.now() + 1.0)
             if blob == "first":
                 fetched(metered, "second")

@@ -3,13 +3,15 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from hub_world import sealed
+from hub_world import manifest, sealed
 
-from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.errors import FleetLoopError, HubUnavailable, UnknownName
+from fleetloop.hub.http import line
 from fleetloop.hub.http.client import HttpHub
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -82,3 +84,61 @@ def test_a_newer_hub_may_say_more(stranger: Stranger, hub: HttpHub) -> None:
     stranger.answer = (200, {}, json.dumps([{"robot": "arm-1", "weather": "fine"}]).encode())
     (orders,) = hub.beat([])
     assert orders.robot == "arm-1"
+
+
+MANIFEST = manifest()[0].numbered(1).to_json()
+
+
+def changed(**fields: object) -> object:
+    return {"release": {**MANIFEST, **fields}, "draft": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        None,
+        "ok",
+        {"error": "log in"},
+        {"release": 5, "draft": None},
+        {"release": None},
+        {"release": None, "draft": {"codec": 1}},
+        changed(version="1"),
+        changed(version=None),
+        changed(conditions=[7]),
+        changed(tensors=[{**MANIFEST["tensors"][0], "shape": "ab"}]),
+        changed(tensors=[{**MANIFEST["tensors"][0], "dtype": []}]),
+        changed(encodings=[{"codec": [], "base": 0, "blobs": []}]),
+        changed(encodings=[{"codec": "full/1", "base": 0, "blobs": [{"hash": 5, "size": 1}]}]),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_no_release_is_a_typed_error(stranger: Stranger, hub: HttpHub, body: object) -> None:
+    stranger.answer = (200, {}, json.dumps(body).encode())
+    for call in (lambda: hub.coming("stable"), lambda: hub.channel("stable"), lambda: hub.release(1), hub.fleet):
+        with suppress(FleetLoopError):
+            assert call() is None
+
+
+def test_an_encoding_that_is_broken_is_no_crash(stranger: Stranger, hub: HttpHub) -> None:
+    stranger.answer = (200, {"Content-Encoding": "gzip"}, b"not gzip")
+    for call in (lambda: hub.channel("stable"), lambda: hub.claim_lease("me")):
+        with pytest.raises(HubUnavailable):
+            call()
+
+
+def test_an_answer_that_does_not_end_is_not_taken_in(
+    stranger: Stranger, hub: HttpHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "MOST_BYTES", 1 << 20)
+    stranger.answer = (200, {}, b" " * (2 << 20))
+    with pytest.raises(HubUnavailable, match="more than 1 MB"):
+        hub.fleet()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_what_is_no_name_of_a_robot_is_said(hub: HttpHub, name: str) -> None:
+    for call in (lambda: hub.pin(name, 1), lambda: hub.forget(name)):
+        with pytest.raises(UnknownName, match="no name of a robot"):
+            call()

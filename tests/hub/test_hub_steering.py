@@ -75,6 +75,14 @@ def test_without_a_version_it_goes_back_to_what_the_release_was_trained_on_from(
     assert refusal.value.status == 409
 
 
+def test_from_a_learner_that_began_anew_it_goes_back_to_what_robots_ran_before(world: World) -> None:
+    publish(world.hub, 1)
+    publish(world.hub, 2, parent=1)
+    publish(world.hub, 3, parent=0)
+    world.hub.roll_back()
+    assert at(world, STABLE) == 2
+
+
 def test_where_people_promote_it_goes_back_to_what_robots_ran_before(opened: Opened, options: HubOptions) -> None:
     with opened(options.model_copy(update={"stable_follows_edge": False}), Virtual()) as world:
         for seed in (1, 2, 3):

@@ -34,6 +34,23 @@ def test_it_moves_once_it_is_silent_or_says_that_it_has_stopped(world: World, ph
     world.clock.advance(after_s)
     world.hub.register(ELSEWHERE)
     assert hosts(world) == ["host-2"]
-    world.hub.beat([RobotStatus("robot-1", "running")])
+    for other in ("host-1", "host-3"):  # before its first beat, too
+        with pytest.raises(HubRefused, match="'host-2'"):
+            world.hub.register(replace(HERE, host=other))
+    world.hub.beat([RobotStatus("robot-1", "running", host="host-2")])
     with pytest.raises(HubRefused, match="'host-2'"):
         world.hub.register(HERE)
+
+
+def test_whoever_had_the_name_before_speaks_for_it_no_longer(world: World) -> None:
+    world.hub.register(HERE)
+    world.hub.beat([RobotStatus("robot-1", "running", host="host-1", frames=7)])
+    world.clock.advance(16)
+    world.hub.register(ELSEWHERE)
+    world.hub.beat([RobotStatus("robot-1", "running", host="host-2", frames=1)])
+    with pytest.raises(HubRefused, match=r"registered on 'host-2' since, not on 'host-1'") as refusal:
+        world.hub.beat([RobotStatus("robot-1", "running", host="host-1", frames=8)])
+    assert refusal.value.status == 404
+    (member,) = world.hub.fleet().members
+    assert member.status
+    assert member.status.frames == 1

@@ -9,7 +9,7 @@ from fleetloop.actor.handover import Decision, Driver, Handover
 from fleetloop.actor.inference import Pilot
 from fleetloop.core.clock import Clock
 from fleetloop.core.episode import Ending
-from fleetloop.core.errors import FleetLoopError, RobotTrouble
+from fleetloop.core.errors import FleetLoopError, RobotTrouble, UnknownName
 from fleetloop.core.frame import FloatArray, Frame, Observation, Source
 from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.operator import View
@@ -169,12 +169,20 @@ class Attempt:
             self.tally.interventions += self._last_source is not Source.HUMAN
 
     def _conclude(self, tick: int, observation: Observation, driver: Driver) -> None:
-        outcome = self._judge.verdict(observation)
+        outcome = _outcome(self._judge.verdict(observation))
         limit = self._limit_ticks * (self._takeover_grace if driver is Driver.HUMAN else 1.0)
         if outcome is not None:
             self.end(outcome, self._judge.rank)
         elif tick + 1 >= limit:
             self.end(Outcome.TIMEOUT, Rank.NOBODY)
+
+
+def _outcome(said: str | None) -> Outcome | None:
+    """Raises UnknownName for a verdict that is none; a text that is one passes."""
+    try:
+        return None if said is None else Outcome(said)
+    except ValueError as error:
+        raise UnknownName("verdict", f"is {said!r}", f"say None, or one of {', '.join(Outcome)}") from error
 
 
 @contextmanager

@@ -86,7 +86,7 @@ class Loader:
         try:
             self._loaded = self._load(wanted)
             self._accepted()
-        except (FileNotFoundError, FleetLoopError, ValueError) as error:
+        except (OSError, FleetLoopError, ValueError) as error:
             if isinstance(error, FileNotFoundError) and self._is_on_its_way(wanted, pinned):
                 return self._loaded or (self.newest() if pinned else None)
             self._refuse(wanted, error)
@@ -124,7 +124,7 @@ class Loader:
     def _fallback(self, wanted: int) -> Loaded | None:
         older = [version for version in self._host.versions() if version < wanted]
         for version in (*older, wanted):
-            with suppress(FileNotFoundError, FleetLoopError, ValueError):  # the alarm is about the one that was wanted
+            with suppress(OSError, FleetLoopError, ValueError):  # the alarm is about the one that was wanted
                 return self._load(version, last_resort=version == wanted)
         return None
 
@@ -136,7 +136,7 @@ class Loader:
             raise copy(known.error)
         try:
             return self._read(version, last_resort=last_resort)
-        except (FileNotFoundError, FleetLoopError, ValueError) as error:
+        except (OSError, FleetLoopError, ValueError) as error:
             # A copy, for the error itself holds on to all that was read.
             self._refusals[version, last_resort] = Refusal(files, now + AGAIN_S, copy(error))
             raise
@@ -150,7 +150,7 @@ class Loader:
         self._note(lambda: self._trial.begin(release))
         try:
             loaded = Loaded(release, self._policy(release), condition)
-        except (FileNotFoundError, FleetLoopError, ValueError):
+        except (OSError, FleetLoopError, ValueError):
             self._note(self._trial.end)
             raise
         self._stamp = stamp

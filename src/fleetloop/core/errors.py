@@ -2,6 +2,9 @@
 
 from typing import Any
 
+DEBUG = "FLEETLOOP_DEBUG"
+"""The environment variable by which whoever prints an error shows its traceback, too."""
+
 
 class FleetLoopError(Exception):
     """Base of every typed error. Its text is one line, fit to be shown to a person.
@@ -72,7 +75,7 @@ class NotTheHub(HubUnavailable):
 
 
 class GaveWay(FleetLoopError):
-    """An upload has stopped for something more urgent. Sent again, it goes on where it stopped."""
+    """A transfer has stopped for something more urgent. Begun again, it goes on where it stopped."""
 
 
 class LeaseLost(HubRefused):

@@ -20,6 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from fleetloop.core.disk import Disk, disk_trouble
 from fleetloop.core.errors import FleetLoopError
 from fleetloop.core.hub import Orders, Registration, RobotStatus
@@ -27,6 +29,7 @@ from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec
 
 LOG_BYTES = 1_000_000
+_orders, _statuses = TypeAdapter(Orders), TypeAdapter(RobotStatus)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -99,7 +102,8 @@ class HostDirectory:
 
     def versions(self) -> list[int]:
         """Of all releases that are kept, newest first."""
-        return sorted((int(path.stem) for path in self.releases.glob("*.json")), reverse=True)
+        stems = (path.stem for path in self.releases.glob("*.json"))
+        return sorted((int(stem) for stem in stems if stem.isdecimal()), reverse=True)  # an editor may leave a copy
 
     def release_files(self, version: int) -> Sequence[tuple[int, int, int] | None]:
         """What changes whenever a file of this release is replaced, changed, or comes or goes."""
@@ -132,13 +136,14 @@ class HostDirectory:
     def trial(self, robot: str) -> Mapping[str, Any]:
         """What was noted last; empty if nothing was, or if it can't be read."""
         try:
-            noted: Mapping[str, Any] = json.loads(self.trial_file(robot).read_bytes())
+            noted = json.loads(self.trial_file(robot).read_bytes())
+            deaths = {str(hash): int(count) for hash, count in noted["deaths"].items()}
+            return {"loading": str(noted["loading"]), "deaths": deaths}
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("%s is damaged, and forgotten: %s", self.trial_file(robot), error)
             return {}
-        return noted
 
     def _manifest(self, version: int) -> Path:
         return self.releases / f"{version:08d}.json"
@@ -159,7 +164,7 @@ class HostDirectory:
         self._post(f"{status.robot}.status.json", asdict(status))
 
     def statuses(self) -> Iterator[RobotStatus]:
-        return self._mail("status", lambda data: RobotStatus(**data))
+        return self._mail("status", _statuses.validate_python)
 
     def status_stamp(self, robot: str) -> int:
         """A number that changes whenever the robot posts its status, so that a dead actor's last word is told apart."""
@@ -170,11 +175,11 @@ class HostDirectory:
 
     def orders(self, robot: str) -> Orders:
         """The newest orders; none at all before the courier has spoken to the hub."""
-        return self._letter(self.mail / f"{robot}.orders.json", _orders) or Orders(robot)
+        return self._letter(self.mail / f"{robot}.orders.json", _orders.validate_python) or Orders(robot)
 
     def pinned(self) -> set[int]:
         """The versions that robots of this host are to run in place of the current one."""
-        return {orders.release for orders in self._mail("orders", _orders) if orders.release}
+        return {orders.release for orders in self._mail("orders", _orders.validate_python) if orders.release}
 
     def orders_stamp(self, robot: str) -> int:
         """A number that changes whenever orders arrive for the robot; 0 before the first."""
@@ -223,7 +228,3 @@ def _stamp(path: Path) -> int:
 
 def _registration(data: Any) -> Registration:
     return Registration(**{**data, "spec": RobotSpec.from_json(data["spec"]), "tasks": tuple(data["tasks"])})
-
-
-def _orders(data: Any) -> Orders:
-    return Orders(**data)

@@ -36,6 +36,7 @@ class RobotStatus:
         refused: the version that it is to run and can't: it is not verified, not loaded, or does not fit; 0 for none.
         alarm: what is wrong, in a line; empty if nothing is.
         chunk_s: clock seconds that its policy took for the last chunk; 0 if it does not say.
+        host: the machine that it is said from; its courier adds that.
     """
 
     robot: str
@@ -55,6 +56,7 @@ class RobotStatus:
     alarm: str = ""
     refused: int = 0
     chunk_s: float = 0.0
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -230,9 +232,9 @@ class Hub(Protocol):
         """What is there under its hash: to be checked. Of more than its size, at most one byte too many comes."""
         ...
 
-    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO, *, gives_way: Callable[[], bool] = never) -> None:
         """`get_blob`'s, appended to a file that is at its end and lacks the rest. What has come stays in it, whatever
-        is raised."""
+        is raised: GaveWay if `gives_way`, asked as it comes, said yes."""
         ...
 
     def draft(self, draft: Encoding, lease: LearnerLease) -> None:

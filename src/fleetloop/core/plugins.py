@@ -72,7 +72,7 @@ def installed() -> list[Installed]:
 def _loaded(kind: str, point: EntryPoint) -> Any:
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginBroken(
             f"{kind}: {point.name}",
             f"can't be imported from {_origin(point)} ({type(error).__name__}: {' '.join(str(error).split())})",

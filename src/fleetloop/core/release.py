@@ -103,7 +103,11 @@ class Release:
         return tuple(blob for encoding in self.encodings for blob in encoding.blobs)
 
     def policy_spec(self) -> PolicySpec:
-        return PolicySpec.from_json(self.spec)
+        """Raises ReleaseInvalid for what is no spec."""
+        try:
+            return PolicySpec.from_json(self.spec)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReleaseInvalid("spec", f"is incomplete or malformed ({error!r})") from error
 
     def to_json(self) -> dict[str, Any]:
         said = asdict(self)

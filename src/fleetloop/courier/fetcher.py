@@ -1,19 +1,20 @@
 """Releases down: fetched, decoded, verified, and only then put where actors look."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from threading import Lock
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
-from fleetloop.core.errors import DiskTrouble, FleetLoopError, HubRefused, HubUnavailable, ReleaseInvalid
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, GaveWay, HubRefused, HubUnavailable, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.hub import STABLE, Hub
+from fleetloop.core.hub import STABLE, Hub, never
 from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.complaints import Complaints
-from fleetloop.courier.downloads import Downloads
+from fleetloop.courier.downloads import Downloads, WhileWanted
+from fleetloop.courier.errand import Errand
 from fleetloop.courier.following import Following
 from fleetloop.courier.metered import Metered
 from fleetloop.courier.options import CourierOptions
@@ -21,12 +22,14 @@ from fleetloop.weights.codec import CODECS, from_safetensors, to_safetensors
 from fleetloop.weights.errors import BaseMissing
 from fleetloop.weights.route import Obtained, obtain, tensor_bytes
 from fleetloop.weights.signature import ANYBODYS, Trust
-from fleetloop.weights.streams import Array
+from fleetloop.weights.streams import Array, check
 from fleetloop.weights.verified import Known, verify
 
 log = logging.getLogger(__name__)
 
 PART = "release"
+HEED_S, LISTEN_S = 5.0, 1.0
+"""Real seconds from which on a download may be called off, and from one look to the next at whether it is."""
 
 
 class Fetcher:
@@ -50,11 +53,14 @@ class Fetcher:
         self._following: Following | None = None
         self._given_up: tuple[BlobEntry, ...] = ()
         self._complaints = Complaints(host)
+        self._errand: Errand[Release | None] | None = None
         self._sound = 0  # the version that was verified on the disk, and no robot has refused since
         self._told = 0  # the version that stable is, by a hub that was not away since: another may begin anew at 1
 
     def stop(self) -> None:
-        """Follow nothing any longer, so that the process can end. Callable from any thread."""
+        """Fetch nothing any longer, so that the process can end. Callable from any thread."""
+        if self._errand:
+            self._errand.call_off()
         if self._following:
             self._following.stop()
 
@@ -65,6 +71,10 @@ class Fetcher:
             self._sound = 0
         try:
             self._keep_up(version)
+        except GaveWay:
+            self._told = 0
+            log.info("what was being fetched is not what robots are to run any more")
+            return 0.0
         except (HubUnavailable, DiskTrouble) as error:
             self._told = 0
             self._alarms.set(PART, str(error))
@@ -79,45 +89,93 @@ class Fetcher:
     def _keep_up(self, version: int) -> None:
         """Wait for a release other than the current `version`; for any, where it is not sure that this is stable's."""
         after, wait_s = version if version == self._sound == self._told else 0, self._options.poll_wall_s
-        said: Release | Encoding | None
-        said, made = self._hub.coming(STABLE, after=after, wait_s=wait_s), None
-        if isinstance(said, Encoding):
-            said, made = self._follow(said, version)
-        release = said or self._hub.channel(STABLE, after=after, wait_s=wait_s)
+        said = self._hub.coming(STABLE, after=after, wait_s=wait_s)
+        if said is None:
+            return
+        if isinstance(said, Release) and self._is_here(said, version):
+            release: Release | None = said
+        else:
+            release = self._while_wanted(version, said)
         if release is None:
             return
-        if not (release.version == version == self._sound and self._says_the_same(release)):
-            self.bring(release, made)
+        if not (release.version == version == self._sound):
             self._host.choose(release.version)
             self._host.forget_releases(self._options.keep_releases)
             log.info("release %d is verified and installed", release.version)
         self._sound = self._told = release.version
 
-    def bring(self, release: Release, made: Obtained | None = None) -> None:
+    def _is_here(self, release: Release, version: int) -> bool:
+        """Whether it is the current one, known to be sound, or kept and whole: a switch then waits for no line."""
+        if release.version == version == self._sound and self._says_the_same(release):
+            return True
+        self._check(release)
+        return self._is_kept(release)
+
+    def _while_wanted(self, version: int, said: Release | Encoding) -> Release | None:
+        """Fetch what is coming; but a rollback waits for no slow line.
+
+        Raises GaveWay if stable went back, or to what is here, before all of it had come.
+        """
+        errand = self._errand = Errand(lambda gives_way: self._bring_coming(said, version, gives_way))
+        aim = said.version if isinstance(said, Release) else version
+        if not errand.is_over(HEED_S):
+            while self._is_wanted(aim) and not errand.is_over(LISTEN_S):
+                if self._following and self._following.release:
+                    aim = max(aim, self._following.release.version)
+            if not self._is_wanted(aim):
+                self.stop()
+                raise GaveWay("transfer", "is not wanted any more")
+        return errand.result()
+
+    def _is_wanted(self, aim: int) -> bool:
+        try:
+            stable = self._hub.channel(STABLE, after=aim)
+        except HubUnavailable:  # whoever fetches will say so
+            return True
+        return stable is None or (stable.version > aim and not self._says_the_same(stable))
+
+    def _bring_coming(self, said: Release | Encoding, version: int, gives_way: Callable[[], bool]) -> Release | None:
+        if isinstance(said, Release):
+            self.bring(said, None, gives_way)
+            return said
+        release, made = self._follow(said, version, gives_way)
+        release = release or self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
+        if release is not None:
+            self.bring(release, made, gives_way)
+        return release
+
+    def bring(self, release: Release, made: Obtained | None = None, gives_way: Callable[[], bool] = never) -> None:
         """Keep a release on the host, unless it is there already. One at a time; what broke off goes on next time.
 
         `made`: what seem to be its weights; if they are, they need not be fetched.
 
         Raises ReleaseInvalid, and leaves the host as it was, unless every byte is what the manifest says and the
-        manifest is one that this host trusts.
+        manifest is one that this host trusts; GaveWay if `gives_way` says so.
         """
-        if release.version < 1:
-            raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
-        self._trust.check(release)
+        self._check(release)
         with self._turn:
             if not self._is_kept(release):
-                self._install(release, made)
+                self._install(release, made, gives_way)
 
-    def _install(self, release: Release, made: Obtained | None) -> None:
+    def _check(self, release: Release) -> None:
+        if release.version < 1:
+            raise ReleaseInvalid("version", f"is {release.version}, but the hub counts from 1")
+        check(release.tensors)
+        release.policy_spec()
+        self._trust.check(release)
+
+    def _install(self, release: Release, made: Obtained | None, gives_way: Callable[[], bool]) -> None:
         self._downloads.trim(
             tensor_bytes(release.tensors) + sum(blob.size for blob in release.blobs)
         )  # no way takes more
-        obtained = self._obtain(release, made)
+        obtained = self._obtain(release, made, gives_way)
         self._host.keep(release, to_safetensors(obtained.weights))
         self._downloads.clear()
         self._host.log_installed(release.version, self._clock.now(), obtained.bytes)
 
-    def _follow(self, draft: Encoding, version: int) -> tuple[Release | None, Obtained | None]:
+    def _follow(
+        self, draft: Encoding, version: int, gives_way: Callable[[], bool]
+    ) -> tuple[Release | None, Obtained | None]:
         """Decode a release while it is made. The manifest that it ended with, if any, and what are to be its weights.
 
         What can't be followed to its end is given up: its blobs are on the disk.
@@ -131,7 +189,7 @@ class Fetcher:
             self._following = following = Following(
                 self._hub,
                 draft,
-                self._downloads.get_blob,
+                WhileWanted(self._downloads, gives_way).get_blob,
                 at_once=self._options.blobs_at_once,
                 wait_s=self._options.poll_wall_s,
                 most_bytes=most_bytes,
@@ -145,7 +203,7 @@ class Fetcher:
                 return following.release, None
         return following.release, Obtained(weights, following.size, hops=1)
 
-    def _obtain(self, release: Release, made: Obtained | None) -> Obtained:
+    def _obtain(self, release: Release, made: Obtained | None, gives_way: Callable[[], bool]) -> Obtained:
         """What was made, if it is this release; else by the quickest way from what this host has."""
         if made is not None:
             try:
@@ -159,7 +217,8 @@ class Fetcher:
         version = self._host.current_version()
         have = self._base(version)
         at_once, bytes_per_s = self._options.blobs_at_once, self._line.bytes_per_s
-        return obtain(release, self._downloads, have, version, at_once=at_once, bytes_per_s=bytes_per_s)
+        source = WhileWanted(self._downloads, gives_way)
+        return obtain(release, source, have, version, at_once=at_once, bytes_per_s=bytes_per_s)
 
     def _base(self, version: int) -> Known | None:
         """What the host has, to come from there; None if it has nothing, or if that is damaged."""
@@ -167,7 +226,7 @@ class Fetcher:
             if version:
                 manifest = self._host.manifest(version)
                 return Known(Kept(self._host, version), manifest.tensors, manifest.result_hash)
-        except (ReleaseInvalid, FileNotFoundError, ValueError) as error:
+        except (ReleaseInvalid, OSError, ValueError) as error:
             log.warning("what this host has is damaged, and no base: %s", error)
         return None
 

@@ -57,8 +57,8 @@ class Herald:
             self._register()
             self._beat()
         except FleetLoopError as error:
-            if isinstance(error, HubUnavailable) or (isinstance(error, HubRefused) and error.status == NOT_REGISTERED):
-                self._registered.clear()  # the hub may have lost its memory, or given a name away: all join anew
+            if isinstance(error, HubRefused) and error.status == NOT_REGISTERED:
+                self._registered.clear()  # the hub forgot, or gave a name away: all join anew at the next step
             self._alarms.set(PART, str(error))
             self._pause_s = 0.0
             return self._backoff.failed()
@@ -104,7 +104,7 @@ class Herald:
         for orders in answers:
             self._host.post_orders(_by_own_clock(orders, asked))
         if not any(self._wanted.values()):
-            self._pause_s = max(self._pause_s, *(orders.beat_s for orders in answers))
+            self._pause_s = max([self._pause_s, *(orders.beat_s for orders in answers)])
 
     def _is_heard(self, robot: str) -> bool:
         """Whether a registered robot's actor has posted lately."""
@@ -119,7 +119,7 @@ class Herald:
         both = [text for text in (status.alarm, self._alarms.text) if text]
         ordered = self._host.orders(status.robot).release
         refused = ordered if ordered in self._refused() else status.refused
-        return replace(status, alarm="; ".join(both), refused=refused)
+        return replace(status, alarm="; ".join(both), refused=refused, host=self._registered[status.robot].host)
 
 
 def _by_own_clock(orders: Orders, asked: float) -> Orders:

@@ -1,10 +1,11 @@
 """How fast the line to the hub is, as blobs that come over it show: a courier chooses its way to a release by that."""
 
 import threading
+from collections.abc import Callable
 from typing import BinaryIO
 
 from fleetloop.core.clock import Clock
-from fleetloop.core.hub import Hub
+from fleetloop.core.hub import Hub, never
 from fleetloop.core.release import BlobEntry, Release
 from fleetloop.weights.route import BYTES_PER_S
 
@@ -28,12 +29,12 @@ class Metered:
     def release(self, version: int) -> Release:
         return self._hub.release(version)
 
-    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO, *, gives_way: Callable[[], bool] = never) -> None:
         """As the hub's."""
         before = file.tell()
         self._begin()
         try:
-            self._hub.fetch_blob(blob, file)
+            self._hub.fetch_blob(blob, file, gives_way=gives_way)
         finally:
             self._end(max(0, file.tell() - before))  # less is there if it had to begin anew
 

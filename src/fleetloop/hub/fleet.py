@@ -80,14 +80,16 @@ class FleetBook:
                 with self._catalog.writing() as records:
                     records.members.add_robot(registration.robot, registration_to_json(registration))
             with self._lock:
+                moved = known is not None and known.host != registration.host
+                heard = None if moved else self._heard.get(registration.robot)
                 self._registrations[registration.robot] = registration
-                self._heard.setdefault(registration.robot, _Heard(self._clock.now()))
+                self._heard[registration.robot] = heard or _Heard(self._clock.now())
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
-        """Note how robots are; answers each. Raises HubRefused (404) if one of them has not registered."""
+        """Note how robots are; answers each. Raises HubRefused (404) if one has not registered from where it is."""
         with self._lock:
             for status in statuses:
-                self.check_known(status.robot)
+                self._check_home(status)
             now = self._clock.now()
             for status in statuses:
                 self._heard[status.robot] = _Heard(now, status)
@@ -176,6 +178,14 @@ class FleetBook:
         problem = f"{registration.robot!r} is there on host {known.host!r}, heard {now - heard.at:.1f} s ago"
         remedy = f"give the one on {registration.host!r} another name, or stop the other"
         raise HubRefused("robot", problem, remedy, status=409)
+
+    def _check_home(self, status: RobotStatus) -> None:
+        """Raises HubRefused (404) for one that has not registered, or on another host since."""
+        self.check_known(status.robot)
+        home = self._registrations[status.robot].host
+        if status.host and status.host != home:
+            problem = f"{status.robot!r} has registered on {home!r} since, not on {status.host!r}"
+            raise HubRefused("robot", problem, "register it first", status=404)
 
     def _member(self, name: str, now: float) -> Member:
         registration, heard = self._registrations[name], self._heard[name]

@@ -158,7 +158,7 @@ class HubService:
     def get_blob(self, blob: BlobEntry) -> bytes:
         return self.publishing.read_blob(blob.hash)
 
-    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO, *, gives_way: Callable[[], bool] = never) -> None:
         file.write(self.publishing.read_blob(blob.hash)[file.tell() :])
 
     def draft(self, draft: Encoding, lease: LearnerLease) -> None:

@@ -6,6 +6,7 @@ way is looked for backwards from the release that is wanted, and manifests are a
 
 import heapq
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -171,7 +172,4 @@ def _known_release(manifest: Callable[[int], Release], version: int) -> Release 
 
 def tensor_bytes(tensors: Sequence[TensorEntry]) -> int:
     """Of all of them, decoded."""
-    return sum(
-        int(np.prod(entry.shape, dtype=np.int64)) * np.dtype(DTYPES.get(entry.dtype, np.uint8)).itemsize
-        for entry in tensors
-    )
+    return sum(math.prod(entry.shape) * np.dtype(DTYPES.get(entry.dtype, np.uint8)).itemsize for entry in tensors)

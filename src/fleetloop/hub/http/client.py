@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from fleetloop.core.clock import Wall
-from fleetloop.core.errors import EpisodeInvalid, HubUnavailable
+from fleetloop.core.errors import EpisodeInvalid, HubUnavailable, UnknownName
 from fleetloop.core.hub import (
     Acknowledgement,
     Event,
@@ -38,6 +38,16 @@ from fleetloop.hub.storage.objects import copy_verified
 IN_ONE_GO = 1 << 20
 """Bytes up to which an episode goes up in one request: so few are sent again sooner than asked about."""
 ASKS_FOR_BYTES = 202
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the next bytes of an upload go, and which: none, once all are there."""
+
+    offset: int
+    length: int
+    method: str = ""
+    url: str = ""
 
 
 class HttpHub:
@@ -96,26 +106,25 @@ class HttpHub:
             said = self._line.call("PUT", upload, headers={wire.LENGTH_HEADER: str(size)})
             if said.status_code != ASKS_FOR_BYTES:
                 return wire.told(Acknowledgement, self._line.read(said))
-            place = self._line.read(said)
-            if place["offset"] < ends:
+            place = wire.told(Place, self._line.read(said))
+            if place.offset < ends:
                 raise HubUnavailable("upload", "was begun again by another request")
-            ends = place["offset"] + place["length"]
+            ends = place.offset + place.length
             self._send(place, file, gives_way)
             if ends < size and gives_way():
                 raise stopped()
         return wire.told(Acknowledgement, self._line.ask("POST", upload))
 
-    def _send(self, place: Mapping[str, Any], file: BinaryIO, gives_way: Callable[[], bool]) -> None:
+    def _send(self, place: Place, file: BinaryIO, gives_way: Callable[[], bool]) -> None:
         """The bytes that go to this place next."""
-        offset, length = place["offset"], place["length"]
-        if not length:
+        if not place.length:
             return
-        if place["method"] == "PATCH":
-            headers = {wire.OFFSET_HEADER: str(offset)}
-            self._line.call("PATCH", place["url"], **self._part(file, offset, length, headers, gives_way))
+        if place.method == "PATCH":
+            headers = {wire.OFFSET_HEADER: str(place.offset)}
+            self._line.call("PATCH", place.url, **self._part(file, place.offset, place.length, headers, gives_way))
             return
         # Into a bucket, which keeps whole parts alone: what gave way within one might never come to an end.
-        self._line.call_store(place["method"], place["url"], **self._part(file, offset, length, {}))
+        self._line.call_store(place.method, place.url, **self._part(file, place.offset, place.length, {}))
 
     def _part(
         self,
@@ -139,29 +148,27 @@ class HttpHub:
                 if not hash:
                     raise EpisodeInvalid(wire.HASH_HEADER, "is missing in the answer", f"is {self.url} a hub?")
                 copy_verified(said.iter_bytes(), path, hash)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self._line.away(error) from error
         except EpisodeInvalid as error:
             self._line.call("POST", f"/v1/episodes/{id}/check")  # says so if it is damaged there
             raise HubUnavailable(self.url, f"sent other bytes than it has ({error})", "fetch it again") from error
 
     def episodes(self, *, task: str = "", outcome: str = "", limit: int = 1000) -> Sequence[Mapping[str, Any]]:
-        rows: list[Mapping[str, Any]] = self._line.get("/v1/episodes", task=task, outcome=outcome, limit=limit)[
-            "episodes"
-        ]
+        said = self._line.get("/v1/episodes", task=task, outcome=outcome, limit=limit)
+        rows: list[Mapping[str, Any]] = self._line.part(said, "episodes")
         return rows
 
     def annotate(self, annotation: Annotation) -> int:
-        return int(self._line.ask("POST", "/v1/annotations", json=annotation.to_json())["seq"])
+        return int(self._line.part(self._line.ask("POST", "/v1/annotations", json=annotation.to_json()), "seq"))
 
     def annotations(self, episode: str) -> Sequence[Annotation]:
-        return [
-            Annotation.from_json(item) for item in self._line.get(f"/v1/episodes/{episode}/annotations")["annotations"]
-        ]
+        said = self._line.get(f"/v1/episodes/{episode}/annotations")
+        return [Annotation.from_json(item) for item in self._line.part(said, "annotations")]
 
     def events(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> Sequence[Event]:
         said = self._line.get("/v1/events", wait_s, after=after, limit=limit, wait=wait_s)
-        return [wire.told(Event, item) for item in said["events"]]
+        return wire.told(list[Event], self._line.part(said, "events"))
 
     # ------------------------------------------------------------------ releases
 
@@ -181,9 +188,9 @@ class HttpHub:
         self.fetch_blob(blob, file)
         return file.getvalue()
 
-    def fetch_blob(self, blob: BlobEntry, file: BinaryIO) -> None:
+    def fetch_blob(self, blob: BlobEntry, file: BinaryIO, *, gives_way: Callable[[], bool] = never) -> None:
         """What a broken line has let through is kept; the rest alone is fetched again."""
-        if self._cache and (cached := self._cache.blob(blob)) is not None:
+        if self._cache and (cached := self._cache.blob(blob, gives_way)) is not None:
             file.truncate(0)
             file.seek(0)
             file.write(cached)
@@ -195,8 +202,8 @@ class HttpHub:
                 yield said
 
         try:
-            download(ask, file, blob.size)
-        except httpx.TransportError as error:
+            download(ask, file, blob.size, gives_way)
+        except httpx.RequestError as error:
             raise self._line.away(error) from error
 
     def draft(self, draft: Encoding, lease: LearnerLease) -> None:
@@ -204,10 +211,10 @@ class HttpHub:
 
     def publish(self, release: Release, lease: LearnerLease) -> Release:
         said = self._line.ask("POST", "/v1/releases", json={"release": release.to_json(), "lease": asdict(lease)})
-        return Release.from_json(said)
+        return wire.release_from_json(said)
 
     def steering(self) -> Steering:
-        return Steering.from_json(self._line.get("/v1/steering"))
+        return wire.told(Steering, self._line.get("/v1/steering"))
 
     def promote(self, version: int) -> Steering:
         """Move `stable` to a release, and end a hold."""
@@ -227,25 +234,29 @@ class HttpHub:
 
     def pin(self, robot: str, version: int) -> Steering:
         """Have a robot run this release whatever `stable` is; 0: no longer."""
-        return self._steer(f"/v1/pins/{quote(robot, safe='')}", version=version)
+        return self._steer(f"/v1/pins/{_in_a_path(robot)}", version=version)
 
     def tallies(self, purpose: str = "online") -> Sequence[Tally]:
         """How robots did, by release, in episodes of this purpose."""
-        return [wire.told(Tally, item) for item in self._line.get("/v1/tallies", purpose=purpose)["tallies"]]
+        said = self._line.get("/v1/tallies", purpose=purpose)
+        return wire.told(list[Tally], self._line.part(said, "tallies"))
 
     def release(self, version: int) -> Release:
-        return Release.from_json(self._line.get(f"/v1/releases/{version}"))
+        return wire.release_from_json(self._line.get(f"/v1/releases/{version}"))
 
     def releases(self, *, limit: int = 1000) -> Sequence[Release]:
-        return [Release.from_json(item) for item in self._line.get("/v1/releases", limit=limit)["releases"]]
+        said = self._line.get("/v1/releases", limit=limit)
+        return [wire.release_from_json(item) for item in self._line.part(said, "releases")]
 
     def channel(self, name: str, *, after: int = 0, wait_s: float = 0.0) -> Release | None:
-        manifest = self._line.get(f"/v1/channels/{name}", wait_s, after=after, wait=wait_s)["release"]
-        return Release.from_json(manifest) if manifest else None
+        said = self._line.get(f"/v1/channels/{name}", wait_s, after=after, wait=wait_s)
+        manifest = self._line.part(said, "release")
+        return wire.release_from_json(manifest) if manifest else None
 
     def coming(self, name: str, *, after: int = 0, blobs: int = 0, wait_s: float = 0.0) -> Release | Encoding | None:
         path = f"/v1/channels/{name}/coming"
-        return wire.coming_from_json(self._line.get(path, wait_s, after=after, blobs=blobs, wait=wait_s))
+        said = self._line.get(path, wait_s, after=after, blobs=blobs, wait=wait_s)
+        return wire.coming_from_json(self._line.part(said, "release"), self._line.part(said, "draft"))
 
     # ------------------------------------------------------------------ fleet
 
@@ -254,10 +265,11 @@ class HttpHub:
 
     def forget(self, robot: str) -> None:
         """Take a robot that is gone for good out of the fleet's view, and end its pin; its episodes stay."""
-        self._line.call("DELETE", f"/v1/robots/{quote(robot, safe='')}")
+        self._line.call("DELETE", f"/v1/robots/{_in_a_path(robot)}")
 
     def beat(self, statuses: Sequence[RobotStatus]) -> Sequence[Orders]:
-        return [wire.told(Orders, item) for item in self._line.ask("POST", "/v1/beats", json=[*map(asdict, statuses)])]
+        said = self._line.ask("POST", "/v1/beats", json=[*map(asdict, statuses)])
+        return wire.told(list[Orders], said)
 
     def report_learner(self, status: LearnerStatus) -> LearnerOrders:
         return wire.told(LearnerOrders, self._line.ask("POST", "/v1/learner", json=asdict(status)))
@@ -266,4 +278,10 @@ class HttpHub:
         return wire.fleet_from_json(self._line.get("/v1/fleet"))
 
     def _steer(self, path: str, **said: Any) -> Steering:
-        return Steering.from_json(self._line.ask("PUT", path, json=said))
+        return wire.told(Steering, self._line.ask("PUT", path, json=said))
+
+
+def _in_a_path(robot: str) -> str:
+    if robot in ("", ".", "..") or "/" in robot:
+        raise UnknownName("robot", f"{robot!r} is no name of a robot", "`fleetloop status` shows the robots' names")
+    return quote(robot, safe="")

@@ -13,6 +13,9 @@ from fleetloop.hub.http import wire
 from fleetloop.hub.http.store_links import StoreLinks
 from fleetloop.hub.options import is_loopback
 
+MOST_BYTES = 64 << 20
+"""Of an answer that is read as a whole: manifests, events. Blobs and episodes come in pieces."""
+
 
 class Line:
     """One keep-alive client, and one for where the hub keeps its objects. Safe to call from several threads."""
@@ -50,8 +53,14 @@ class Line:
         """The JSON in an answer. Raises HubUnavailable if it has none, as a network's log-in page."""
         try:
             return said.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NotTheHub(self.url, "answered with something that is no JSON", wire.SOMEBODY_ELSE) from error
+
+    def part(self, said: Any, name: str) -> Any:
+        """What an answer has under this name. Raises HubUnavailable if it is none that could have it."""
+        if not isinstance(said, dict) or name not in said:
+            raise NotTheHub(self.url, f"answered without {name!r}", wire.SOMEBODY_ELSE)
+        return said[name]
 
     def call(self, method: str, path: str, wait_s: float = 0.0, /, **request: Any) -> httpx.Response:
         """The answer, for which the hub may take `wait_s` real seconds more than for others.
@@ -61,11 +70,12 @@ class Line:
         if wait_s:
             request["timeout"] = httpx.Timeout(self._timeout_s, read=self._timeout_s + wait_s)
         try:
-            said = self._http.request(method, path, **request)
-        except httpx.TransportError as error:
+            with self._http.stream(method, path, **request) as coming:
+                said = self._whole(coming)
+        except httpx.RequestError as error:
             raise self.away(error) from error
-        if said.has_redirect_location:
-            there = said.headers["Location"]
+        if coming.has_redirect_location:
+            there = coming.headers["Location"]
             raise HubUnavailable(self.url, f"sends everybody on to {there}", "name the hub's own address as hub_url")
         if not said.is_success:
             raise wire.error_from_json(said.status_code, said.content, self.url)
@@ -74,18 +84,18 @@ class Line:
     def call_store(self, method: str, url: str, **request: Any) -> None:
         try:
             self._store.call(method, url, **request)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self.away(error) from error
 
     @contextmanager
     def streaming(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[tuple[httpx.Response, str]]:
         """An answer that is still coming in, from wherever the hub says, and the hash that the hub says, if any.
 
-        Raises httpx.TransportError too, when the line breaks.
+        Raises httpx.RequestError too, when the line breaks.
         """
         with self._http.stream("GET", path, headers=headers) as said:
             if said.is_error:
-                raise wire.error_from_json(said.status_code, said.read(), self.url)
+                raise wire.error_from_json(said.status_code, self._whole(said).content, self.url)
             hash = said.headers.get(wire.HASH_HEADER, "")
             if not said.has_redirect_location:
                 yield said, hash
@@ -93,7 +103,16 @@ class Line:
         with self._store.stream(said.headers["Location"], headers) as said:
             yield said, hash
 
-    def away(self, error: httpx.TransportError) -> HubUnavailable:
+    def _whole(self, coming: httpx.Response) -> httpx.Response:
+        """The answer with all of its body. Raises NotTheHub for more than any hub says."""
+        body = bytearray()
+        for chunk in coming.iter_bytes():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise NotTheHub(self.url, f"answered with more than {MOST_BYTES >> 20} MB", wire.SOMEBODY_ELSE)
+        return httpx.Response(coming.status_code, content=bytes(body), request=coming.request)
+
+    def away(self, error: httpx.RequestError) -> HubUnavailable:
         asked = _asked(error) or self.url
         ours = httpx.URL(asked).netloc == httpx.URL(self.url).netloc
         remedy = "is the hub running?" if ours else "the hub keeps its objects there; robots must reach that, too"
@@ -102,7 +121,7 @@ class Line:
         return HubUnavailable(self.url if ours else asked, said, remedy)
 
 
-def _asked(error: httpx.TransportError) -> str:
+def _asked(error: httpx.RequestError) -> str:
     """Scheme and host that a request went to; empty if it did not come so far."""
     try:
         url = error.request.url

@@ -5,7 +5,7 @@ A blob's name is its hash, so the cache need not be trusted: what it gives is ch
 
 import logging
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -45,13 +45,13 @@ class SiteCache:
     def close(self) -> None:
         self._http.close()
 
-    def blob(self, blob: BlobEntry) -> bytes | None:
-        """Its bytes; None if the cache does not give them."""
+    def blob(self, blob: BlobEntry, gives_way: Callable[[], bool]) -> bytes | None:
+        """Its bytes; None if the cache does not give them. Raises GaveWay if `gives_way` says so."""
         if self._clock.now() < self._rests_until:
             return None
         try:
             for said in (PLAIN, AFRESH):
-                data = self._fetched(blob, said)
+                data = self._fetched(blob, said, gives_way)
                 if blake3(data).hexdigest() == blob.hash:
                     return data
                 log.warning("%s gave damaged bytes for blob %s", self.url, blob.hash[:12])
@@ -61,9 +61,9 @@ class SiteCache:
                 self._rests_until = self._clock.now() + REST_S
         return None
 
-    def _fetched(self, blob: BlobEntry, said: Mapping[str, str]) -> bytes:
+    def _fetched(self, blob: BlobEntry, said: Mapping[str, str], gives_way: Callable[[], bool]) -> bytes:
         file = BytesIO()
-        download(lambda headers: self._asked(f"/v1/blobs/{blob.hash}", {**said, **headers}), file, blob.size)
+        download(lambda headers: self._asked(f"/v1/blobs/{blob.hash}", {**said, **headers}), file, blob.size, gives_way)
         return file.getvalue()
 
     @contextmanager

@@ -30,7 +30,7 @@ def giving_way(file: Readable, length: int, gives_way: Callable[[], bool]) -> It
 
 
 def stopped() -> GaveWay:
-    return GaveWay("upload", "has stopped for something more urgent")
+    return GaveWay("transfer", "has stopped for something more urgent")
 
 
 class Uplink:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -99,14 +100,21 @@ def decode(adapter: TypeAdapter[T], data: object, what: str) -> T:
 def told(kind: type[T], data: Mapping[str, Any]) -> T:
     """What the hub says, as far as this version knows it: a newer one may say more.
 
-    Raises HubUnavailable if it says less than this version needs.
+    Raises HubUnavailable if it says less than this version needs, or something else.
     """
-    names = getattr(kind, "__dataclass_fields__", {})
     try:
-        return kind(**{name: value for name, value in data.items() if name in names})
-    except (TypeError, AttributeError) as error:
-        remedy = "bring the hub to this version first"
-        raise HubUnavailable("hub", f"did not say what is needed ({error})", remedy) from error
+        known: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]  # a type is hashable
+        return known.validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or kind.__name__
+        problem = f"did not say what is needed ({field}: {first['msg']})"
+        raise HubUnavailable("hub", problem, "bring the hub to this version first") from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def check(adapter: TypeAdapter[Any], data: object, what: str) -> None:
@@ -160,10 +168,10 @@ def coming_to_json(coming: Release | Encoding | None) -> dict[str, Any]:
     }
 
 
-def coming_from_json(data: Mapping[str, Any]) -> Release | Encoding | None:
-    if data["release"]:
-        return Release.from_json(data["release"])
-    return decode(encodings, data["draft"], "draft") if data["draft"] else None
+def coming_from_json(release: Any, draft: Any) -> Release | Encoding | None:
+    if release:
+        return release_from_json(release)
+    return decode(encodings, draft, "draft") if draft else None
 
 
 def annotation_from_json(data: dict[str, Any]) -> Annotation:
@@ -179,17 +187,21 @@ def fleet_to_json(fleet: Fleet) -> dict[str, Any]:
 
 
 def fleet_from_json(data: Mapping[str, Any]) -> Fleet:
-    members = tuple(
-        Member(
-            registration_from_json(member["registration"]),
-            told(RobotStatus, member["status"]) if member["status"] else None,
-            member["silent_s"],
-            told(Orders, member["orders"]),
+    """Raises HubUnavailable as `told`, and HubRefused for what is no registration."""
+    try:
+        members = tuple(
+            Member(
+                registration_from_json(member["registration"]),
+                told(RobotStatus, member["status"]) if member["status"] else None,
+                member["silent_s"],
+                told(Orders, member["orders"]),
+            )
+            for member in data["members"]
         )
-        for member in data["members"]
-    )
-    learner = told(LearnerStatus, data["learner"]) if data["learner"] else None
-    return told(Fleet, {**data, "members": members, "learner": learner})
+        learner = told(LearnerStatus, data["learner"]) if data["learner"] else None
+        return told(Fleet, {**data, "members": members, "learner": learner})
+    except (KeyError, TypeError) as error:
+        raise HubUnavailable("hub", f"answered with something that is no fleet ({error!r})", SOMEBODY_ELSE) from error
 
 
 def error_to_json(error: FleetLoopError) -> tuple[int, dict[str, Any]]:

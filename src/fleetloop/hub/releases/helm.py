@@ -161,12 +161,14 @@ class Helm:
             return kept
 
     def _before(self) -> int:
-        """Where `stable` came from: in a fleet that follows edge, the release that its own was trained on from."""
+        """Where `stable` came from: in a fleet that follows edge, the release that its own was trained on from. If that
+        was none, as for a learner that began anew, the newest that is older and can be had."""
         if not self._follows_edge:
             return self._steering.before
         with self._catalog.reading() as records:
             stable = records.channel(STABLE)
-            return existing(records, stable).parent if stable else 0
+            older = [version for version in records.versions() if version < stable]
+            return existing(records, stable).parent or max(older, default=0) if stable else 0
 
     def _channel(self, name: str) -> int:
         with self._catalog.reading() as records:
