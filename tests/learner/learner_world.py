@@ -218,6 +218,10 @@ class MemoryHub:
         self._check()
         return self.published[version - 1]
 
+    def channel(self, name: str) -> Release | None:
+        self._check()
+        return self.published[-1] if self.published else None
+
     def get_blob(self, blob: BlobEntry) -> bytes:
         self._check()
         return self.blobs[blob.hash]

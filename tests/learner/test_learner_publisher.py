@@ -10,6 +10,7 @@ from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import LeaseLost
 from fleetloop.learner.assemble import identity
 from fleetloop.learner.export import release_weights
+from fleetloop.learner.holder import Holder
 from fleetloop.learner.publisher import Publisher, Snapshot
 from fleetloop.weights.codec import decode
 from fleetloop.weights.route import obtain
@@ -27,7 +28,7 @@ def snapshot(step, covers=(), value=None):
 @pytest.fixture
 def world():
     hub, clock = MemoryHub(), Virtual()
-    return hub, clock, Publisher(hub, clock, identity("run", tiny_base(), hg_dagger()), "me", parent=0)
+    return hub, clock, Publisher(hub, clock, identity("run", tiny_base(), hg_dagger()), Holder("me"), parent=0)
 
 
 def test_a_release_says_what_it_is_and_verifies(world):
@@ -49,7 +50,7 @@ def test_a_release_says_what_it_is_and_verifies(world):
 def test_a_release_is_signed_by_the_learners_key(world, tmp_path):
     hub, clock, _ = world
     signer = make_key(tmp_path / "release.key")
-    publisher = Publisher(hub, clock, identity("run", tiny_base(), hg_dagger()), "me", signer=signer)
+    publisher = Publisher(hub, clock, identity("run", tiny_base(), hg_dagger()), Holder("me"), signer=signer)
     publisher.offer(snapshot(1))
     publisher.work(clock.now())
     Trust("run", (signer.public,)).check(hub.published[0])

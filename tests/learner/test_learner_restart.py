@@ -10,14 +10,20 @@ from learner_world import (
     MemoryHub,
     advance,
     demonstrations,
+    hg_dagger,
     learner_at,
+    options,
+    tiny_base,
     weights_of,
     write_episode,
 )
 from metrics_read import rows
 
 from fleetloop.core.clock import Virtual
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.errors import HubRefused
 from fleetloop.core.outcome import Outcome
+from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.buffer.ledger import carried_over
 from fleetloop.learner.checkpoint import latest
 from fleetloop.learner.errors import CheckpointInvalid
@@ -94,7 +100,7 @@ def test_a_checkpoint_of_another_hub_run_or_policy_is_refused(tmp_path):
     learner = learner_at(tmp_path / "one", hub, demos=demos)
     advance(learner, 3)
     good = learner.checkpoint()
-    again = learner_at(tmp_path / "two", hub, demos=demos)
+    again = learner_at(tmp_path / "two", hub, demos=demos, checkpoint=learner.checkpoint())
     catch_up(again, good)
     for field, wrong in {
         "run": replace(good, run="other"),
@@ -116,7 +122,7 @@ def test_what_can_be_read_no_more_or_again_keeps_it_from_nothing(tmp_path):
     advance(learner, 12)
     assert len(learner.parts.buffer.episodes) == 5
     hub.removed = {ids[0]}
-    again = learner_at(tmp_path / "two", hub, demos=demos)
+    again = learner_at(tmp_path / "two", hub, demos=demos, checkpoint=learner.checkpoint())
     catch_up(again, learner.checkpoint())
     restore(again, learner.checkpoint())
     counted, kept = counts(learner), counts(again)
@@ -132,7 +138,7 @@ def test_demonstrations_may_be_added_to_a_run_and_not_taken_from_it(tmp_path):
     id = hub.add(write_episode(tmp_path, 1, "hhhhhh"))
     learner = learner_at(tmp_path / "one", hub, demos=demos[1:])
     advance(learner, 12)
-    more = learner_at(tmp_path / "two", hub, demos=demos)  # the new one comes first
+    more = learner_at(tmp_path / "two", hub, demos=demos, checkpoint=learner.checkpoint())  # the new one comes first
     catch_up(more, learner.checkpoint())
     restore(more, learner.checkpoint())
     counted, kept = counts(learner), counts(more)
@@ -185,3 +191,47 @@ def test_counts_go_with_their_episodes_whatever_else_comes_or_goes(then, now):
         held = np.repeat(now[:, 0], now[:, 1])[found == 100 * place]
         assert set(held.tolist()) == {then[place, 0]}
         assert len(held) == then[place, 1]
+
+
+def test_a_second_learner_does_not_take_the_place_of_the_first(tmp_path):
+    hub = MemoryHub()
+    first = learner_at(tmp_path / "first", hub, demos=demonstrations(tmp_path / "demos", 2), publish_every_steps=5)
+    advance(first, 6)
+    before, holders = len(hub.published), []
+    hub.claim_lease = holders.append
+    second = learner_at(tmp_path / "second", hub, demos=demonstrations(tmp_path / "demos", 2))
+    with pytest.raises(HubRefused, match=r"releases up to .*second has no checkpoint.*--begin-anew"):
+        advance(second, 1)
+    assert (len(hub.published), holders) == (before, [])
+
+
+def test_each_directory_has_its_own_place_at_the_hub_and_keeps_it(tmp_path):
+    demos = demonstrations(tmp_path / "demos", 2)
+
+    def holder(place, **changes):
+        hub, holders = MemoryHub(), []
+        claim = hub.claim_lease
+        hub.claim_lease = lambda holder: (holders.append(holder), claim(holder))[1]
+        advance(learner_at(tmp_path / place, hub, demos=demos, **changes), 2)
+        return holders[0]
+
+    assert holder("one") == holder("one") != holder("two")
+    assert holder("three", holder="trainer") == "trainer"
+
+
+def test_killed_before_its_first_checkpoint_it_publishes_on(tmp_path):
+    hub, demos = MemoryHub(), demonstrations(tmp_path / "demos", 2)
+    advance(learner_at(tmp_path / "learner", hub, demos=demos, publish_every_steps=5), 6)
+    before, later = len(hub.published), Virtual(100.0)
+    advance(learner_at(tmp_path / "learner", hub, demos=demos, publish_every_steps=5, clock=later), 6)
+    assert len(hub.published) > before
+
+
+def test_told_to_begin_anew_it_publishes_from_the_base(tmp_path):
+    hub, demos = MemoryHub(), demonstrations(tmp_path / "demos", 2)
+    advance(learner_at(tmp_path / "lost", hub, demos=demos, publish_every_steps=5), 6)
+    around = Surroundings(hub, Virtual(100.0), RealDisk(), tmp_path / "new")
+    before = len(hub.published)
+    learner = assemble("run", options(), tiny_base(), hg_dagger(), around, demonstrations=demos, begins_anew=True)
+    advance(learner, 1)
+    assert hub.published[before].parent == 0

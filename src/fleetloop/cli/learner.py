@@ -37,6 +37,12 @@ def learner(
             show_default=False,
         ),
     ] = None,
+    begin_anew: Annotated[
+        bool,
+        typer.Option(
+            "--begin-anew", help="Publish from the base, although the hub has releases of a learner that is lost."
+        ),
+    ] = False,
     clock_file: flags.ClockFile = None,
 ) -> None:
     """Learn from what the fleet sends, publish what was learnt. Started again, it goes on where it was."""
@@ -80,6 +86,7 @@ def learner(
         around,
         demonstrations=demonstrations_held,
         from_release=from_release,
+        begins_anew=begin_anew,
         say=lambda line: typer.echo(line, err=True),
     )
 

@@ -8,6 +8,7 @@ from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
+from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import SEALED
 from fleetloop.learner.anchor import anchor_of
@@ -20,6 +21,7 @@ from fleetloop.learner.checkpoint import Checkpoint, CheckpointWriter
 from fleetloop.learner.export import check_release, config_hash, statistics_hash
 from fleetloop.learner.feeder import Feeder
 from fleetloop.learner.grid import grid_of
+from fleetloop.learner.holder import holder_of
 from fleetloop.learner.loader import OnTime
 from fleetloop.learner.loop import Learner
 from fleetloop.learner.metrics import Metrics
@@ -64,11 +66,13 @@ def assemble(
     *,
     demonstrations: Sequence[Episode] = (),
     checkpoint: Checkpoint | None = None,
+    begins_anew: bool = False,
 ) -> Learner:
     """A learner at step 0 that holds the demonstrations.
 
     With a `checkpoint` that it is to go on from (see `restart.py`), its first release descends from the checkpoint's,
-    and its labels are those that the checkpoint's algorithm made, if that is the same one.
+    and its labels are those that the checkpoint's algorithm made, if that is the same one. Without one it publishes
+    where there are no releases yet; where there are, only if it `begins_anew` (see `holder.py`).
 
     Raises:
         CheckpointInvalid: if the note of the last order that was obeyed is damaged.
@@ -80,6 +84,9 @@ def assemble(
     """
     policy, directory = base.policy, around.directory
     check_release(policy.state_dict())
+    if algorithm.condition not in {"", *algorithm.conditions}:
+        problem = f"{algorithm.condition!r} is none of its conditions, {sorted(algorithm.conditions)}"
+        raise ConfigInvalid("Algorithm.condition", problem, "no robot would take its releases: name one of them")
     algorithm.setup(policy)
     if checkpoint is not None and checkpoint.algorithm_name == algorithm.name:
         algorithm.load_state_dict({**checkpoint.algorithm, **checkpoint.under("algorithm.")})
@@ -122,7 +129,7 @@ def assemble(
             around.hub,
             around.clock,
             identity(run, base, algorithm),
-            options.holder,
+            holder_of(around.disk, directory, options.holder, goes_on=begins_anew or checkpoint is not None),
             parent,
             signer=_signer(options),
             ladder=Ladder(PROFILES[options.publish_profile], Blocks(max(1, cores() - options.threads))),

@@ -177,8 +177,11 @@ class LearnerOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0, lt=1 << 31, description="decides every draw of the run")
-    holder: str = Field(
-        default="learner", min_length=1, description="the name under which the publishing lease is held"
+    holder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the name under which the publishing lease is held; null: one that is kept in its directory, so "
+        "that no second learner is taken for it",
     )
     signing_key: Path | None = Field(
         default=None,

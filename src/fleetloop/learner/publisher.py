@@ -15,6 +15,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubRefused, HubUnavailable, LeaseLost, ReleaseInvalid
 from fleetloop.core.hub import Hub, LearnerLease, LearnerOrders, LearnerStatus
 from fleetloop.core.release import BlobEntry, Encoding, Release
+from fleetloop.learner.holder import Holder
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import Put, Weights
 from fleetloop.weights.ladder import Ladder
@@ -65,7 +66,7 @@ class Publisher:
         hub: Hub,
         clock: Clock,
         identity: Identity,
-        holder: str,
+        holder: Holder,
         parent: int = 0,
         *,
         signer: Signer | None = None,
@@ -111,7 +112,7 @@ class Publisher:
 
         Raises:
             LeaseLost: another learner publishes now; this one must stop.
-            HubRefused: the hub does not accept the release, or another learner holds the lease.
+            HubRefused: the hub does not accept the release, another learner holds the lease, or `holder` says no.
         """
         if now < self._not_before:
             return
@@ -130,8 +131,12 @@ class Publisher:
     def _hold_lease(self, now: float) -> None:
         if self._lease is not None and now < self._renew_at:
             return
-        held = self._lease
-        self._lease = self._hub.claim_lease(self._holder) if held is None else self._hub.renew_lease(held)
+        if self._lease is None:
+            self._holder.check(self._hub)
+            self._lease = self._hub.claim_lease(self._holder.name)
+            self._holder.claimed()
+        else:
+            self._lease = self._hub.renew_lease(self._lease)
         self._renew_at = now + min(LONGEST_RENEWAL_S, max(1.0, (self._lease.until - now) / 3))
 
     def _tell(self) -> None:

@@ -51,6 +51,7 @@ def run(
     *,
     demonstrations: Sequence[Episode] = (),
     from_release: int | None = None,
+    begins_anew: bool = False,
     stop: threading.Event | None = None,
     say: Say = lambda line: None,
 ) -> Learner:
@@ -59,10 +60,13 @@ def run(
     With `from_release` from the newest one that is no later than that release; later ones are put aside. So it does
     when the hub tells it to. `start` is called at the beginning, and again for each time that it goes back.
 
+    Where the directory holds none but the hub has releases, it stops, unless it `begins_anew`.
+
     Waits for a hub that is away, and says so. Returns the stopped learner, its last checkpoint written.
 
     Raises:
-        LeaseLost: another learner has taken over.
+        LeaseLost: another learner has taken over. HubRefused: another holds the lease, or robots would fall back to the
+            base.
         CheckpointInvalid: there is no checkpoint to go on from, or none that is early enough.
         DiskTrouble: another learner works in this directory, or it can't be written.
         FleetLoopError: whatever else stopped it; the hub is told as an alarm if it can be reached.
@@ -77,7 +81,16 @@ def run(
             set_back(around.disk, around.checkpoints, from_release)
         stop = stop or threading.Event()
         while True:
-            learner = _learn(name, options, *ready, around, demonstrations=demonstrations, stop=stop, say=say)
+            learner = _learn(
+                name,
+                options,
+                *ready,
+                around,
+                demonstrations=demonstrations,
+                begins_anew=begins_anew,
+                stop=stop,
+                say=say,
+            )
             if stop.is_set():
                 return learner
             del learner, ready  # it goes back, and neither memory nor disk may have room for two
@@ -93,6 +106,7 @@ def _learn(
     around: Surroundings,
     *,
     demonstrations: Sequence[Episode],
+    begins_anew: bool,
     stop: threading.Event,
     say: Say,
 ) -> Learner:
@@ -106,6 +120,7 @@ def _learn(
         around,
         demonstrations=demonstrations,
         checkpoint=checkpoint,
+        begins_anew=begins_anew,
     )
     journal = Journal(say)
     with _signals(stop):
