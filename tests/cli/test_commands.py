@@ -83,7 +83,7 @@ def test_a_couriers_host_needs_neither_torch_nor_a_simulator():
     [
         ("status --once --hub http://127.0.0.1:9", "http://127.0.0.1:9: can't be reached"),
         ("learner", "base: holds no base policy"),
-        ("pretrain", "demonstrations: holds no sealed episode"),
+        ("pretrain", "demonstrations: is no directory"),
         ("actor --robot robot-9", "robot robot-9: is not in the configuration; known: robot-1"),
         ("actor --robot robot-1 --clock-file nowhere --tasks restock/shelf", "clock file nowhere: can't be used"),
         (

@@ -123,7 +123,7 @@ def test_what_is_wrong_is_named(room):
 def test_a_directory_without_episodes_is_named_beside_a_good_one():
     mistyped = fleetloop("recap", "fit", "--episodes", "demonstrations", "--episodes", "rolouts", "--out", "none")
     assert mistyped.exit_code == 1
-    assert "rolouts: holds no sealed episode" in mistyped.output
+    assert "rolouts: is no directory" in mistyped.output
 
 
 def test_an_episode_of_a_robot_that_lacks_an_input_is_named(tmp_path):

@@ -85,7 +85,7 @@ def test_a_learner_publishes_on_the_grid_of_its_base_and_trains_in_full(tmp_path
     while len(hub.published) < 2:
         beat(learner)
     newest, state = hub.published[-1], learner.parts.trainer.average.state_dict()
-    got = tensors(decode(newest, hub.blobs.__getitem__, next(way for way in newest.encodings if way.base == 0)))
+    got = tensors(decode(newest, hub.get_blob, next(way for way in newest.encodings if way.base == 0)))
     weight = state["body.2.weight"]
     assert torch.equal(got["body.2.weight"], base.rounded("body.2.weight", weight).bfloat16().float())
     assert not torch.equal(weight, base.rounded("body.2.weight", weight)), "the masters keep their precision"

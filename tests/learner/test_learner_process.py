@@ -110,10 +110,12 @@ def test_a_broken_loss_stops_the_whole_learner_with_an_alarm(tmp_path):
     [
         (lambda losses: losses.mean(), r"has the shape \[\]"),
         (lambda losses: losses[:3], r"has the shape \[3\]"),
-        (lambda losses: float(losses.sum()), r"is \d"),
+        (lambda losses: float(losses.sum()), "is a float, not"),
+        (lambda losses: losses.detach(), "is torch.float32 without a gradient"),
+        (lambda losses: losses.long(), "is torch.int64 without a gradient"),
         (lambda losses: losses * float("nan"), "is not finite"),
     ],
-    ids=["scalar", "wrong shape", "no tensor", "nan"],
+    ids=["scalar", "wrong shape", "no tensor", "detached", "whole numbers", "nan"],
 )
 def test_an_algorithms_bad_loss_is_named_with_its_tasks_and_episodes(tmp_path, spoil, complaint):
     class Bad(HGDagger):
@@ -127,6 +129,30 @@ def test_an_algorithms_bad_loss_is_named_with_its_tasks_and_episodes(tmp_path, s
     known = {path.stem for path in (tmp_path / "demos").glob("*.arrow")}
     assert any(id in str(raised.value) for id in known)
     assert "push/left" in hub.statuses[-1].alarm
+
+
+def test_an_algorithm_that_fails_is_named_with_what_it_failed_on(tmp_path):
+    class Failing(HGDagger):
+        def loss(self, policy, batch, *, rng):
+            raise ZeroDivisionError("no\nreason")
+
+    _, outcome = start(tmp_path, MemoryHub(), algorithm=Failing(HGDaggerOptions()))
+    with pytest.raises(LossInvalid, match=r"task push/left, episodes .*ZeroDivisionError: no reason; FLEETLOOP_DEBUG"):
+        outcome()
+
+
+def test_a_task_whose_samples_all_have_no_weight_is_an_alarm(tmp_path):
+    class Idle(HGDagger):
+        def label(self, episode):
+            labels = super().label(episode)
+            return replace(labels, weight=labels.weight * 0)
+
+    hub = MemoryHub()
+    stop, outcome = start(tmp_path, hub, algorithm=Idle(HGDaggerOptions()))
+    eventually(lambda: hub.statuses)
+    stop.set()
+    outcome()
+    assert "push/left: is not trained: the algorithm gives all of it the weight 0" in hub.statuses[-1].alarm
 
 
 def test_started_again_under_another_algorithm_it_goes_on_and_says_so(tmp_path):

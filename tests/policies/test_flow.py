@@ -314,7 +314,7 @@ def through_a_release(policy, weights):
     encoded = codec.encode(weights)
     release = manifest_of(encoded, policy.spec, policy={"name": "flow", "config": policy.config})
     received = Release.from_json(release.to_json())
-    decoded = codec.decode(received, lambda hash: encoded.blobs[hash])
+    decoded = codec.decode(received, encoded.fetch)
     return FlowPolicy.acting(received.policy["config"], received.policy_spec(), decoded)
 
 

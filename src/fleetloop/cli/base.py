@@ -40,7 +40,8 @@ def make_base(
     """
     if not episodes:
         where = config.directories.demonstrations
-        raise ConfigInvalid(str(where), "holds no sealed episode", "record some with `fleetloop demos record`")
+        problem = "holds no sealed episode" if where.is_dir() else "is no directory"
+        raise ConfigInvalid(str(where), problem, "record some with `fleetloop demos record`")
     robot = episodes[0].meta.spec
     policy = build_policy(config.policy, robot, config.pretrain.seed, config.directories.encoder)
     check_robot(config, policy.spec)

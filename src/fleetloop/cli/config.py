@@ -14,7 +14,7 @@ from fleetloop.actor.options import ActorOptions
 from fleetloop.cli.config_errors import explain
 from fleetloop.cli.config_file import parse, read_file
 from fleetloop.cli.dotted_path import put
-from fleetloop.core.errors import ConfigInvalid, UnknownName
+from fleetloop.core.errors import ConfigInvalid, PluginBroken, UnknownName
 from fleetloop.core.plugins import plugin, require_installed
 from fleetloop.courier.options import CourierOptions
 from fleetloop.hub.options import HubOptions
@@ -258,7 +258,9 @@ def chosen_options(kind: str, choice: Choice, section: str = "") -> BaseModel | 
         ConfigInvalid: naming the dotted path, under `section`, of the key at fault.
     """
     section = section or SECTIONS[kind]
-    model: type[BaseModel] | None = getattr(plugin(kind, choice.name), "Options", None)
+    model: Any = getattr(plugin(kind, choice.name), "Options", None)
+    if model is not None and not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginBroken(f"{kind}: {choice.name}", "its Options are no pydantic model", "derive them from BaseModel")
     if model is None:
         if choice.options:
             raise ConfigInvalid(f"{section}.options", f"{choice.name!r} takes none", "remove them")

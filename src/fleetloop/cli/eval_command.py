@@ -58,7 +58,7 @@ def evaluate(
         str | None,
         typer.Option(help="What it acts on, e.g. positive; by default what robots act on.", show_default=False),
     ] = None,
-    guidance: Annotated[float, typer.Option(min=0, help="How much of the condition: beta of RECAP.")] = 1.0,
+    guidance: Annotated[float, typer.Option(min=0, max=100, help="How much of the condition: beta of RECAP.")] = 1.0,
     at_least: Annotated[
         float | None,
         typer.Option(
@@ -83,6 +83,8 @@ def evaluate(
         raise ConfigInvalid("--at-least", "is about one policy, --retention about two", "leave one of them away")
     if retention and release is None and checkpoint is None:
         raise ConfigInvalid("--retention", "compares the base with nothing", "name --release or --checkpoint")
+    if report:
+        flags.check_writable(report)
     named = flags.split(tasks)
     given = {"hub_url": hub, "tasks": None if retention else named}
     chosen = load_config(config, sets or (), given)

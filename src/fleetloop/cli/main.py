@@ -34,9 +34,7 @@ from fleetloop.cli import (
 )
 from fleetloop.cli.check import command as check_command
 from fleetloop.cli.demo import command as demo_command
-from fleetloop.core.errors import FleetLoopError
-
-DEBUG = "FLEETLOOP_DEBUG"
+from fleetloop.core.errors import DEBUG, FleetLoopError
 
 
 class OneLineErrors(TyperGroup):

@@ -52,8 +52,10 @@ def fit(
     from fleetloop.algorithms.recap_options import RecapOptions
     from fleetloop.cli.progress import counting
     from fleetloop.core.disk import RealDisk
+    from fleetloop.core.errors import ConfigInvalid
     from fleetloop.learner.base import load_base
 
+    flags.check_writable(out)
     policy = load_base(chosen.directories.base).policy
     held: dict[str, Episode] = {}
     for directory in episodes or [chosen.directories.demonstrations]:
@@ -63,6 +65,10 @@ def fit(
     start = blank(policy, options)
     with counting("fitting", options.value_steps) as progress:
         found = fit_value(start, held, options, progress)
+    if not found.steps:
+        problem = f"{len(held)} episodes, and nothing to fit a value function to"
+        remedy = "record attempts that succeed or fail; what was aborted tells of no end"
+        raise ConfigInvalid("--episodes", problem, remedy)
     write_judgement(RealDisk(), out, found.judgement)
     _print(found.judgement, list(held.values()))
     typer.echo(f"{out}: {len(held)} episodes, {found.steps} steps, cross-entropy {found.loss:.2f} nats")
@@ -110,7 +116,8 @@ def _lessons(directory: Path, spec: "PolicySpec") -> "dict[str, Episode]":
 
     found = {item.meta.id: item for item in open_demonstrations(directory) if item.meta.purpose != "evaluation"}
     if not found:
-        problem, remedy = "holds no sealed episode to learn from", "record some with `fleetloop demos record`"
+        problem = "holds no sealed episode to learn from" if directory.is_dir() else "is no directory"
+        remedy = "record some with `fleetloop demos record`"
         raise ConfigInvalid(str(directory), problem, remedy)
     for id, episode in found.items():
         try:

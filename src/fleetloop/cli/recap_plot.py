@@ -58,7 +58,7 @@ def draw(path: Path, episode: Episode, judgement: Judgement) -> None:
     figure.suptitle(f"{meta.task}, “{meta.instruction}”: {meta.outcome}  ({meta.id}, {by})", fontsize=10)
     FigureCanvasAgg(figure)
     try:
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, format="png")
     except (OSError, ValueError) as error:
         raise ConfigInvalid(
             str(path), f"can't be written ({error})", "name a .png file in a directory that is there"

@@ -18,7 +18,7 @@ from fleetloop.cli.config import chosen_options as options_of
 from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock, Scaled, Wall
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import ConfigInvalid, SystemMissing
+from fleetloop.core.errors import ConfigInvalid, PluginBroken, SystemMissing
 from fleetloop.core.judge import JudgeKind
 from fleetloop.core.operator import Closable, Operator
 from fleetloop.core.plugins import plugin
@@ -132,7 +132,11 @@ def operator_at(choice: OperatorChoice, robot: Robot) -> Iterator[Operator]:
 
 
 def build_algorithm(choice: AlgorithmChoice) -> Algorithm:
+    """Raises PluginBroken for one that goes by another name than its entry point: checkpoints keep that name."""
     options, kind = options_of("algorithms", choice), plugin("algorithms", choice.name)
+    if (named := getattr(kind, "name", None)) != choice.name:
+        problem = f"its class has the name {named!r}"
+        raise PluginBroken(f"algorithms: {choice.name}", problem, f"set `name` to {choice.name!r} in the class")
     return kind(options)  # type: ignore[no-any-return]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetloop.core.disk import RealDisk
+from fleetloop.core.errors import ConfigInvalid
 from fleetloop.lab.bench import EVALUATION_SEED, Bench
 from fleetloop.lab.experiment import Arm, Setting
 from fleetloop.lab.experiments import experiment
@@ -98,8 +99,16 @@ class Job:
 
 
 def read(file: Path) -> Mapping[str, Any]:
-    """A result."""
-    return json.loads(file.read_bytes())  # type: ignore[no-any-return]
+    """A result. Raises ConfigInvalid if the file holds none."""
+    try:
+        found = json.loads(file.read_bytes())
+        if not {"arm", "seed", "evaluation"} <= found.keys():
+            raise ValueError("it has no arm, seed or evaluation")
+    except (ValueError, AttributeError) as error:
+        raise ConfigInvalid(
+            str(file), f"is no result of the lab ({error})", "remove it, and run its job again"
+        ) from error
+    return found  # type: ignore[no-any-return]
 
 
 def as_json(value: Any) -> Any:

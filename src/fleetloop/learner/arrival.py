@@ -13,7 +13,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Array
 from fleetloop.core.policy import Features
 from fleetloop.core.spec import PolicySpec, check_fit
-from fleetloop.learner.errors import LabelsInvalid
+from fleetloop.learner.labels import check_labels, labelled_by
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,7 @@ class Prepared:
     quality: float | None = None
 
     def __post_init__(self) -> None:
-        labels, count, id = self.labels, len(self.episode), self.episode.meta.id
-        for name in ("train", "stop", "weight", "indicator"):
-            given = len(getattr(labels, name))
-            if given != count:
-                raise LabelsInvalid(
-                    f"labels.{name}", f"has {given} entries for the {count} frames of {id}", "look at `Algorithm.label`"
-                )
-        frames = np.flatnonzero(labels.train)
-        if ((labels.stop[frames] <= frames) | (labels.stop[frames] > count)).any():
-            raise LabelsInvalid(
-                "labels.stop",
-                f"lies before its own frame or past the end of {id}",
-                "it is one past the last frame whose action may be a target",
-            )
+        check_labels(self.labels, self.episode.meta.id, len(self.episode))
 
 
 @dataclass(frozen=True)
@@ -80,7 +67,7 @@ def labelled(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepar
         LabelsInvalid: if the algorithm's labels don't fit the episode.
     """
     check_fit(episode.meta.spec, spec)
-    return Prepared(episode, algorithm.label(episode), None)
+    return Prepared(episode, labelled_by(lambda: algorithm.label(episode), episode.meta.id), None)
 
 
 def prepare(episode: Episode, algorithm: Algorithm, spec: PolicySpec, features: Features | None = None) -> Prepared:

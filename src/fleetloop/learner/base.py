@@ -44,7 +44,12 @@ class Base:
 
 
 def write_base(disk: Disk, directory: Path, base: Base) -> None:
-    """Write the directory, its description last. Raises DiskTrouble."""
+    """Write the directory, its description last.
+
+    Raises:
+        BaseInvalid: for a policy whose `config` is no JSON; nothing is written.
+        DiskTrouble: if the directory can't be written.
+    """
     state = base.policy.state_dict()
     data = to_safetensors(exact_weights(state))
     description = {
@@ -57,9 +62,14 @@ def write_base(disk: Disk, directory: Path, base: Base) -> None:
         "facts": dict(base.facts),
         "versions": versions(),  # for people to read
     }
+    try:
+        said = json.dumps(description, indent=1).encode()
+    except (TypeError, ValueError) as error:
+        problem = f"of {base.name!r} is not JSON ({error})"
+        raise BaseInvalid("policy.config", problem, "hold numbers, texts, lists and dicts in `config`") from error
     disk.make(directory)
     disk.write(directory / WEIGHTS, data)
-    disk.write(directory / DESCRIPTION, json.dumps(description, indent=1).encode())
+    disk.write(directory / DESCRIPTION, said)
 
 
 def load_base(directory: Path) -> Base:

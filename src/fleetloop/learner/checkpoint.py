@@ -59,6 +59,37 @@ class Checkpoint:
         return {name[cut:]: value for name, value in self.arrays.items() if name.startswith(prefix)}
 
 
+def divided(state: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays of an algorithm's state, and the rest of it. Raises CheckpointInvalid if that is not JSON, or would
+    read back as something else."""
+    remedy = "hold texts, numbers, lists and dicts with text keys, and numpy arrays of numbers at the top"
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise CheckpointInvalid("Algorithm.state_dict", f"returned a {type(state).__name__}", remedy)
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    if odd := [name for name, value in arrays.items() if value.dtype.kind not in "biuf"]:
+        raise CheckpointInvalid(f"Algorithm.state_dict: {odd[0]}", f"is {arrays[odd[0]].dtype}", remedy)
+    rest = {name: value for name, value in state.items() if name not in arrays}
+    if where := _changed_by_json(rest, ""):
+        raise CheckpointInvalid(f"Algorithm.state_dict: {where}", "is no JSON value", remedy)
+    return arrays, rest
+
+
+def _changed_by_json(value: Any, path: str) -> str:
+    """The path of the first thing that JSON can't hold, or would call otherwise; empty if all is well."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return ""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                return f"{path}[{key!r}]"
+        inner = [(f"{path}.{key}".lstrip("."), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        inner = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        return path
+    return next((odd for place, item in inner if (odd := _changed_by_json(item, place))), "")
+
+
 class CheckpointWriter:
     """Writes checkpoints away from the training loop; latest wins.
 

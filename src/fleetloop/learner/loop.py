@@ -10,7 +10,8 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.policy import Batch
 from fleetloop.learner.arrival import Arrival
-from fleetloop.learner.checkpoint import Checkpoint
+from fleetloop.learner.buffer.buffer import Part
+from fleetloop.learner.checkpoint import Checkpoint, divided
 from fleetloop.learner.errors import PayloadLost
 from fleetloop.learner.export import config_hash, exact_weights, release_weights
 from fleetloop.learner.figures import Journey, Tally, task_figures
@@ -222,7 +223,7 @@ class Learner:
         """For the fleet view."""
         parts = self.parts
         lost = (self.intake.lost, parts.relabelling.alarm, parts.feeder.alarm)
-        heard = (parts.publisher.alarm, parts.recall.alarm, *lost, parts.algorithm.alarm)
+        heard = (parts.publisher.alarm, parts.recall.alarm, *lost, str(parts.algorithm.alarm), self._weightless())
         return LearnerStatus(
             run=self.run,
             step=self.steps,
@@ -237,6 +238,14 @@ class Learner:
             answered=parts.recall.answered,
         )
 
+    def _weightless(self) -> str:
+        """What is held and can never be drawn, whatever the losses."""
+        buffer, parts = self.parts.buffer, (Part.OFFLINE, Part.ONLINE)
+        held = [sum(buffer.size(task, part) for part in parts) for task in range(len(buffer.tasks))]
+        mass = [sum(buffer.mass(task, part) for part in parts) for task in range(len(buffer.tasks))]
+        found = [name for name, size, weight in zip(buffer.tasks, held, mass, strict=True) if size and not weight]
+        return f"{', '.join(found)}: is not trained: the algorithm gives all of it the weight 0" if found else ""
+
     # ------------------------------------------------------------------ restart
 
     def _checkpoint_if_due(self, now: float) -> None:
@@ -247,15 +256,18 @@ class Learner:
             self.parts.checkpoints.offer(self.checkpoint())
 
     def checkpoint(self) -> Checkpoint:
-        """Copies of everything that the rest of the run depends on."""
+        """Copies of everything that the rest of the run depends on.
+
+        Raises CheckpointInvalid for a state of the algorithm that can't be kept.
+        """
         parts = self.parts
         arrays = {f"trainer.{name}": array for name, array in exact_weights(parts.trainer.state()).items()}
         arrays |= {f"sampler.{name}": array for name, array in parts.sampler.state().items()}
         arrays |= {"draws": parts.buffer.all_draws(), "epochs": np.array(self.intake.epochs, np.int64).reshape(-1, 2)}
         arrays |= {"ledger": parts.buffer.episodes.ledger(), "online_draws": np.array(self._online_draws)}
         arrays["demonstrated"] = np.array(len(parts.buffer.episodes.ledger(self.intake.demonstrated)))
-        algorithm = parts.algorithm.state_dict()
-        arrays |= {f"algorithm.{name}": value for name, value in algorithm.items() if isinstance(value, np.ndarray)}
+        own_arrays, own = divided(parts.algorithm.state_dict())
+        arrays |= {f"algorithm.{name}": value for name, value in own_arrays.items()}
         return Checkpoint(
             run=self.run,
             step=self.steps,
@@ -264,7 +276,7 @@ class Learner:
             config_hash=config_hash(parts.trainer.policy.config),
             arrays=arrays,
             uncovered=tuple(parts.buffer.coverage.ids),
-            algorithm={name: value for name, value in algorithm.items() if not isinstance(value, np.ndarray)},
+            algorithm=own,
             algorithm_name=parts.algorithm.name,
             tasks=tuple(parts.buffer.tasks),
         )

@@ -12,6 +12,7 @@ from fleetloop.learner.arrival import Prepared
 from fleetloop.learner.buffer.buffer import ExperienceBuffer
 from fleetloop.learner.buffer.pictures import PictureCache
 from fleetloop.learner.buffer.selection import Selection
+from fleetloop.learner.labels import labelled_by
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Relabelling:
             self._refresh.add(episode)
         if prepared.labels.version == self._algorithm.version:
             return prepared
-        return replace(prepared, labels=self._algorithm.label(episode))
+        return replace(prepared, labels=labelled_by(lambda: self._algorithm.label(episode), episode.meta.id))
 
     def retired(self, episode: str) -> None:
         """It is held no more."""

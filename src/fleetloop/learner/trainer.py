@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from fleetloop.core.algorithm import Algorithm
+from fleetloop.core.errors import FleetLoopError
 from fleetloop.core.policy import Batch
 from fleetloop.learner.anchor import Anchor
 from fleetloop.learner.errors import LossInvalid
 from fleetloop.learner.export import is_statistic
+from fleetloop.learner.labels import TRACEBACK, in_a_line
 from fleetloop.learner.options import OptimizerOptions
 
 Losses = npt.NDArray[np.float64]
@@ -110,11 +112,23 @@ class Trainer:
 
     def _losses(self, policy: Any, batch: Batch, step: int, origin: Origin) -> Tensor:
         rng = self._rng(step)
-        losses: Any = self._algorithm.loss(policy, batch, rng=rng)
+        everywhere = np.arange(len(batch))
+        try:
+            losses: Any = self._algorithm.loss(policy, batch, rng=rng)
+        except FleetLoopError:
+            raise
+        except Exception as error:
+            problem = f"failed at step {self.step}, {origin(everywhere)}: {in_a_line(error)}"
+            raise LossInvalid("Algorithm.loss", problem, TRACEBACK) from error
         if not isinstance(losses, Tensor) or losses.shape != (len(batch),):
-            given = f"has the shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"is {losses!r}"
-            everywhere = origin(np.arange(len(batch)))
-            raise LossInvalid("loss", f"{given}, not [{len(batch)}], {everywhere}", "return one loss per sample")
+            given = (
+                f"has the shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"is a {type(losses).__name__}"
+            )
+            problem = f"{given}, not [{len(batch)}], {origin(everywhere)}"
+            raise LossInvalid("loss", problem, "return one loss per sample")
+        if not losses.is_floating_point() or (torch.is_grad_enabled() and not losses.requires_grad):
+            problem = f"is {losses.dtype} without a gradient, {origin(everywhere)}"
+            raise LossInvalid("loss", problem, "compute it from `policy.loss`, in torch, without detach")
         odd = ~torch.isfinite(losses.detach())
         if odd.any():
             where = np.flatnonzero(odd.cpu().numpy())
@@ -153,7 +167,7 @@ class Trainer:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
 
 
-_REMEDY = "look at these episodes with `fleetloop episodes show`, or lower the learning rate"
+_REMEDY = "look at these episodes (`fleetloop episodes show ID`, for a demonstration FILE), or lower the learning rate"
 
 
 def clip_gradient(parameters: list[nn.Parameter], most: float) -> Tensor:

@@ -147,7 +147,7 @@ class GymnasiumRobot:
                 kwargs.setdefault("render_mode", "rgb_array")
             try:
                 self._envs[id] = gymnasium.make(own.env, **kwargs)
-            except (gymnasium.error.Error, ModuleNotFoundError) as error:
+            except (gymnasium.error.Error, ModuleNotFoundError, TypeError, ValueError) as error:
                 raise ConfigInvalid(f"robot.options.tasks.{id}.env", f"can't be made ({error})") from error
         return self._envs[id]
 

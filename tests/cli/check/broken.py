@@ -8,7 +8,7 @@ from torch import nn
 
 from fleetloop.core.algorithm import FixedLabels, FrameLabels
 from fleetloop.core.frame import Observation, Source
-from fleetloop.core.operator import Drive
+from fleetloop.core.operator import Drive, Mark
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.robot import EpisodeStart
 from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec
@@ -32,12 +32,12 @@ class Point:
         self.place = start.uniform(-1, 1, 2).astype(np.float32)
         if self.fault != "remembers":
             self.ended = None
-        return None if self.fault == "silent" else EpisodeStart(task.instruction, 0.0)
+        return None if self.fault == "silent" else EpisodeStart(5 if self.fault == "counts" else task.instruction, 0.0)
 
     def observe(self):
         shared = self.place if self.fault == "shares" else self.place.copy()
         state = {"place": shared.astype(np.float64) if self.fault == "doubles" else shared}
-        return Observation({} if self.fault == "blind" else state, 0.0)
+        return Observation({} if self.fault == "blind" else state, float("nan") if self.fault == "timeless" else 0.0)
 
     def act(self, action):
         if self.fault == "scribbles":
@@ -48,7 +48,7 @@ class Point:
         return None if self.fault == "mute" else wanted.astype(np.float32)
 
     def outcome(self):
-        return self.ended
+        return str(self.ended) if self.fault == "says" and self.ended else self.ended
 
     def expert(self):
         return self
@@ -116,6 +116,8 @@ class Watcher:
         self.wants_attention = True
         if self.fault == "speaks":
             return "take over"
+        if self.fault == "marks":
+            return Mark("banana")
         drives = view.attention or self.fault == "forces"
         size = 3 if self.fault == "misfits" else 2
         return Drive(np.zeros(size, np.float32)) if drives else None
@@ -174,13 +176,20 @@ class Cloning(FixedLabels):
             "idle": {"train": np.zeros(count, bool)},
             "negative": {"weight": np.full(count, -1, np.float32)},
             "moody": {"weight": np.full(count, self.calls, np.float32)},
+            "weightless": {"weight": np.zeros(count, np.float32)},
         }
+        if self.fault == "hungry":
+            assert episode.source[0] is not None
         return replace(labels, **changed.get(self.fault, {}))
 
     def loss(self, policy, batch, *, rng):
         losses = policy.loss(batch, rng=rng)
         if self.fault == "scalar":
             return losses.mean()
+        if self.fault == "steep":
+            return losses + (losses * 0).sqrt()
+        if self.fault == "overwrites":
+            batch.mask[:] = 0
         if self.fault == "nan":
             return losses * float("nan")
         if self.fault == "random":
@@ -188,7 +197,10 @@ class Cloning(FixedLabels):
         return losses.detach() if self.fault == "detached" else losses
 
     def state_dict(self):
-        return {"kept": object()} if self.fault == "object" else {"kept": self.kept}
+        odd = {"object": object(), "numbered": {1: 2}, "nested": {"array": np.zeros(2)}, "words": np.array(["a"])}
+        if self.fault == "nothing":
+            return None
+        return {"kept": self.kept} | ({"odd": odd[self.fault]} if self.fault in odd else {})
 
     def load_state_dict(self, state):
         self.kept = 7.0 if self.fault == "forgets" else state["kept"]
@@ -209,6 +221,10 @@ class Linear(nn.Module):
         self.map = nn.Linear(2, spec.horizon * 2, dtype=torch.bfloat16 if self.fault == "coarse" else None)
         if self.fault in UNUSUAL:
             self.register_buffer("table", torch.zeros(2, dtype=UNUSUAL[self.fault]))
+
+    def load_state_dict(self, state, strict=True, **rest):
+        halved = {name: item / 2 for name, item in state.items()}
+        return super().load_state_dict(halved if self.fault == "halves" else state, strict, **rest)
 
     @classmethod
     def build(cls, config, robot):
@@ -240,6 +256,8 @@ class Linear(nn.Module):
 
     @torch.no_grad()
     def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        if self.fault == "abrupt":
+            assert prefix is None
         chunk = self._predict(torch.from_numpy(observation.state["place"])[None])[0].numpy()
         if self.fault == "noisy":
             chunk = chunk + np.random.default_rng().normal(size=chunk.shape).astype(np.float32)

@@ -145,6 +145,9 @@ def test_a_robot_of_the_fleet_is_opened_under_its_own_options_and_not_beside_its
         ("mute", "`act` returns.*it returned NoneType"),
         ("remembers", "says nothing right after a reset.*forget the last episode"),
         ("expert", r"Its expert.*it says float64\[2\]"),
+        ("says", "it says 'success'; say None, or one of core's Outcome"),
+        ("counts", "A reset says.*it returned"),
+        ("timeless", "`taken` is nan"),
     ],
 )
 def test_a_robot_that_breaks_a_rule(fault, told):
@@ -240,6 +243,7 @@ def test_what_a_checked_operator_and_its_robot_have_taken_is_given_back(installe
     ("fault", "told"),
     [
         ("speaks", "it said 'take over'; say one of the four"),
+        ("marks", "it said Mark.*mark with one of core's Outcome"),
         ("forces", "Without attention.*at tick 0 it said Drive"),
         ("misfits", r"it drives with float32\[3\]; send float32\[2\]"),
         ("greedy", "it still wants attention after `start`"),
@@ -291,14 +295,22 @@ def told_on_toy(tmp_path_factory):
         ("long", r"train is bool\[41\] for 40 frames; make it bool\[40\]"),
         ("far", "past a missed tick; use algorithms.segments.segment_stops"),
         ("mixes", "No target mixes.*has frames of 2 drivers"),
-        ("idle", "no frame of seven episodes trains"),
+        ("idle", "no frame of 9 episodes trains"),
+        ("weightless", "no frame of 9 episodes trains; look at `train` and `weight`"),
+        ("hungry", "IndexError"),
+        ("steep", "its gradient is not finite"),
+        ("overwrites", r"it changed the batch: \['mask'\]"),
         ("negative", "weights are not"),
         ("moody", "weight differs the second time"),
         ("scalar", r"it has the shape \[\]; return \[8\]"),
         ("nan", "it is not finite"),
         ("detached", "it carries no gradient"),
         ("random", "two losses differ"),
-        ("object", "state.kept is neither"),
+        ("object", "Algorithm.state_dict: odd: is no JSON value"),
+        ("numbered", r"Algorithm.state_dict: odd\[1\]: is no JSON value"),
+        ("nested", "Algorithm.state_dict: odd.array: is no JSON value"),
+        ("words", "Algorithm.state_dict: odd: is <U1"),
+        ("nothing", "Algorithm.state_dict: returned a NoneType"),
         ("forgets", "differ after the restart"),
     ],
 )
@@ -333,6 +345,8 @@ def about(fault, directory, kind=Linear, spec=Point.spec):
         ("forgets", "their chunks are .* apart; load every tensor"),
         ("complex", "survive a release.*tensor table: has the type complex64; known: bfloat16"),
         ("lax", "it acts without .*; load strictly"),
+        ("abrupt", "under way.*AssertionError"),
+        ("halves", "with its own weights loaded it acts .* otherwise"),
     ],
 )
 def test_a_policy_that_breaks_a_rule(tmp_path, fault, told):
@@ -356,3 +370,37 @@ def test_a_policy_is_checked_on_what_the_robots_camera_shows(tmp_path):
     told_by(
         "numbers that are not finite", problems(policy.CHECKS, about("dazzled", tmp_path / "not", Sighted, WATCHED))
     )
+
+
+def test_debugging_shows_where_other_peoples_code_failed(told_on_toy, monkeypatch, capsys):
+    learner, recorded = told_on_toy
+    monkeypatch.setenv("FLEETLOOP_DEBUG", "1")
+    problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning("hungry"), Cloning("hungry"), learner, recorded))
+    assert "broken.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("class Other(HGDagger): pass", "its class has the name 'hg_dagger'; set `name` to 'other'"),
+        ("class Other(HGDagger):\n    name, Options = 'other', dict", "its Options are no pydantic model"),
+        ("raise SystemExit(7)", "can't be imported"),
+    ],
+)
+def test_an_algorithm_that_would_fail_later_is_refused_when_it_is_made(installed, source, told):
+    installed(
+        "other",
+        "[fleetloop.algorithms]\nother = other:Other\n",
+        f"from fleetloop.algorithms.hg_dagger import HGDagger\n\n{source}\n",
+    )
+    said = CliRunner().invoke(app, ["check", "algorithm", "other"])
+    assert said.exit_code == 1
+    assert told in said.stdout + said.stderr
+
+
+def test_what_can_not_be_closed_is_a_finding(installed):
+    source = "from broken import Point\n\nclass Body(Point):\n    def __init__(self, options, *, clock, site):\n"
+    source += "        super().__init__()\n\n    def close(self):\n        raise ValueError('stuck')\n"
+    installed("stuck", "[fleetloop.robots]\nbody = stuck:Body\n", source)
+    said = CliRunner().invoke(app, ["check", "robot", "body", *OWN_TASK])
+    assert "✗ What was opened for it can be closed: ValueError: stuck" in said.stdout

@@ -1,10 +1,12 @@
 """The contract of an algorithm: its labels, its loss, what it keeps, its label versions."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fleetloop.cli.check.experience import batch_for
@@ -12,6 +14,9 @@ from fleetloop.cli.check.findings import expect
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.policy import Batch
+from fleetloop.learner.checkpoint import divided
+from fleetloop.learner.labels import check_labels
+from fleetloop.weights.codec import from_safetensors, to_safetensors
 
 DTYPES = {"train": "bool", "stop": "int32", "weight": "float32", "indicator": "int8"}
 INDICATORS = (-1, 0, 1)
@@ -41,6 +46,7 @@ def naming(subject: AlgorithmSubject) -> None:
     expect(isinstance(algorithm.name, str) and bool(algorithm.name), f"`name` is {algorithm.name!r}", "give it a name")
     known = f"`condition` is {algorithm.condition!r}, `conditions` {sorted(algorithm.conditions)}"
     expect(algorithm.condition in {"", *algorithm.conditions}, known, "robots act on one of them")
+    expect(isinstance(algorithm.alarm, str), f"`alarm` is {algorithm.alarm!r}", "say it in words; nothing is empty")
 
 
 def shapes(subject: AlgorithmSubject) -> None:
@@ -85,8 +91,8 @@ def values(subject: AlgorithmSubject) -> None:
 
 def learning_at_all(subject: AlgorithmSubject) -> None:
     """Something trains: of demonstrations and of online episodes with every driver and every ending."""
-    trained = sum(int(labels.train.sum()) for _, labels in subject.labels())
-    expect(trained > 0, "no frame of seven episodes trains", "look at `train`")
+    trained = sum(int((labels.train & (labels.weight > 0)).sum()) for _, labels in subject.labels())
+    expect(trained > 0, f"no frame of {len(subject.episodes)} episodes trains", "look at `train` and `weight`")
 
 
 def purity(subject: AlgorithmSubject) -> None:
@@ -102,7 +108,7 @@ def purity(subject: AlgorithmSubject) -> None:
 def losing(subject: AlgorithmSubject) -> None:
     """The loss is (B,), one per sample, finite, and its gradient reaches the policy."""
     batch = subject.batch()
-    kept = batch.actions.copy()
+    kept = _arrays(batch)
     losses = subject.algorithm.loss(subject.policy, batch, rng=torch.Generator().manual_seed(0))
     given, count = f"it has the shape {list(losses.shape)}", len(batch)
     expect(tuple(losses.shape) == (count,), given, f"return [{count}] for {count} samples: no mean over the batch")
@@ -110,8 +116,12 @@ def losing(subject: AlgorithmSubject) -> None:
     expect(losses.requires_grad, "it carries no gradient", "compute it from `policy.loss`, in torch")
     parameters = [item for item in subject.policy.parameters() if item.requires_grad]
     gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True)
-    expect(any(item is not None for item in gradients), "no parameter of the policy gets any", "call `policy.loss`")
-    expect(np.array_equal(kept, batch.actions), "it changed the batch", "work on a copy: dataclasses.replace")
+    there = [item for item in gradients if item is not None]
+    expect(bool(there), "no parameter of the policy gets any", "call `policy.loss`")
+    finite = all(bool(torch.isfinite(item).all()) for item in there)
+    expect(finite, "its gradient is not finite", "look at roots, logarithms and divisions at 0")
+    changed = [name for name, array in _arrays(batch).items() if not np.array_equal(kept[name], array)]
+    expect(not changed, f"it changed the batch: {changed}", "work on a copy: dataclasses.replace")
 
 
 def repeating(subject: AlgorithmSubject) -> None:
@@ -125,10 +135,8 @@ def repeating(subject: AlgorithmSubject) -> None:
 
 def surviving(subject: AlgorithmSubject) -> None:
     """What it keeps survives a restart: JSON values and numpy arrays, and a fresh one labels the same."""
-    state = subject.algorithm.state_dict()
-    odd = _odd(state, "state")
-    expect(not odd, f"{odd} is neither", "turn it into a number, a text, a list, a dict or a numpy array")
-    subject.another.load_state_dict(state)
+    arrays, rest = divided(subject.algorithm.state_dict())
+    subject.another.load_state_dict({**json.loads(json.dumps(rest)), **from_safetensors(to_safetensors(arrays))})
     for episode, labels in subject.labels():
         again = subject.another.label(episode)
         same = all(np.array_equal(getattr(labels, name), getattr(again, name)) for name in DTYPES)
@@ -148,8 +156,14 @@ def refreshing(subject: AlgorithmSubject) -> None:
             break
         refresh.work()
     expect(refresh.ready, f"it is not ready after {SLICES} slices", "do more in a slice, or less altogether")
-    missing = set(held) - set(refresh.labels)
+    missing = {id for id, episode in held.items() if len(episode)} - set(refresh.labels)
     expect(not missing, f"it has no labels for {sorted(missing)[:2]}", "relabel whatever is held")
+    for episode, before_it in subject.labels():
+        labels = refresh.labels.get(episode.meta.id, before_it)
+        check_labels(labels, episode.meta.id, len(episode))
+        same = all(np.array_equal(getattr(labels, name), getattr(before_it, name)) for name in ("train", "stop"))
+        wrong = f"train or stop of {episode.meta.id} are others under the next version"
+        expect(same, wrong, "a version changes weights and indicators alone")
     before = subject.algorithm.version
     subject.algorithm.switch(refresh)
     expect(subject.algorithm.version > before, f"the version stayed {before}", "count it up in `switch`")
@@ -170,12 +184,11 @@ CHECKS = (
 )
 
 
-def _odd(value: Any, path: str) -> str:
-    """The path of the first thing that is neither; empty if all is well."""
-    if value is None or isinstance(value, bool | int | float | str | np.ndarray):
-        return ""
-    if isinstance(value, Mapping):
-        return next((odd for name, inner in value.items() if (odd := _odd(inner, f"{path}.{name}"))), "")
-    if isinstance(value, list | tuple):
-        return next((odd for index, inner in enumerate(value) if (odd := _odd(inner, f"{path}[{index}]"))), "")
-    return path
+def _arrays(batch: Batch) -> dict[str, npt.NDArray[Any]]:
+    """Copies of all that is in it, by name."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        inner = value if isinstance(value, Mapping) else {"": value}
+        found |= {f"{field.name} {name}".strip(): np.array(array) for name, array in inner.items()}
+    return found

@@ -48,6 +48,8 @@ STORIES = (
     Story("online", [(P, 10), (B, 2), (H, 8), (X, 3), (P, 20)], Outcome.FAILURE),
     Story("online", [(P, 50)], Outcome.TIMEOUT),
     Story("online", [(P, 12), (H, 1), (P, 9)], Outcome.ABORTED),
+    Story("online", [(P, 1)], Outcome.ABORTED),
+    Story("online", [], Outcome.ABORTED),
 )
 
 

@@ -1,10 +1,12 @@
 """What a contract is made of: checks, each a function whose docstring says what must hold."""
 
+import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fleetloop.core.errors import FleetLoopError
+from fleetloop.core.errors import DEBUG, FleetLoopError
 
 Subject = TypeVar("Subject")
 
@@ -47,10 +49,10 @@ def finding(holds: str, check: Callable[[], object]) -> Finding:
         return Finding(sentence, broken.problem, broken.remedy)
     except FleetLoopError as error:
         return Finding(sentence, f"{error.field}: {error.problem}", error.remedy)
-    except Exception as error:  # noqa: BLE001
-        return Finding(
-            sentence, f"{type(error).__name__}: {' '.join(str(error).split())}", "FLEETLOOP_DEBUG=1 shows where"
-        )
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return Finding(sentence, f"{type(error).__name__}: {' '.join(str(error).split())}", f"{DEBUG}=1 shows where")
     return Finding(sentence)
 
 

@@ -11,6 +11,7 @@ from fleetloop.cli.check.findings import expect
 from fleetloop.cli.check.robot import RobotSubject
 from fleetloop.core.frame import FloatArray
 from fleetloop.core.operator import Drive, HandBack, Mark, Operator, View
+from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import Robot
 
 TICKS = 60
@@ -88,6 +89,8 @@ def speaking(subject: OperatorSubject) -> None:
     for answer in subject.answers(attention=True):
         said = answer.said
         expect(said is None or isinstance(said, Drive | HandBack | Mark), f"it said {said!r}", "say one of the four")
+        marked = not isinstance(said, Mark) or isinstance(said.outcome, Outcome)
+        expect(marked, f"it said {said!r}", "mark with one of core's Outcome")
         if isinstance(said, Drive):
             fitting(np.asarray(said.action), subject.body.robot)
 

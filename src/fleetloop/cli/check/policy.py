@@ -99,6 +99,16 @@ def chunking(subject: PolicySubject) -> None:
         )
 
 
+def going_on(subject: PolicySubject) -> None:
+    """It takes the actions that are under way, of which some can't be changed any more, as a robot hands them over."""
+    spec, acting = subject.policy.spec, under_robot_names(subject.policy)
+    for prefix, delay in ((None, 0), (subject.chunk(subject.policy)[: spec.execute], 1)):
+        rng = np.random.default_rng(0)
+        chunk = acting.chunk(subject.observation(), INSTRUCTION, None, rng=rng, prefix=prefix, delay=delay)
+        given, wanted = f"with a prefix it gives {list(np.shape(chunk))}", (spec.horizon, *spec.action.shape)
+        expect(np.shape(chunk) == wanted, given, f"return float32{list(wanted)}")
+
+
 def repeating(subject: PolicySubject) -> None:
     """The same `rng` gives the same chunk and the same losses."""
     same = np.array_equal(subject.chunk(subject.policy), subject.chunk(subject.policy))
@@ -175,6 +185,8 @@ def normalising(subject: PolicySubject) -> None:
 
 def travelling(subject: PolicySubject) -> None:
     """Its weights survive a release, and the policy that acts by them does as the trained one would."""
+    loaded = subject.apart(subject.policy.eval(), subject.holding(subject.policy.state_dict()))
+    expect(loaded <= CLOSE, f"with its own weights loaded it acts {loaded:.1%} otherwise", "load them as they are")
     released = encode(subject.released(), BLOCKS)
     decoded = decode_tensors(released.tensors, released.result_hash, released.fetch, released.encoding(), None)
     weights = from_safetensors(to_safetensors(decoded))
@@ -218,6 +230,7 @@ CHECKS = (
     remembering_its_options,
     normalising,
     chunking,
+    going_on,
     repeating,
     losing,
     training_in_full,

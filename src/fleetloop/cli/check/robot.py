@@ -100,15 +100,15 @@ def specification(subject: RobotSubject) -> None:
 def resetting(subject: RobotSubject) -> None:
     """A reset says what the robot is told and how long it took."""
     start = subject.robot.reset(subject.task, SEEDS[0])
-    expect(
-        bool(getattr(start, "instruction", "")), f"it returned {start!r}", "return EpisodeStart(instruction, seconds)"
-    )
+    told = getattr(start, "instruction", "")
+    expect(isinstance(told, str) and bool(told), f"it returned {start!r}", "return EpisodeStart(instruction, seconds)")
     expect(start.reset_s >= 0, f"it took {start.reset_s} s", "say clock seconds, 0 or more")
 
 
 def observing(subject: RobotSubject) -> None:
     """What it observes is what its specification says: names, shapes, dtypes, finite numbers."""
     seen, spec = subject.fresh(), subject.robot.spec
+    expect(bool(np.isfinite(seen.taken)), f"`taken` is {seen.taken}", "say the clock seconds at which it was observed")
     expected = {feature.name for feature in spec.state}
     expect(
         set(seen.state) == expected, f"state holds {sorted(seen.state)}", f"the specification says {sorted(expected)}"
@@ -190,6 +190,7 @@ def knowing_the_end(subject: RobotSubject) -> None:
     if isinstance(subject.robot, OffersOutcome):
         subject.fresh()
         said = subject.robot.outcome()
+        expect(said is None or isinstance(said, Outcome), f"it says {said!r}", "say None, or one of core's Outcome")
         expect(said is None, f"it says {said!r}", "forget the last episode in `reset`")
 
 
@@ -207,6 +208,8 @@ def having_an_expert(subject: RobotSubject) -> None:
     expect(isinstance(progress, float), f"progress is a {type(progress).__name__}", "say a float that grows")
     if subject.simulated and isinstance(robot, OffersOutcome):
         ended = [_attempt(subject, seed) for seed in SEEDS]
+        said = robot.outcome()  # the last attempt is over
+        expect(said is None or isinstance(said, Outcome), f"it says {said!r}", "say None, or one of core's Outcome")
         expect(Outcome.SUCCESS in ended, f"it ended in {', '.join(ended)}", "mend the expert or the success rule")
 
 

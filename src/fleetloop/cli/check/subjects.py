@@ -45,6 +45,7 @@ def checked(kind: str, config: FleetConfig, *, member: str | None = None, move: 
         yield finding(MADE, lambda: made.append(MAKERS[kind](workshop)))
         if made:
             yield from made[0]
+            yield finding("What was opened for it can be closed", taken.close)
 
 
 @dataclass(frozen=True)

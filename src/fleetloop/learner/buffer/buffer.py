@@ -24,6 +24,7 @@ from fleetloop.learner.buffer.samples import Ids, Samples, distinct
 from fleetloop.learner.buffer.selection import Selection
 from fleetloop.learner.buffer.table import Part, Table
 from fleetloop.learner.errors import LabelsInvalid, PayloadLost
+from fleetloop.learner.labels import check_values
 from fleetloop.learner.options import FiltersOptions
 
 __all__ = ["ExperienceBuffer", "Part"]
@@ -131,8 +132,9 @@ class ExperienceBuffer:
         """Give an episode's samples the weight and the indicator of another label version; nothing else may differ.
 
         Raises:
-            LabelsInvalid: if other frames train, or their targets end elsewhere.
+            LabelsInvalid: if other frames train, their targets end elsewhere, or a weight or indicator can't be.
         """
+        check_values(labels, episode)
         if (number := self.episodes.find(episode)) is None:
             return
         held = self.episodes[number]
