@@ -126,6 +126,18 @@ def test_a_directory_without_episodes_is_named_beside_a_good_one():
     assert "rolouts: is no directory" in mistyped.output
 
 
+def test_nothing_to_fit_is_said_and_leaves_no_file(tmp_path):
+    RealDisk().make(tmp_path / "aborted")
+    writer = EpisodeWriter(RealDisk(), tmp_path / "aborted", META, jpeg_quality=90)
+    writer.finish(Ending(Outcome.ABORTED, Judge.NOBODY))
+    seal(RealDisk(), writer.path)
+    out = tmp_path / "values.safetensors"
+    said = fleetloop("recap", "fit", "--episodes", str(tmp_path / "aborted"), *QUICK, "--out", str(out))
+    assert said.exit_code == 1
+    assert "1 episodes, and nothing to fit a value function to" in said.output
+    assert not out.exists()
+
+
 def test_an_episode_of_a_robot_that_lacks_an_input_is_named(tmp_path):
     id = record(tmp_path, replace(META, spec=SEEING))
     lacking = fleetloop("recap", "fit", "--episodes", "demonstrations", "--episodes", str(tmp_path))

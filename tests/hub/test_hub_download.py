@@ -14,7 +14,7 @@ from blake3 import blake3
 from hub_world import behind_http
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import HubRefused, HubUnavailable
+from fleetloop.core.errors import GaveWay, HubRefused, HubUnavailable
 from fleetloop.core.release import BlobEntry
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
@@ -102,3 +102,14 @@ def test_a_cache_on_the_way_may_keep_a_blob_for_good(options: HubOptions) -> Non
     assert said.headers["ETag"] == f'"{HASH}"'
     assert "immutable" in said.headers["Cache-Control"]
     assert said.headers["Accept-Ranges"] == "bytes"
+
+
+def test_one_that_is_called_off_stops_where_it_is_and_goes_on_from_there(options: HubOptions) -> None:
+    with behind_http(options, Virtual()) as world:
+        world.hub.put_blob(HASH, BLOB)
+        file = BytesIO()
+        with pytest.raises(GaveWay):
+            world.hub.fetch_blob(ENTRY, file, gives_way=lambda: file.tell() > 1_000_000)
+        assert 1_000_000 < file.tell() < len(BLOB)
+        world.hub.fetch_blob(ENTRY, file)
+        assert file.getvalue() == BLOB

@@ -146,3 +146,12 @@ def test_the_quick_experiments_from_end_to_end(tmp_path):
         assert (kept / f"{name}.png").stat().st_size > 1000
     guidance = (kept / "main.md").read_text().partition("## Guidance")[2].partition("##")[0]
     assert [row.count("fleet-recap-live") for row in guidance.splitlines() if "fleet-recap" in row] == [1] * 6
+
+
+@pytest.mark.parametrize("torn", ["", "{}", '{"format": 1, "arm": "fixed', "[1]"])
+def test_a_result_that_is_torn_is_named(tmp_path, torn):
+    (tmp_path / "sampler").mkdir()
+    (tmp_path / "sampler" / "adaptive-0.json").write_text(torn)
+    said = CliRunner().invoke(app, ["lab", "report", "sampler", "--results", str(tmp_path)])
+    assert said.exit_code == 1
+    assert "adaptive-0.json: is no result of the lab" in said.stderr

@@ -84,6 +84,15 @@ def test_a_base_comes_back_exactly(kept):
         assert torch.equal(value, base.policy.state_dict()[name])
 
 
+def test_a_policy_whose_config_is_no_json_leaves_the_base_that_was_there(kept):
+    directory, _ = kept
+    odd = tiny_base(4).policy
+    odd.config = {"width": object()}
+    with pytest.raises(BaseInvalid, match=r"policy\.config: of 'tiny' is not JSON"):
+        write_base(RealDisk(), directory, Base(odd, "tiny", ROBOT))
+    assert load_base(directory).facts == {"steps": 5}
+
+
 def test_a_base_that_is_damaged_missing_or_another_policys_is_refused(kept):
     directory, _ = kept
     with pytest.raises(BaseInvalid, match="fleetloop pretrain"):
