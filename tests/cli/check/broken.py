@@ -116,6 +116,8 @@ class Watcher:
         self.wants_attention = True
         if self.fault == "speaks":
             return "take over"
+        if self.fault == "scribbles":
+            view.observation.state["place"][:] = 7
         if self.fault == "marks":
             return Mark("banana")
         drives = view.attention or self.fault == "forces"
@@ -131,6 +133,8 @@ class Referee:
 
     def verdict(self, observation):
         self.asked += 1
+        if self.fault == "scribbles":
+            observation.state["place"][:] = 7
         if self.fault == "hasty" or (self.fault == "fickle" and self.asked % 2 == 0):
             return Outcome.FAILURE
         if self.fault == "remembers" and self.said is not None:
@@ -256,6 +260,8 @@ class Linear(nn.Module):
 
     @torch.no_grad()
     def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        if self.fault == "scribbles":
+            observation.state["place"][:] = 7
         if self.fault == "abrupt":
             assert prefix is None
         chunk = self._predict(torch.from_numpy(observation.state["place"])[None])[0].numpy()

@@ -243,6 +243,7 @@ def test_what_a_checked_operator_and_its_robot_have_taken_is_given_back(installe
     ("fault", "told"),
     [
         ("speaks", "it said 'take over'; say one of the four"),
+        ("scribbles", r"it wrote to what was observed: \['place'\]; work on a copy"),
         ("marks", "it said Mark.*mark with one of core's Outcome"),
         ("forces", "Without attention.*at tick 0 it said Drive"),
         ("misfits", r"it drives with float32\[3\]; send float32\[2\]"),
@@ -257,6 +258,7 @@ def test_an_operator_that_breaks_a_rule(fault, told):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
+        (Referee("scribbles"), r"it wrote to what was observed: \['place'\]"),
         (Referee("hasty"), "before anything was done"),
         (Referee("fickle"), "before anything was done"),
         (Referee("remembers"), "it says <Outcome.SUCCESS.*before anything was done; .*`start"),
@@ -345,6 +347,7 @@ def about(fault, directory, kind=Linear, spec=Point.spec):
         ("forgets", "their chunks are .* apart; load every tensor"),
         ("complex", "survive a release.*tensor table: has the type complex64; known: bfloat16"),
         ("lax", "it acts without .*; load strictly"),
+        ("scribbles", r"it wrote to what was observed: \['place'\]"),
         ("abrupt", "under way.*AssertionError"),
         ("halves", "with its own weights loaded it acts .* otherwise"),
     ],

@@ -3,10 +3,14 @@
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from fleetloop.core.errors import DEBUG, FleetLoopError
+from fleetloop.core.frame import Observation
 
 Subject = TypeVar("Subject")
 
@@ -54,6 +58,16 @@ def finding(holds: str, check: Callable[[], object]) -> Finding:
             traceback.print_exc()
         return Finding(sentence, f"{type(error).__name__}: {' '.join(str(error).split())}", f"{DEBUG}=1 shows where")
     return Finding(sentence)
+
+
+@contextmanager
+def left_alone(seen: Observation) -> Iterator[None]:
+    """Raises Broken if what was observed is another afterwards: it is what gets recorded."""
+    arrays = {**seen.state, **seen.images}
+    kept = {name: np.array(array) for name, array in arrays.items()}
+    yield
+    changed = [name for name, array in arrays.items() if not np.array_equal(kept[name], array, equal_nan=True)]
+    expect(not changed, f"it wrote to what was observed: {changed}", "work on a copy")
 
 
 def expect(true: bool, problem: str, remedy: str) -> None:

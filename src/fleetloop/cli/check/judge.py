@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.rollout import rollout
-from fleetloop.cli.check.findings import expect
+from fleetloop.cli.check.findings import expect, left_alone
 from fleetloop.cli.check.robot import TICKS, RobotSubject
 from fleetloop.core.frame import Observation
 from fleetloop.core.judge import Briefed, Judge
@@ -42,7 +42,8 @@ def beginning(subject: JudgeSubject) -> None:
     """Right after a reset no episode has ended, and asking twice changes nothing."""
     for seed in SEEDS:
         seen = subject.fresh(seed)
-        said = [subject.judge.verdict(seen), subject.judge.verdict(seen)]
+        with left_alone(seen):
+            said = [subject.judge.verdict(seen), subject.judge.verdict(seen)]
         ended = f"it says {said[0] or said[1]!r} before anything was done"
         expect(
             said == [None, None],

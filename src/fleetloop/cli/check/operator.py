@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fleetloop.cli.check.findings import expect
+from fleetloop.cli.check.findings import expect, left_alone
 from fleetloop.cli.check.robot import RobotSubject
 from fleetloop.core.frame import FloatArray
 from fleetloop.core.operator import Drive, HandBack, Mark, Operator, View
@@ -41,9 +41,11 @@ class OperatorSubject:
         idle = self._idle()
         for tick in self.body.ticks(TICKS):
             view = View(tick, robot.observe(), idle, attention, driving, tick / TICKS)
-            began = time.perf_counter()
-            said = self.operator.watch(view)
-            yield Answer(tick, said, time.perf_counter() - began)
+            with left_alone(view.observation):
+                began = time.perf_counter()
+                said = self.operator.watch(view)
+                took_s = time.perf_counter() - began
+            yield Answer(tick, said, took_s)
             driven = said.action if attention and isinstance(said, Drive) else None
             driving = driven is not None
             self._send(idle if driven is None else driven, driving)

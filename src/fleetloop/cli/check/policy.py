@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from fleetloop.cli.check.experience import batch_for
-from fleetloop.cli.check.findings import expect
+from fleetloop.cli.check.findings import expect, left_alone
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.picture import decoded
@@ -45,8 +45,9 @@ class PolicySubject:
 
     def chunk(self, policy: Any, instruction: str = INSTRUCTION, seed: int = 0) -> FloatArray:
         """As a robot asks for it."""
-        rng = np.random.default_rng(seed)
-        return under_robot_names(policy).chunk(self.observation(), instruction, None, rng=rng)
+        rng, seen = np.random.default_rng(seed), self.observation()
+        with left_alone(seen):
+            return under_robot_names(policy).chunk(seen, instruction, None, rng=rng)
 
     def apart(self, one: Any, other: Any) -> float:
         """How far their chunks are apart, as a share of the largest action (at least 1)."""
