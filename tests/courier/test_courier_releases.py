@@ -9,6 +9,7 @@ from spooled import release
 
 from fleetloop.core import host
 from fleetloop.core.hub import Orders
+from fleetloop.core.release import TensorEntry
 from fleetloop.weights.codec import BLOCKS, encode, from_safetensors, to_safetensors, verify
 from fleetloop.weights.signature import Trust, make_key
 from fleetloop.weights.verified import Known
@@ -236,3 +237,21 @@ def test_damaged_mail_that_still_is_json_is_none(courier, name, text):
     assert courier.host.pinned() == set()
     assert courier.host.orders("robot-1") == Orders("robot-1")
     assert list(courier.host.statuses()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"spec": {}}, "spec: is incomplete or malformed"),
+        ({"tensors": (TensorEntry("w", "bfloat16", (0, 2**70), "0" * 64),) * 2}, "tensor w: is in the manifest twice"),
+        ({"tensors": (TensorEntry("w", "complex64", (2,), "0" * 64),)}, "tensor w: has the type complex64"),
+    ],
+)
+def test_a_manifest_that_no_actor_could_use_is_not_installed(courier, changes, told):
+    courier.hub.publish(1, 1.0)
+    courier.fetcher.step()
+    courier.hub.publish(2, 2.0)
+    courier.hub.stable = dataclasses.replace(courier.hub.stable, **changes)
+    courier.fetcher.step()
+    assert courier.host.versions() == [1]
+    assert told in courier.alarms.text

@@ -1,5 +1,6 @@
 """What answers in the hub's place, or in words that this version does not know: typed errors, never a crash."""
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from hub_world import manifest, sealed
 
 from fleetloop.core.errors import FleetLoopError, HubUnavailable, UnknownName
+from fleetloop.core.release import BlobEntry
 from fleetloop.hub.http import line
 from fleetloop.hub.http.client import HttpHub
 
@@ -142,3 +144,9 @@ def test_what_is_no_name_of_a_robot_is_said(hub: HttpHub, name: str) -> None:
     for call in (lambda: hub.pin(name, 1), lambda: hub.forget(name)):
         with pytest.raises(UnknownName, match="no name of a robot"):
             call()
+
+
+def test_a_blob_that_comes_encoded_is_not_unpacked(stranger: Stranger, hub: HttpHub) -> None:
+    """Nobody asked for that, and little may become much."""
+    stranger.answer = (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(1 << 20)))
+    assert hub.get_blob(BlobEntry("0" * 64, 1 << 20)) == stranger.answer[2]
