@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import never
 from fleetloop.core.release import BlobEntry, Encoding
+from fleetloop.courier import fetcher
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.following import Following
@@ -264,6 +266,26 @@ def test_who_stops_the_courier_ends_what_it_follows(loop):
     assert loop.installed()[0] == 1
 
 
+def test_what_was_followed_before_does_not_call_off_what_is_gone_back_to(loop, monkeypatch):
+    def slowly(*args, **options):
+        time.sleep(0.1)
+        return fetch(*args, **options)
+
+    before = loop.fetched
+    loop.hold_up = lambda name: name == "publish" and loop.until_fetched(before + BLOBS)
+    loop.step_beside(lambda: loop.publish(2))
+    assert loop.installed()[0] == 2
+    for file in loop.host.releases.glob("00000001.*"):
+        file.unlink()
+    fetch = loop.service.fetch_blob
+    monkeypatch.setattr(loop.service, "fetch_blob", slowly)
+    monkeypatch.setattr(fetcher, "HEED_S", 0.01)
+    monkeypatch.setattr(fetcher, "LISTEN_S", 0.01)
+    loop.service.roll_back(1)
+    loop.fetcher.step()
+    assert loop.installed()[0] == 1
+
+
 # ---------------------------------------------------------------------- whatever the hub says
 
 
@@ -317,7 +339,7 @@ def test_what_was_followed_to_its_end_is_what_the_manifest_names(draft, says, at
         return
     assert following.release is not None
     assert any(
-        (way.codec, way.base) == (draft.codec, draft.base) and got == b"".join(BYTES[blob.hash] for blob in way.blobs)
+        (way.codec, way.base) == (draft.codec, draft.base) and got == b"".join(BYTES[blob] for blob in way.blobs)
         for way in following.release.encodings
     )
 

@@ -54,6 +54,7 @@ class Fetcher:
         self._given_up: tuple[BlobEntry, ...] = ()
         self._complaints = Complaints(host)
         self._errand: Errand[Release | None] | None = None
+        self._aim = 0  # the version that is being fetched, as far as that is known
         self._sound = 0  # the version that was verified on the disk, and no robot has refused since
         self._told = 0  # the version that stable is, by a hub that was not away since: another may begin anew at 1
 
@@ -116,18 +117,20 @@ class Fetcher:
 
         Raises GaveWay if stable went back, or to what is here, before all of it had come.
         """
+        self._aim = said.version if isinstance(said, Release) else version
         errand = self._errand = Errand(lambda gives_way: self._bring_coming(said, version, gives_way))
-        aim = said.version if isinstance(said, Release) else version
-        if not errand.is_over(HEED_S):
-            while self._is_wanted(aim) and not errand.is_over(LISTEN_S):
-                if self._following and self._following.release:
-                    aim = max(aim, self._following.release.version)
-            if not self._is_wanted(aim):
+        over = errand.is_over(HEED_S)
+        while not over:
+            over = errand.is_over(LISTEN_S)
+            if not self._is_wanted():
                 self.stop()
                 raise GaveWay("transfer", "is not wanted any more")
         return errand.result()
 
-    def _is_wanted(self, aim: int) -> bool:
+    def _is_wanted(self) -> bool:
+        following, aim = self._following, self._aim
+        if following and following.release:
+            aim = max(aim, following.release.version)
         try:
             stable = self._hub.channel(STABLE, after=aim)
         except HubUnavailable:  # whoever fetches will say so
@@ -141,6 +144,7 @@ class Fetcher:
         release, made = self._follow(said, version, gives_way)
         release = release or self._hub.channel(STABLE, after=version, wait_s=self._options.poll_wall_s)
         if release is not None:
+            self._aim = release.version
             self.bring(release, made, gives_way)
         return release
 
@@ -201,6 +205,8 @@ class Fetcher:
                 log.info("a release that was being made was not followed to its end: %s", error)
                 self._given_up = draft.blobs[:1]
                 return following.release, None
+            finally:
+                self._following = None
         return following.release, Obtained(weights, following.size, hops=1)
 
     def _obtain(self, release: Release, made: Obtained | None, gives_way: Callable[[], bool]) -> Obtained:
