@@ -130,6 +130,11 @@ def test_one_from_before_tombstones_is_read(tmp_path):
     assert load(path).tasks == ()
 
 
+def test_a_path_where_nothing_is_says_so(tmp_path):
+    with pytest.raises(CheckpointInvalid, match="nowhere: is no directory"):
+        load(tmp_path / "nowhere")
+
+
 def test_no_checkpoint_is_no_error(tmp_path):
     assert latest(tmp_path / "nowhere") is None
 

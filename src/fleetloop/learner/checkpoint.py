@@ -236,6 +236,8 @@ def load(path: Path) -> Checkpoint:
 
 def _state(path: Path) -> dict[str, Any]:
     """All but the tensors."""
+    if not path.is_dir():
+        raise CheckpointInvalid(str(path), "is no directory", "name one of a learner's checkpoints/step-…")
     try:
         state: dict[str, Any] = json.loads((path / STATE).read_bytes())
     except (OSError, ValueError) as error:
