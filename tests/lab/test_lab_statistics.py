@@ -8,6 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from fleetloop.lab import statistics
 from fleetloop.lab.results import ArmResults
+from fleetloop.lab.speed import WINDOW, Curve, speed_up
+from fleetloop.lab.tables import NOTHING
 
 VALUES = arrays(float, (3, 2, 6), elements=st.sampled_from([0.0, 1.0]))
 
@@ -95,3 +97,15 @@ def test_what_rounds_took_is_added_up():
     figures = {name: arm.fleet(name) for name in ("robots", "episodes", "intervention_minutes", "steps", "releases")}
     told = {name: figure and figure.value for name, figure in figures.items()}
     assert told == {"robots": 2, "episodes": 14, "intervention_minutes": 4.5, "steps": 20, "releases": None}
+
+
+def test_a_speed_up_compares_the_seeds_that_both_have():
+    def reaching(minute: float) -> Curve:
+        minutes = [float(number) for number in range(1, 61)]
+        return Curve(minutes, [float(now > minute - WINDOW) for now in minutes])
+
+    alone = {0: reaching(20), 1: reaching(30)}
+    paired = speed_up(alone, {0: reaching(10), 1: reaching(15)})
+    assert 1.8 < float(paired.rstrip("x")) < 2.2
+    assert speed_up(alone, {0: reaching(10), 1: reaching(15), 2: reaching(3)}) == paired
+    assert speed_up(alone, {2: reaching(3)}) == NOTHING

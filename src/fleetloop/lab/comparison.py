@@ -102,7 +102,8 @@ def shares(results: Results) -> str:
 def _own_speed(results: Results, arm: str) -> list[str]:
     if arm not in results.arms:
         return [NOT_YET] * 3
-    found, alone = curves(results.arms[arm]), curves(results.arms["robots-1"]) if "robots-1" in results.arms else []
+    found = curves(results.arms[arm])
+    alone = curves(results.arms["robots-1"]) if "robots-1" in results.arms else {}
     time = mean_time(found)
     shown = f"{time:.1f}" if time else "not by every seed"
     return [str(results.average(arm)), shown, speed_up(alone, found)]

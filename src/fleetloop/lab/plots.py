@@ -75,7 +75,7 @@ def _bar(axis: Any, row: int, name: str, estimate: statistics.Estimate) -> None:
 
 def _evaluated(arm: ArmResults) -> tuple[list[float], list[float]]:
     """The mean over the seeds, as far as all of them went, smoothed."""
-    found = curves(arm)
+    found = list(curves(arm).values())
     length = min(len(curve.rates) for curve in found)
     mean = np.mean([curve.rates[:length] for curve in found], axis=0)
     window = min(WINDOW, length)

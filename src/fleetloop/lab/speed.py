@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -37,9 +37,13 @@ class Curve:
         return float(np.mean(near[-WINDOW:])) if len(near) >= WINDOW and self.minutes[-1] >= minute - 1e-9 else None
 
 
-def curves(arm: ArmResults) -> list[Curve]:
-    """One per seed that has any."""
-    return [Curve.of(result) for result in arm.by_seed.values() if result.get("curve")]
+Curves: TypeAlias = Mapping[int, Curve]
+"""By seed."""
+
+
+def curves(arm: ArmResults) -> Curves:
+    """Of the seeds that have any."""
+    return {seed: Curve.of(result) for seed, result in arm.by_seed.items() if result.get("curve")}
 
 
 def robots(arm: ArmResults) -> int:
@@ -52,13 +56,15 @@ def speeds(results: Results) -> str:
     if not watched:
         return ""
     sizes = {name: robots(results.arms[name]) for name in watched}
-    alone = next((found for name, found in watched.items() if sizes[name] == 1), [])
+    alone: Curves = next((found for name, found in watched.items() if sizes[name] == 1), {})
     rows = list[list[str]]()
-    equal = min((curve.minutes[-1] * sizes[name] for name, found in watched.items() for curve in found), default=0.0)
+    equal = min(
+        (curve.minutes[-1] * sizes[name] for name, found in watched.items() for curve in found.values()), default=0.0
+    )
     for name, found in watched.items():
         time = mean_time(found)
-        reached = sum(curve.target() is not None for curve in found)
-        rates = [rate for curve in found if (rate := curve.at(equal / sizes[name])) is not None]
+        reached = sum(curve.target() is not None for curve in found.values())
+        rates = [rate for curve in found.values() if (rate := curve.at(equal / sizes[name])) is not None]
         share = bootstrap(rates)
         shown = f"{time:.1f}" if time else NOTHING
         reached_in = f"{reached} of {len(found)} seeds"
@@ -68,20 +74,21 @@ def speeds(results: Results) -> str:
         f"The mean of the last {WINDOW} evaluations, one every simulated minute on fixed resets, first at {TARGET} or "
         "above; given only if every seed got there. A first crossing hangs on chance: speed-ups over other numbers of "
         "evaluations stand beside it. Equal data: at the minute at which each fleet has worked as many robot-minutes "
-        "as the smallest in its whole run.\n\n"
+        "as the smallest in its whole run. Speed-ups are over the seeds that the arm and the one robot both have.\n\n"
     )
     heads = ["arm", "robots", f"minutes to {TARGET}", "reached in"]
     heads += [f"speed-up, over {window}" for window in (WINDOW, *SMOOTHER)]
     return said + table([*heads, "success at equal data", "robot-minutes then"], rows)
 
 
-def mean_time(found: list[Curve], window: int = WINDOW) -> float | None:
+def mean_time(found: Curves, window: int = WINDOW) -> float | None:
     """Only if every seed got there: a mean over those that did would flatter."""
-    times = [curve.target(window) for curve in found]
+    times = [curve.target(window) for curve in found.values()]
     return float(np.mean([time for time in times if time is not None])) if found and None not in times else None
 
 
-def speed_up(alone: list[Curve], found: list[Curve], window: int = WINDOW) -> str:
-    """How much sooner than one robot, as text."""
-    slowest, time = mean_time(alone, window), mean_time(found, window)
+def speed_up(alone: Curves, found: Curves, window: int = WINDOW) -> str:
+    """How much sooner than one robot, over the seeds that both have, as text."""
+    both = alone.keys() & found.keys()
+    slowest, time = (mean_time({seed: one[seed] for seed in both}, window) for one in (alone, found))
     return f"{slowest / time:.1f}x" if slowest and time else NOTHING
