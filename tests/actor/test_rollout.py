@@ -10,7 +10,7 @@ from fleetloop.actor.recorder import EpisodeWriter
 from fleetloop.actor.rollout import rollout
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode, EpisodeMeta
-from fleetloop.core.errors import ReleaseInvalid
+from fleetloop.core.errors import ReleaseInvalid, UnknownName
 from fleetloop.core.frame import Source
 from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
@@ -88,3 +88,21 @@ def test_an_operator_alone_records_a_demonstration(tmp_path):
 def test_a_policy_whose_chunk_holds_nonsense_is_refused():
     with pytest.raises(ReleaseInvalid, match="not finite"):
         rollout(Slider(), CountingPolicy(mark=float("nan")), TASK, 0, judge=Never())
+
+
+class Says:
+    """A judge of somebody's: it answers with a text."""
+
+    rank = Judge.CLASSIFIER
+
+    def __init__(self, said):
+        self._said = said
+
+    def verdict(self, observation):
+        return self._said
+
+
+def test_a_verdict_that_is_a_text_counts_as_what_it_says_and_any_other_is_refused():
+    assert rollout(Slider(), CountingPolicy(), TASK, 0, judge=Says("success")).outcome is Outcome.SUCCESS
+    with pytest.raises(UnknownName, match="verdict: is 'banana'; say None, or one of success, failure"):
+        rollout(Slider(), CountingPolicy(), TASK, 0, judge=Says("banana"))
