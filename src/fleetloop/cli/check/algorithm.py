@@ -15,11 +15,10 @@ from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
 from fleetloop.core.policy import Batch
 from fleetloop.learner.checkpoint import divided
-from fleetloop.learner.labels import check_labels
+from fleetloop.learner.labels import INDICATORS, check_labels
 from fleetloop.weights.codec import from_safetensors, to_safetensors
 
 DTYPES = {"train": "bool", "stop": "int32", "weight": "float32", "indicator": "int8"}
-INDICATORS = (-1, 0, 1)
 SLICES = 2000  # of a refresh: more, and it is not bounded
 LATE = 1_000_000  # optimizer steps after which any refresh is due
 

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import httpx
 
-from fleetloop.core.errors import GaveWay
+from fleetloop.hub.http.uplink import stopped
 
 PLAIN = {"Accept-Encoding": "identity"}  # offsets are of the bytes themselves
 PARTIAL = 206
@@ -35,7 +35,7 @@ def download(ask: Ask, file: BinaryIO, size: int, gives_way: Callable[[], bool])
                     if file.tell() > size:
                         return
                     if gives_way():
-                        raise GaveWay("transfer", "has stopped for something more urgent")
+                        raise stopped()
             return
         except httpx.TransportError:
             if file.tell() <= before:
