@@ -202,3 +202,14 @@ def test_what_the_courier_refuses_in_a_robots_place_reaches_the_hub(courier, tmp
     courier.host.post_orders(Orders("robot-1"))
     courier.pins.step()
     assert courier.pins.refused == frozenset()
+
+
+def test_a_hub_that_has_no_orders_for_anybody_is_heard_again_at_the_next_beat(courier):
+    join(courier)
+    answer = courier.hub.beat
+    courier.hub.beat = lambda statuses: answer(statuses)[:0]
+    courier.herald.speak()
+    courier.hub.beat = answer
+    courier.herald.speak()
+    assert len(courier.hub.beaten) == 2
+    assert courier.host.orders("robot-1").attendant == "pool/1"
