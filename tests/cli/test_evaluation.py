@@ -215,7 +215,10 @@ def test_retention_measures_the_later_policy_as_robots_act_and_tells_what_was_lo
     base, tried = load_base(room / "base"), []
     arrays = {f"trainer.average.{name}": value for name, value in exact_weights(base.policy.state_dict()).items()}
     path = save(
-        RealDisk(), tmp_path, Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {}, "bc"), keep=1
+        RealDisk(),
+        tmp_path,
+        Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {}, "recap"),
+        keep=1,
     )
 
     def attempt(candidate, tasks, sites, episodes, **others):
@@ -262,6 +265,19 @@ def test_a_checkpoints_average_is_what_is_measured(room, tmp_path):
     assert set(weights) == set(base.policy.state_dict())
     for name, value in base.policy.state_dict().items():
         np.testing.assert_allclose(weights[name], value + 1)
+
+
+@pytest.mark.parametrize(("algorithm", "refused"), [("bc", True), ("recap", False)])
+def test_a_condition_that_was_never_trained_is_refused(room, tmp_path, algorithm, refused):
+    base = load_base(room / "base")
+    arrays = {f"trainer.average.{name}": value for name, value in exact_weights(base.policy.state_dict()).items()}
+    checkpoint = Checkpoint("run", 7, 0, 0, config_hash(base.policy.config), arrays, (), {}, algorithm)
+    path = save(RealDisk(), tmp_path, checkpoint, keep=1)
+    command = ["eval", "--base", str(room / "base"), "--checkpoint", str(path), "--condition", "positive", "-j", "1"]
+    result = CliRunner().invoke(app, [*command, "--tasks", SHELF.id, "--episodes", "1"])
+    assert (result.exit_code == 1) == refused, result.output
+    said = "condition: checkpoint at step 7 was not trained under 'positive'; it knows: none"
+    assert (said in " ".join(result.stderr.split())) == refused
 
 
 def test_a_checkpoint_of_another_policy_is_refused(room, tmp_path):

@@ -53,7 +53,10 @@ def test_back_and_forth_in_one_command_each(world: World, told: Told) -> None:
     assert "rolled back to 2" in row(told("releases ls"), 3)
     assert "stable 2 (held)" in told("status --once")
     assert "newer than stable" in told("releases rollback 3", status=1)
-    assert "stable is release 3, and moves again" in told("releases resume")
+    resumed = told("releases resume")
+    assert "stable is release 3, and moves again" in resumed
+    assert "of release 3 was said before: rolled back to 2. `rollback 2` goes back" in resumed
+    assert "said before" not in told("releases resume")
     assert "stable is held at release 3" in told("releases hold")
     assert "stable is release 1" in told("releases promote 1")
     assert "stable" in row(told("releases ls -n 3"), 1)
@@ -126,7 +129,7 @@ def test_a_release_is_checked_as_a_robot_would(world: World, told: Told, tmp_pat
 def test_of_all_ways_to_a_release_the_damaged_one_is_named(
     world: World, told: Told, which: int, named: str, damage: str
 ) -> None:
-    """Whichever one a robot would take."""
+    """Whichever one a robot would take, and although the hub still holds in memory what robots have just fetched."""
     base = Known.of(decode(world.hub.release(3), world.hub.get_blob))
     weights = Known.of({name: array + array for name, array in base.weights.items()})
     ways = encode(weights, BLOCKS, base), encode(weights)
@@ -135,6 +138,8 @@ def test_of_all_ways_to_a_release_the_damaged_one_is_named(
     encodings = ways[0].encoding(3), ways[1].encoding()
     release = manifest_of(ways[0], POLICY, run="run-1", parent=3, encodings=encodings)
     world.hub.publish(release, world.hub.claim_lease("learner"))
+    for encoding in encodings:
+        assert [len(world.hub.get_blob(blob)) for blob in encoding.blobs] == [blob.size for blob in encoding.blobs]
     getattr(world.kept, damage)(f"blobs/{encodings[which].blobs[0].hash}")
     said = told("releases verify 4 --set run=run-1", status=1)
     assert f"release 4: has 1 of 2 encodings damaged: {named} (" in said

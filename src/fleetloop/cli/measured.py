@@ -36,7 +36,7 @@ def acting_on(candidate: Candidate, config: FleetConfig, condition: str | None, 
     """Conditioned as is said, else as the fleet's configuration says that robots are, else as it was made to be.
 
     Raises:
-        ConfigInvalid: for guidance where there is no condition to guide by.
+        ConfigInvalid: for a condition that it does not know, and for guidance where there is none to guide by.
     """
     acts_on = candidate.acts_on(config.actor.condition if condition is None else condition) or ""
     if guidance != 1.0 and not acts_on:

@@ -80,7 +80,8 @@ def diff(
 def verify(version: Version, config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
     """Fetch a release and check it as a robot would: its run, its signature, every tensor; and every blob.
 
-    A robot takes the quickest way to a release and goes around what is damaged; here all ways are looked at.
+    A robot takes the quickest way to a release and goes around what is damaged; here all ways are looked at, as the
+    hub's disk has them.
     """
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub, trust_of
@@ -90,7 +91,7 @@ def verify(version: Version, config: flags.Config = None, sets: flags.Sets = Non
     trust, client = trust_of(chosen), open_hub(chosen)
     release = client.release(version)
     trust.check(release)
-    check_blobs(release, client)
+    check_blobs(release, client.stored_blob)
     weights = obtain(release, client).weights
     signed = "signed by a pinned key" if trust.keys else "no key is pinned, so its signature was not looked at"
     whole = f"all {len(weights)} tensors are what the manifest says"
@@ -151,10 +152,14 @@ def hold(config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl
 def resume(config: flags.Config = None, sets: flags.Sets = None, hub: flags.HubUrl = None) -> None:
     """End a hold: releases reach robots again as the hub's configuration says."""
     client = _hub(config, sets, hub)
-    client.resume()
-    stable = client.fleet().stable
+    before = client.fleet().stable
+    verdicts, stable = client.resume().verdicts, client.fleet().stable
     at = f"is release {stable}, and moves again" if stable else "points to no release yet, and moves as they come"
     typer.echo(f"stable {at}")
+    if stable != before and (verdict := verdicts.get(str(stable))):
+        typer.echo(
+            f"of release {stable} was said before: {verdict}. `rollback {before}` goes back to {before} and holds"
+        )
 
 
 @app.command(

@@ -24,6 +24,7 @@ class Candidate:
         weights: safetensors bytes.
         release: the version, where it is one; else 0.
         condition: what it acts on unless told otherwise; empty for nothing. guidance: how much of that.
+        conditions: what it was trained to act on; None where nobody has said, as for a base.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Candidate:
     release: int = 0
     condition: str = ""
     guidance: float = 1.0
+    conditions: tuple[str, ...] | None = None
 
     def acting(self) -> ActingPolicy:
         """Raises ReleaseInvalid if the weights are not this policy's, ConfigInvalid if it can't be guided."""
@@ -46,8 +48,15 @@ class Candidate:
         return policy.guided(self.guidance)  # type: ignore[no-any-return]
 
     def acts_on(self, told: str | None) -> str | None:
-        """What it is conditioned on where `actor.condition` is `told`: None for nothing."""
-        return (self.condition if told is None else told) or None
+        """What it is conditioned on where `actor.condition` is `told`: None for nothing.
+
+        Raises ConfigInvalid for a condition that it was never trained under, as a robot refuses its release then.
+        """
+        condition = (self.condition if told is None else told) or None
+        if condition and self.conditions is not None and condition not in self.conditions:
+            known = ", ".join(self.conditions) or "none"
+            raise ConfigInvalid("condition", f"{self.label} was not trained under {condition!r}", f"it knows: {known}")
+        return condition
 
     @property
     def image_px(self) -> int:
@@ -71,7 +80,7 @@ def from_release(hub: Hub, version: int) -> Candidate:
     weights = to_safetensors(obtain(release, hub).weights)
     name, config = release.policy["name"], release.policy["config"]
     label, spec = f"release {version}", release.policy_spec()
-    return Candidate(label, name, config, spec, weights, version, release.condition)
+    return Candidate(label, name, config, spec, weights, version, release.condition, conditions=release.conditions)
 
 
 def from_checkpoint(path: Path, base_directory: Path) -> Candidate:
@@ -92,5 +101,6 @@ def from_checkpoint(path: Path, base_directory: Path) -> Candidate:
     arrays = {name.removeprefix(prefix): array for name, array in checkpoint.arrays.items() if name.startswith(prefix)}
     label = f"checkpoint at step {checkpoint.step}"
     config, weights = dict(base.policy.config), to_safetensors(arrays)
-    condition = plugin("algorithms", checkpoint.algorithm_name).condition
-    return Candidate(label, base.name, config, base.policy.spec, weights, condition=condition)
+    algorithm, spec = plugin("algorithms", checkpoint.algorithm_name), base.policy.spec
+    conditions = tuple(sorted(algorithm.conditions))
+    return Candidate(label, base.name, config, spec, weights, condition=algorithm.condition, conditions=conditions)

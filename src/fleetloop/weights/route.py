@@ -104,7 +104,7 @@ def obtain(
             return Obtained(known.weights, fetched, len(way))
 
 
-def check_blobs(release: Release, source: Source) -> None:
+def check_blobs(release: Release, get_blob: Callable[[BlobEntry], bytes]) -> None:
     """Fetch every blob of every encoding: `obtain` takes one way, and goes around what is damaged.
 
     Raises:
@@ -117,7 +117,7 @@ def check_blobs(release: Release, source: Source) -> None:
     for encoding in release.encodings:
         try:
             for blob in encoding.blobs:
-                checked(blob, source.get_blob(blob))
+                checked(blob, get_blob(blob))
         except (ReleaseInvalid, HubRefused) as error:
             way = f"from {encoding.base}" if encoding.base else "that stands alone"
             damaged.append(f"{encoding.codec} {way} ({error.field}: {error.problem})")

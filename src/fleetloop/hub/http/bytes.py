@@ -81,7 +81,8 @@ class Carrier:
     async def get_blob(self, request: Request) -> Response:
         hash, publishing = request.path_params["hash"], self._service.publishing
         found: bytes | Path | Link | None
-        if "Range" in request.headers:  # the rest of one that broke off is read from the disk
+        past_memory = "no-cache" in request.headers.get("Cache-Control", "")
+        if past_memory or "Range" in request.headers:  # the rest of one that broke off is read from the disk
             found = await run_in_threadpool(publishing.locate_blob, hash)
         elif (found := publishing.shelf.held(hash)) is None:
             found = await run_in_threadpool(publishing.find_blob, hash)
