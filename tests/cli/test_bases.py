@@ -59,6 +59,23 @@ def test_weights_from_elsewhere_are_a_base_without_a_step(pretrain, pretrained, 
     assert CliRunner().invoke(app, ["--version"]).stdout == f"{said['fleetloop']}, code {said['code']}\n"
 
 
+def test_a_base_among_other_things_leaves_them_as_they_are(pretrain, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "thesis.tex").write_text("all of it")
+    result = pretrain("--steps", "1", "--out", ".")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "scratch" / "thesis.tex").read_text() == "all of it"
+    assert {path.name for path in tmp_path.iterdir()} == {"scratch", "base.json", "weights.safetensors"}
+
+
+def test_a_base_is_not_written_among_the_demonstrations(pretrain, demonstrations):
+    before = sorted(demonstrations.iterdir())
+    result = pretrain("--steps", "1", "--out", str(demonstrations))
+    assert result.exit_code == 1
+    assert "is where the demonstrations are" in " ".join(result.stderr.split())
+    assert sorted(demonstrations.iterdir()) == before
+
+
 def test_weights_begin_what_is_then_trained(pretrain, pretrained, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(to_safetensors(pretrained))
     slowly = ["--set", "pretrain.optimizer.rate=1e-9"]

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from fleetloop.cli.config import AlgorithmChoice, FleetConfig
 from fleetloop.cli.wiring import build_algorithm, build_policy
-from fleetloop.core.disk import RealDisk
+from fleetloop.core.disk import RealDisk, disk_trouble
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, PluginBroken
 from fleetloop.core.plugins import plugin
@@ -33,29 +33,36 @@ def make_base(
     The policy is a fresh one, or begins with what a safetensors file holds: `weights`.
 
     Raises:
-        ConfigInvalid: if there is no demonstration.
+        ConfigInvalid: if there is no demonstration, or the base would be written among them.
         SpecMismatch: if the demonstrations are not of the configured robot, as far as that can be told.
         BaseInvalid: if the weights are not this policy's.
         DiskTrouble: if the directory can't be written.
     """
+    base, where, disk = config.directories.base, config.directories.demonstrations, RealDisk()
     if not episodes:
-        where = config.directories.demonstrations
         problem = "holds no sealed episode" if where.is_dir() else "is no directory"
         raise ConfigInvalid(str(where), problem, "record some with `fleetloop demos record`")
+    if base.resolve() == where.resolve():
+        raise ConfigInvalid("--out", f"{base} is where the demonstrations are", "give the base a directory of its own")
     robot = episodes[0].meta.spec
     policy = build_policy(config.policy, robot, config.pretrain.seed, config.directories.encoder)
     check_robot(config, policy.spec)
     begun = {} if weights is None else {"weights": str(weights), "weights_hash": fill(policy, weights)}
-    cloning, base, disk = build_algorithm(AlgorithmChoice(name="bc")), config.directories.base, RealDisk()
-    scratch = base / "scratch"
-    disk.make(scratch)
-    try:
-        made = pretrain(policy, cloning, episodes, config.pretrain, scratch=scratch, progress=progress)
-    finally:
-        rmtree(scratch)
+    cloning = build_algorithm(AlgorithmChoice(name="bc"))
+    disk.make(base)
+    with _scratch(base) as scratch:
+        made = pretrain(policy, cloning, episodes, config.pretrain, scratch=Path(scratch), progress=progress)
     facts = {**made.facts, **begun}
     write_base(disk, base, Base(made.policy, config.policy.name, robot, facts))
     return facts
+
+
+def _scratch(base: Path) -> "TemporaryDirectory[str]":
+    """On the base's disk, where there is more room than in memory; whatever else lies there stays. Raises DiskTrouble."""
+    try:
+        return TemporaryDirectory(prefix=".scratch-", dir=base)
+    except OSError as error:
+        raise disk_trouble(base, error) from error
 
 
 def robot_spec(config: FleetConfig) -> RobotSpec | None:
