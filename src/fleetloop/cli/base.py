@@ -58,7 +58,7 @@ def make_base(
 
 
 def _scratch(base: Path) -> "TemporaryDirectory[str]":
-    """On the base's disk, where there is more room than in memory; whatever else lies there stays. Raises DiskTrouble."""
+    """On the base's disk, with more room than memory has; whatever else lies there stays. Raises DiskTrouble."""
     try:
         return TemporaryDirectory(prefix=".scratch-", dir=base)
     except OSError as error:
