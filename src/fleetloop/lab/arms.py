@@ -58,13 +58,15 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class MoreSteps:
-    """Control: as many gradient steps as a learner takes online, on the demonstrations alone."""
+    """Control: as many gradient steps as a learner takes online, on so many of the demonstrations alone."""
 
     name: str = "more-steps"
+    share: float = 1.0
     needs: str = ""
 
     def run(self, bench: Bench) -> Result:
-        return {"evaluation": bench.tried(bench.trained(bench.demonstrations())), "steps": bench.setting.steps}
+        trained = bench.trained(bench.demonstrations(self.share), share=self.share)
+        return {"evaluation": bench.tried(trained), "steps": bench.setting.steps}
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,18 @@ class MoreDemonstrations:
     """Control: as many human frames of each task as the arm that it `needs` gathered, but as plain demonstrations.
 
     They come from the nominal site as all demonstrations do, and the base goes on learning for as many steps.
+
+    Attributes:
+        deployed: they come from where the fleet works instead, disturbed: what is left of the fleet's lead is what it
+            is worth to be corrected, and not what it is worth to have been there.
     """
 
     needs: str
     name: str = "more-demonstrations"
+    deployed: bool = False
 
     def run(self, bench: Bench) -> Result:
-        more = bench.more_demonstrations(bench.needed["fleet"]["frames_human_by_task"])
+        more = bench.more_demonstrations(bench.needed["fleet"]["frames_human_by_task"], deployed=self.deployed)
         trained = bench.trained([*bench.demonstrations(), *more])
         return {
             "evaluation": bench.tried(trained),

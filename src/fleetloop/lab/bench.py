@@ -12,6 +12,7 @@ import torch
 from fleetloop.actor.options import ActorOptions
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
+from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.plugins import plugin
 from fleetloop.core.robot import RobotKind
 from fleetloop.lab.candidate import Candidate, from_base
@@ -25,8 +26,10 @@ from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import Base, load_base, write_base
 from fleetloop.learner.options import LearnerOptions, OptimizerOptions, PretrainOptions
 from fleetloop.learner.pretrain import pretrain
+from fleetloop.sim.plugin import SimOptions
 
 EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor any fleet ever meets
+OTHER = 1 << 20  # keeps the draws of further demonstrations apart
 CLONING = Choice("bc")
 
 
@@ -54,18 +57,28 @@ class Bench:
         for task, count in setting.demonstrations.items():
             wanted = max(1, round(count * share))
             described = [task, wanted, self.seed, setting.demonstrated.model_dump()]
-            place = self.cache.get("demonstrations", described, partial(self._record, task=task, count=wanted))
-            chosen += open_demonstrations(place)
+            record = partial(self._record, task=task, count=wanted, seed=self.seed)
+            place = self.cache.get("demonstrations", described, record)
+            found = open_demonstrations(place)
+            if len(found) != wanted:
+                raise ConfigInvalid(str(place), f"holds {len(found)} of {wanted} demonstrations", "remove it whole")
+            chosen += found
         return chosen
 
-    def more_demonstrations(self, frames: Mapping[str, int]) -> list[Episode]:
-        """Others than the above: of each task as many as it takes to have so many frames."""
-        chosen = list[Episode]()
+    def more_demonstrations(self, frames: Mapping[str, int], *, deployed: bool = False) -> list[Episode]:
+        """Others than the above: of each task as many as it takes to have so many frames.
+
+        `deployed`: at the sites where the fleet works at the task, in equal parts, disturbed as the fleet is.
+        """
+        setting, chosen = self.setting, list[Episode]()
         lengths = _mean_lengths(self.demonstrations())
         for task, wanted in frames.items():
-            if wanted:
-                place = self.scratch / "more" / task.replace("/", "-")
-                self._record(place, task, -(-wanted // int(lengths[task])), other=True)
+            sites = setting.places[task] if deployed else (NOMINAL,)
+            count = -(-wanted // (int(lengths[task]) * len(sites)))
+            for site in sites if wanted else ():
+                place = self.scratch / "more" / f"{task.replace('/', '-')}-{site}"
+                options = setting.deployed if deployed else None
+                self._record(place, task, count, seed=self.seed + OTHER, site=site, options=options)
                 chosen += open_demonstrations(place)
         return chosen
 
@@ -83,10 +96,18 @@ class Bench:
         ]
         return self.cache.get("base", described, lambda place: self._clone(place, self.demonstrations(share)))
 
-    def _record(self, place: Path, task: str, count: int, *, other: bool = False) -> None:
-        robot = RobotKind("sim", self.setting.demonstrated)
-        seed = self.seed + (1 << 20) * other
-        record_demonstrations(place, {robot.task(task): count}, robot, site=NOMINAL, seed=seed, processes=1)
+    def _record(
+        self,
+        place: Path,
+        task: str,
+        count: int,
+        *,
+        seed: int,
+        site: int = NOMINAL,
+        options: SimOptions | None = None,
+    ) -> None:
+        robot = RobotKind("sim", options or self.setting.demonstrated)
+        record_demonstrations(place, {robot.task(task): count}, robot, site=site, seed=seed, processes=1)
 
     def _clone(self, place: Path, episodes: Sequence[Episode]) -> None:
         repeatable()

@@ -99,6 +99,7 @@ MAIN = Experiment(
         MoreSteps(),
         Online("fleet-hg-dagger"),
         MoreDemonstrations(needs="fleet-hg-dagger"),
+        MoreDemonstrations(needs="fleet-hg-dagger", name="demonstrations-at-sites", deployed=True),
         Online("single-hg-dagger", robots=1, generalist=True),
         Online("single-unlimited", robots=1, generalist=True, learner=UNLIMITED),
         OfflineRounds(),
@@ -112,6 +113,7 @@ MAIN = Experiment(
         Claim("fleet-hg-dagger", "pretrained"),
         Claim("fleet-hg-dagger", "more-steps"),
         Claim("fleet-hg-dagger", "more-demonstrations"),
+        Claim("fleet-hg-dagger", "demonstrations-at-sites"),
         Claim("fleet-hg-dagger", "single-hg-dagger"),
         Claim("fleet-hg-dagger", "single-unlimited"),
         Claim("offline-recap", "pretrained"),
@@ -165,11 +167,14 @@ PRETRAINING = Experiment(
     (
         Expert(),
         *(Pretrained(f"base-{name}", share=share) for name, share in SHARES),
+        *(MoreSteps(f"longer-{name}", share=share) for name, share in SHARES[2:]),
         *(Online(f"online-{name}", share=share) for name, share in SHARES[:-1]),
     ),
     claims=(
         *(Claim(f"base-{twice}", f"base-{once}") for once, twice in DOUBLINGS),
+        *(Claim(f"longer-{twice}", f"longer-{once}") for once, twice in DOUBLINGS[1:]),
         *(Claim(f"online-{name}", f"base-{name}") for name, _ in SHARES[:-1]),
+        *(Claim(f"online-{name}", f"longer-{name}") for name, _ in SHARES[2:-1]),
     ),
 )
 
