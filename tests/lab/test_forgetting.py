@@ -1,30 +1,26 @@
 """What a report says of tasks that nobody works at any more."""
 
-import json
-
 import pytest
 
 from fleetloop.lab.experiments import EXPERIMENTS, KEPT, RETENTION
 from fleetloop.lab.forgetting import forgetting
-from fleetloop.lab.results import Results
+from fleetloop.lab.results import ArmResults, Results
 
 
-def kept(place, arm, seed, won, episodes=10):
-    """A result of which each task was done at the first `won` of its resets."""
+def of_two_seeds(arm, won, episodes=10):
+    """Results of which each task was done at the first `won` of its resets."""
     tried = {
         task: [[1, int(number < won.get(task, 0)), 50] for number in range(episodes)]
         for task in RETENTION.setting.tasks
     }
-    place.mkdir(exist_ok=True)
-    (place / f"{arm}-{seed}.json").write_text(json.dumps({"arm": arm, "seed": seed, "evaluation": tried}))
+    return ArmResults(arm, {seed: {"evaluation": tried} for seed in (0, 1)})
 
 
 @pytest.fixture
-def results(tmp_path):
-    for seed in (0, 1):
-        kept(tmp_path / "retention", "pretrained", seed, {"restock/cooler": 9, "box/walls": 8, "restock/shelf": 10})
-        kept(tmp_path / "retention", "not-replayed", seed, {"restock/cooler": 9, "box/walls": 3})
-    return Results.load(RETENTION, tmp_path)
+def results():
+    before = of_two_seeds("pretrained", {"restock/cooler": 9, "box/walls": 8, "restock/shelf": 10})
+    after = of_two_seeds("not-replayed", {"restock/cooler": 9, "box/walls": 3})
+    return Results(RETENTION, {arm.name: arm for arm in (before, after)})
 
 
 def test_only_tasks_that_nobody_works_at_count(results):

@@ -16,7 +16,6 @@ from fleetloop.cli.main import app
 from fleetloop.lab.comparison import BEGIN, END
 from fleetloop.lab.experiments import EXPERIMENTS
 from fleetloop.lab.job import Job, read
-from fleetloop.lab.report import write_report
 from fleetloop.lab.runner import run_jobs
 from fleetloop.lab.storage import MEMORY
 
@@ -33,7 +32,7 @@ def test_a_job_that_dies_loses_nothing_but_itself(job, tmp_path):
     blocked.write_text("")
     broken = Job("fleet", "pretrained", 0, job.results, blocked, quick=True)
     assert run_jobs([broken, job], processes=1) == [broken]
-    result = read(job.file)
+    result = read(job.file, "fleet")
     assert result["evaluation"].keys() == job.setting.places.keys()
     assert all(len(episodes) == job.setting.episodes for episodes in result["evaluation"].values())
     assert {"command", "versions", "commit", "setting", "options", "seed", "evaluation_seed"} <= result.keys()
@@ -41,11 +40,10 @@ def test_a_job_that_dies_loses_nothing_but_itself(job, tmp_path):
 
 
 def test_what_is_done_is_not_done_again(job):
-    job.results.mkdir(parents=True)
-    job.file.write_text("{}")
-    said = []
+    assert run_jobs([job], processes=1) == []
+    kept, said = job.file.read_bytes(), []
     assert run_jobs([job], say=said.append) == []
-    assert job.file.read_text() == "{}"
+    assert job.file.read_bytes() == kept
     assert said == ["1 of 1 are done"]
 
 
@@ -67,7 +65,7 @@ def test_being_stopped_leaves_nothing_running_and_nothing_in_memory(tmp_path):
 
 def _scratches(pid):
     """What a job's process keeps for itself."""
-    return [place for root in (MEMORY, Path(tempfile.gettempdir())) for place in root.glob(f"fleetloop-{pid}-*")]
+    return [place for root in (MEMORY, Path(tempfile.gettempdir())) for place in root.glob(f"fleetloop-lab-{pid}-*")]
 
 
 def test_what_builds_on_a_failure_is_not_begun(tmp_path):
@@ -91,6 +89,7 @@ def test_a_report_leaves_pages_without_its_marks_alone(tmp_path):
     results, page = tmp_path / "results", tmp_path / "README.md"
     for text, written in ("# My project\n", False), (f"# Results\n{BEGIN}\nold\n{END}\nafter\n", True):
         page.write_text(text)
+        results.mkdir(exist_ok=True)
         reported = CliRunner().invoke(app, ["lab", "report", "sampler", "--results", str(results)])
         assert reported.exit_code == 0, reported.output + reported.stderr
         assert (str(page) in reported.stdout) == written
@@ -108,9 +107,12 @@ def test_every_arm_that_is_named_exists():
         assert set(experiment.setting.demonstrations) == set(experiment.setting.tasks)
 
 
-def test_an_experiment_that_was_not_run_says_so(tmp_path):
-    page = write_report(EXPERIMENTS["sampler"], tmp_path)
-    assert "Not yet run" in page.read_text()
+def test_a_page_outlives_its_results(tmp_path):
+    """They may lie elsewhere; what was said of them is not replaced by nothing."""
+    (tmp_path / "sampler.md").write_text("what was found")
+    said = CliRunner().invoke(app, ["lab", "report", "sampler", "--results", str(tmp_path)])
+    assert "sampler: no result in" in said.stdout
+    assert (tmp_path / "sampler.md").read_text() == "what was found"
 
 
 def test_an_unknown_arm_lists_the_known_ones(tmp_path):
@@ -152,6 +154,7 @@ def test_the_quick_experiments_from_end_to_end(tmp_path):
 def test_a_result_that_is_torn_is_named(tmp_path, torn):
     (tmp_path / "sampler").mkdir()
     (tmp_path / "sampler" / "adaptive-0.json").write_text(torn)
-    said = CliRunner().invoke(app, ["lab", "report", "sampler", "--results", str(tmp_path)])
-    assert said.exit_code == 1
-    assert "adaptive-0.json: is no result of the lab" in said.stderr
+    for command in (["report"], ["run", "sampler", "--arms", "adaptive", "--seeds", "1"], ["ls"]):
+        said = CliRunner().invoke(app, ["lab", *command, "--results", str(tmp_path)])
+        assert said.exit_code == 1
+        assert "adaptive-0.json: is no result of the lab" in " ".join(said.stderr.split())

@@ -62,24 +62,22 @@ def test_a_seed_more_or_less_is_felt():
     assert statistics.rate(values).high == 1
 
 
-def test_one_figure_alone_has_no_interval():
-    assert str(statistics.bootstrap([0.5])) == "0.50"
-    assert str(statistics.bootstrap([0.4, 0.6])) == "0.50 [0.40, 0.60]"
-
-
 def test_successes_per_hour_of_driving():
     won, ticks = np.array([[[1.0, 0.0]]]), np.array([[[100.0, 300.0]]])
     assert statistics.per_hour(won, ticks, 20.0).value == pytest.approx(1 / (400 / 20 / 3600))
+    assert statistics.per_hour(0 * won, ticks, 20.0).rounded() == "0"
 
 
 def test_the_gap_is_closed_from_the_base_to_the_expert():
     base, expert = np.zeros((1, 1, 10)), np.ones((1, 1, 10))
+    barely = np.eye(10)[:1, None]
     half = base.copy()
     half[0, 0, :5] = 1
     found = statistics.gap_closed(base, half, expert)
     assert found is not None
     assert found.value == 0.5
     assert statistics.gap_closed(expert, half, expert) is None
+    assert statistics.gap_closed(base, half, barely) is None, "that the expert is better is not sure"
 
 
 def test_a_target_is_crossed_between_two_points():
@@ -95,8 +93,7 @@ def test_what_rounds_took_is_added_up():
     fleets = [{"robots": 2, "episodes": 7, "intervention_minutes": minutes} for minutes in (3.0, 1.5)]
     arm = ArmResults("offline", {0: {"rounds": fleets, "steps": 10}})
     figures = {name: arm.fleet(name) for name in ("robots", "episodes", "intervention_minutes", "steps", "releases")}
-    told = {name: figure and figure.value for name, figure in figures.items()}
-    assert told == {"robots": 2, "episodes": 14, "intervention_minutes": 4.5, "steps": 20, "releases": None}
+    assert figures == {"robots": 2, "episodes": 14, "intervention_minutes": 4.5, "steps": 20, "releases": None}
 
 
 def test_a_speed_up_compares_the_seeds_that_both_have():
@@ -106,6 +103,16 @@ def test_a_speed_up_compares_the_seeds_that_both_have():
 
     alone = {0: reaching(20), 1: reaching(30)}
     paired = speed_up(alone, {0: reaching(10), 1: reaching(15)})
-    assert 1.8 < float(paired.rstrip("x")) < 2.2
+    whole, by_seed = paired.split(" ", 1)
+    assert 1.8 < float(whole.rstrip("x")) < 2.2
+    assert [1.8 < float(one) < 2.2 for one in by_seed.strip("()").split(", ")] == [True, True]
     assert speed_up(alone, {0: reaching(10), 1: reaching(15), 2: reaching(3)}) == paired
     assert speed_up(alone, {2: reaching(3)}) == NOTHING
+
+
+def test_success_at_equal_data_is_read_where_the_data_is_equal():
+    curve = Curve([1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.2, 0.4, 0.6, 0.8])
+    assert curve.at(2.5) == pytest.approx(0.3)
+    assert curve.at(3.0) == pytest.approx(0.4)
+    assert curve.at(5.0) == pytest.approx((0.6 + 0.8 + 0.8) / 3)
+    assert curve.at(5.5) is None

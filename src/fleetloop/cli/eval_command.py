@@ -9,6 +9,7 @@ import typer
 
 from fleetloop.cli import flags
 from fleetloop.cli.threads import limit_threads
+from fleetloop.core.disk import check_writable
 from fleetloop.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def evaluate(
     if retention and release is None and checkpoint is None:
         raise ConfigInvalid("--retention", "compares the base with nothing", "name --release or --checkpoint")
     if report:
-        flags.check_writable(report)
+        check_writable(report)
     named = flags.split(tasks)
     given = {"hub_url": hub, "tasks": None if retention else named}
     chosen = load_config(config, sets or (), given)

@@ -74,18 +74,6 @@ def numbers(text: str, flag: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def check_writable(path: Path) -> None:
-    """Raise DiskTrouble now rather than when there is something to write. Leaves everything as it was."""
-    fresh = not path.exists()
-    try:
-        with path.open("ab"):
-            pass
-        if fresh:
-            path.unlink()
-    except OSError as error:
-        raise disk_trouble(path, error) from error
-
-
 def write_text(path: Path, text: str) -> None:
     """Raises DiskTrouble."""
     try:

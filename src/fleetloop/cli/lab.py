@@ -7,6 +7,7 @@ import typer
 
 from fleetloop.cli import flags
 from fleetloop.cli.threads import limit_threads
+from fleetloop.core.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from fleetloop.lab.job import Job
@@ -105,9 +106,17 @@ def report(
     from fleetloop.lab.experiments import EXPERIMENTS, experiment
     from fleetloop.lab.report import write_report
 
-    place = _place(quick, minutes, results, cache)
+    place, broken = _place(quick, minutes, results, cache), list[ConfigInvalid]()
     for one in [experiment(name)] if name else EXPERIMENTS.values():
-        typer.echo(str(write_report(one, place)))
+        try:
+            page = write_report(one, place)
+            typer.echo(str(page) if page else f"{one.name}: no result in {place / one.name}")
+        except ConfigInvalid as error:  # one experiment's: the others' pages are written all the same
+            broken.append(error)
+    if broken:
+        for other in broken[1:]:
+            typer.secho(f"fleetloop: {other}", fg="red", err=True)
+        raise broken[0]
     page = results.parent / "README.md"
     if place == results and write_comparison(place, page):
         typer.echo(str(page))

@@ -51,11 +51,11 @@ def fit(
     from fleetloop.algorithms.recap_judgement import blank
     from fleetloop.algorithms.recap_options import RecapOptions
     from fleetloop.cli.progress import counting
-    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.disk import RealDisk, check_writable
     from fleetloop.core.errors import ConfigInvalid
     from fleetloop.learner.base import load_base
 
-    flags.check_writable(out)
+    check_writable(out)
     policy = load_base(chosen.directories.base).policy
     held: dict[str, Episode] = {}
     for directory in episodes or [chosen.directories.demonstrations]:

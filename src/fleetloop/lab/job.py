@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fleetloop.core.disk import RealDisk
+from fleetloop.core.disk import RealDisk, check_writable
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.lab.bench import EVALUATION_SEED, Bench
 from fleetloop.lab.experiment import Arm, Setting
@@ -18,6 +18,11 @@ from fleetloop.lab.experiments import experiment
 from fleetloop.lab.storage import Cache, scratch
 
 FORMAT = 1
+NECESSARY = frozenset(
+    {"format", "experiment", "arm", "seed", "quick", "evaluation", "evaluation_seed", "setting", "options", "versions"}
+    | {"commit", "cpu_s", "minutes", "command", "privileged"}
+)
+"""What every result has."""
 PACKAGES = ("fleetloop", "mujoco", "numpy", "pyarrow", "torch")
 PRIVILEGED = "scripted, privileged: operator, expert and judge read the simulator's true state"
 
@@ -45,7 +50,8 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return self.file.exists()
+        """Raises ConfigInvalid if there is a file, but not the job's result."""
+        return self.file.exists() and bool(read(self.file, self.experiment))
 
     @property
     def needs(self) -> "Job | None":
@@ -61,6 +67,8 @@ class Job:
 
     def run(self) -> None:
         """Do it, and keep the result. Raises whatever goes wrong; then nothing is kept."""
+        RealDisk().make(self.results)
+        check_writable(self.file.with_suffix(".probe"))  # now, rather than when there is something to keep
         began, began_cpu = time.monotonic(), time.process_time()
         with scratch() as directory:
             bench = Bench(self.setting, self.seed, directory, Cache(self.cache), self._needed())
@@ -79,10 +87,10 @@ class Job:
             "versions": versions(),
             "setting": as_json(self.setting),
             "options": as_json(self._arm()),
+            "needed": self._needed().get("weights"),
             "wall_s": round(time.monotonic() - began, 1),
             "cpu_s": round(time.process_time() - began_cpu, 1),
         }
-        RealDisk().make(self.results)
         RealDisk().write(self.file, (json.dumps({**facts, **result}, separators=(",", ":")) + "\n").encode())
 
     @property
@@ -95,19 +103,30 @@ class Job:
         return next(arm for arm in experiment(self.experiment).arms if arm.name == self.arm)
 
     def _needed(self) -> Mapping[str, Any]:
-        return read(self.needs.file) if self.needs else {}
+        return read(self.needs.file, self.experiment) if self.needs else {}
 
 
-def read(file: Path) -> Mapping[str, Any]:
-    """A result. Raises ConfigInvalid if the file holds none."""
+def read(file: Path, experiment: str) -> Mapping[str, Any]:
+    """A result of that experiment, of the arm and the seed that the file's name says.
+
+    Raises ConfigInvalid if the file does not hold it.
+    """
+    remedy = "remove it, and run its job again"
     try:
         found = json.loads(file.read_bytes())
-        if not {"arm", "seed", "evaluation"} <= found.keys():
-            raise ValueError("it has no arm, seed or evaluation")
-    except (ValueError, AttributeError) as error:
-        raise ConfigInvalid(
-            str(file), f"is no result of the lab ({error})", "remove it, and run its job again"
-        ) from error
+        if lacks := sorted(NECESSARY - found.keys()):
+            raise ValueError(f"it lacks {', '.join(lacks)}")
+        counts = {len(tried) for tried in found["evaluation"].values()}
+        if len(counts) != 1 or not all(len(one) == 3 for tried in found["evaluation"].values() for one in tried):
+            raise ValueError("its evaluation is not as many episodes of each task, each [site, success, ticks]")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigInvalid(str(file), f"is no result of the lab ({error})", remedy) from error
+    if found["format"] != FORMAT:
+        problem = f"is of format {found['format']!r}, and this version reads {FORMAT}"
+        raise ConfigInvalid(str(file), problem, remedy)
+    is_of = found["experiment"], f"{found['arm']}-{found['seed']}"
+    if is_of != (experiment, file.stem):
+        raise ConfigInvalid(str(file), f"is the result of {is_of[0]}, {is_of[1]}", remedy)
     return found  # type: ignore[no-any-return]
 
 

@@ -4,12 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from fleetloop.core.errors import ConfigInvalid
 from fleetloop.lab import statistics
+from fleetloop.lab.bench import EVALUATION_SEED
 from fleetloop.lab.experiment import Experiment, Setting
-from fleetloop.lab.job import read
+from fleetloop.lab.job import as_json, read
 from fleetloop.lab.statistics import Estimate, Tried, Values
+
+ROBOTS_ACT = ("positive", 1.0)
+"""What robots act on under RECAP, and how much of it."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +43,16 @@ class ArmResults:
         found: dict[tuple[str, float], list[Tried]] = {}
         for result in self.by_seed.values():
             if result.get("acts"):
-                found.setdefault(("positive", 1.0), []).append(result["evaluation"])
+                found.setdefault(ROBOTS_ACT, []).append(result["evaluation"])
             for condition, beta, tried in result.get("acts", ()):
                 found.setdefault((condition, beta), []).append(tried)
         return found
 
-    def fleet(self, name: str) -> Estimate | None:
+    def fleet(self, name: str) -> float | None:
         """The mean over the seeds of one of the fleet's figures; None for an arm without a fleet."""
         found = [_figure(result, name) for result in self.by_seed.values() if "fleet" in result or "rounds" in result]
-        return statistics.bootstrap([value for value in found if value is not None])
+        figures = [value for value in found if value is not None]
+        return fmean(figures) if figures else None
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,22 @@ class Results:
 
     @classmethod
     def load(cls, experiment: Experiment, place: Path) -> "Results":
-        """From `place/EXPERIMENT/ARM-SEED.json`."""
-        arms = {}
+        """From `place/EXPERIMENT/ARM-SEED.json`.
+
+        Raises:
+            ConfigInvalid: naming a file that holds no result, another one than its name says, or one of other resets
+                than the rest: nothing may be paired with it.
+        """
+        arms, places = {}, dict[str, Any]()
         for arm in experiment.arms:
-            found = [read(file) for file in sorted((place / experiment.name).glob(f"{arm.name}-*.json"))]
-            mine = {result["seed"]: result for result in found if result["arm"] == arm.name}
+            mine = {}
+            for file in (place / experiment.name).glob(f"{arm.name}-*.json"):
+                if (seed := file.stem.removeprefix(f"{arm.name}-")).isdecimal():
+                    mine[int(seed)] = result = read(file, experiment.name)
+                    sites = _sites(result)
+                    if places.setdefault("of all", sites) != sites:
+                        problem = "was evaluated at other tasks, sites or resets than the other results"
+                        raise ConfigInvalid(str(file), problem, "remove it, and run its job again")
             if mine:
                 arms[arm.name] = ArmResults(arm.name, dict(sorted(mine.items())))
         return cls(experiment, arms)
@@ -89,6 +107,35 @@ class Results:
         """A result of the highest seed that any arm has."""
         found = [result for arm in self.arms.values() for result in arm.by_seed.values()]
         return max(found, key=lambda result: result["seed"])
+
+    @property
+    def commits(self) -> set[str]:
+        return {str(result["commit"]) for arm in self.arms.values() for result in arm.by_seed.values()}
+
+    @property
+    def versions(self) -> dict[str, list[str]]:
+        """Of each package, all that results were made with."""
+        found: dict[str, list[str]] = {}
+        for arm in self.arms.values():
+            for result in arm.by_seed.values():
+                for name, version in result["versions"].items():
+                    found[name] = sorted({*found.get(name, ()), version})
+        return found
+
+    def otherwise(self, arm: str, result: Mapping[str, Any]) -> list[str]:
+        """In what a result was made otherwise than the experiment as it stands would make it."""
+        setting = as_json(self.experiment.quick if result["quick"] else self.setting)
+        ours = {name: value for name, value in setting.items() if name != "minutes"}  # which may be told by hand
+        differs = sorted(name for name, value in ours.items() if result["setting"].get(name) != value)
+        now = next(item for item in self.experiment.arms if item.name == arm)
+        known = result["options"]  # what the arm has learned to do since has the default that it had
+        differs += [name for name, value in as_json(now).items() if known.get(name, value) != value]
+        if result["evaluation_seed"] != EVALUATION_SEED:
+            differs.append("evaluation_seed")
+        needed = self.arms[now.needs].by_seed.get(result["seed"]) if now.needs in self.arms else None
+        if needed is not None and result.get("needed", needed["weights"]) != needed["weights"]:
+            differs.append(f"the {now.needs} that it builds on")
+        return differs
 
     @property
     def families(self) -> dict[str, list[str]]:
@@ -121,6 +168,12 @@ class Results:
         if not seeds:
             return None
         return statistics.gap_closed(*(self.arms[name].won(tasks, seeds) for name in (before, arm, "expert")))
+
+
+def _sites(result: Mapping[str, Any]) -> dict[str, list[int]]:
+    """By task, where each of the evaluation's resets takes place, and of which seed all are."""
+    sites = {task: [site for site, _, _ in tried] for task, tried in result["evaluation"].items()}
+    return {"seed": [result["evaluation_seed"]], **dict(sorted(sites.items()))}
 
 
 def _figure(result: Mapping[str, Any], name: str) -> float | None:

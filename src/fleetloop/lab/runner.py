@@ -13,6 +13,7 @@ from types import FrameType
 
 from fleetloop.lab.job import Job
 from fleetloop.lab.shards import cores
+from fleetloop.lab.storage import alone
 
 PRELOADED = ("fleetloop.lab.experiments", "fleetloop.lab.job", "torch")
 Say = Callable[[str], None]
@@ -69,7 +70,8 @@ def _ended(running: dict[ForkServerProcess, Job], say: Say) -> list[Job]:
 
 def log(job: Job) -> Path:
     """Where a job says what it has to say."""
-    return job.cache / "logs" / f"{job.experiment}-{job.arm}-{job.seed}{'-quick' * job.quick}.log"
+    kind = "-quick" * job.quick + (f"-{job.minutes:g}-minutes" if job.minutes is not None else "")
+    return job.cache / "logs" / f"{job.experiment}-{job.arm}-{job.seed}{kind}.log"
 
 
 def _ready(waiting: Sequence[Job]) -> Job | None:
@@ -88,11 +90,23 @@ def _waits(job: Job, jobs: Sequence[Job]) -> str:
 def _work(job: Job, file: Path) -> None:
     signal.signal(signal.SIGTERM, _unwind)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner's own process decides
+    threading.Thread(target=_end_with_the_runner, daemon=True).start()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as output:
-        os.dup2(output.fileno(), 1)
-        os.dup2(output.fileno(), 2)
-        job.run()  # an exception is printed by the process's own end
+    with alone(file.with_suffix(".lock")):  # of two runs, one does the job, and the other finds it done
+        if job.done:
+            return
+        with file.open("w") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            job.run()  # an exception is printed by the process's own end
+
+
+def _end_with_the_runner() -> None:
+    """A runner that is killed can't stop its jobs: they would go on, and be begun once more beside themselves."""
+    runner = multiprocessing.parent_process()
+    assert runner is not None, "a job runs in a process of its own"
+    runner.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:

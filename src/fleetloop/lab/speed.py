@@ -1,17 +1,26 @@
 """How fast fleets of different sizes got there: time to target, speed-up, and success at equal data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fleetloop.lab.results import ArmResults, Results
-from fleetloop.lab.statistics import bootstrap, crossing
+from fleetloop.lab.statistics import crossing
 from fleetloop.lab.tables import NOTHING, table
 
 TARGET, WINDOW = 0.8, 3
 SMOOTHER = (5, 10)  # other windows, which show how much hangs on this one
+SAID = """\
+The mean of the last {window} evaluations, one every {watch_every_s:g} simulated seconds on the first {watch_episodes}
+of each task's resets, first at {target} or above; given only if every seed got there. A first crossing hangs on chance:
+speed-ups over more evaluations stand beside it, although none can come before as many are there, which makes the
+largest fleets' smaller. Speed-ups are over the seeds that the arm and the one robot both have; in parentheses seed by
+seed. Equal data: when each fleet has worked {equal:.0f} robot-minutes, as the smallest has in its whole run. The larger
+the fleet, the fewer steps the learner has taken by then; and the same number of people have more to do.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,13 @@ class Curve:
         return crossing(self.minutes, self.rates, TARGET, window)
 
     def at(self, minute: float) -> float | None:
-        """Success around a minute, over WINDOW points; None beyond the curve."""
-        near = [rate for when, rate in zip(self.minutes, self.rates, strict=True) if when <= minute + 1e-9]
-        return float(np.mean(near[-WINDOW:])) if len(near) >= WINDOW and self.minutes[-1] >= minute - 1e-9 else None
+        """Success at a minute: the mean over WINDOW points around it, interpolated; None beyond the curve."""
+        first, last = self.minutes[0], self.minutes[-1]
+        if not first <= minute <= last + 1e-9:
+            return None
+        step = (last - first) / max(1, len(self.minutes) - 1)
+        around = minute + step * (np.arange(WINDOW) - WINDOW // 2)
+        return float(np.interp(around, self.minutes, self.rates).mean())  # past its ends a curve stays as it is there
 
 
 Curves: TypeAlias = Mapping[int, Curve]
@@ -57,28 +70,19 @@ def speeds(results: Results) -> str:
         return ""
     sizes = {name: robots(results.arms[name]) for name in watched}
     alone: Curves = next((found for name, found in watched.items() if sizes[name] == 1), {})
-    rows = list[list[str]]()
-    equal = min(
-        (curve.minutes[-1] * sizes[name] for name, found in watched.items() for curve in found.values()), default=0.0
-    )
+    equal = min(curve.minutes[-1] * sizes[name] for name, found in watched.items() for curve in found.values())
+    setting, rows = results.any["setting"], list[list[str]]()
     for name, found in watched.items():
-        time = mean_time(found)
+        time, minute = mean_time(found), equal / sizes[name]
         reached = sum(curve.target() is not None for curve in found.values())
-        rates = [rate for curve in found.values() if (rate := curve.at(equal / sizes[name])) is not None]
-        share = bootstrap(rates)
-        shown = f"{time:.1f}" if time else NOTHING
-        reached_in = f"{reached} of {len(found)} seeds"
-        speed_ups = [speed_up(alone, found, window) for window in (WINDOW, *SMOOTHER)]
-        rows.append([name, str(sizes[name]), shown, reached_in, *speed_ups, str(share or NOTHING), f"{equal:.0f}"])
-    said = (
-        f"The mean of the last {WINDOW} evaluations, one every simulated minute on fixed resets, first at {TARGET} or "
-        "above; given only if every seed got there. A first crossing hangs on chance: speed-ups over other numbers of "
-        "evaluations stand beside it. Equal data: at the minute at which each fleet has worked as many robot-minutes "
-        "as the smallest in its whole run. Speed-ups are over the seeds that the arm and the one robot both have.\n\n"
-    )
+        rates = [rate for curve in found.values() if (rate := curve.at(minute)) is not None]
+        cells = [str(sizes[name]), f"{time:.1f}" if time else NOTHING, f"{reached} of {len(found)} seeds"]
+        cells += [speed_up(alone, found, window) for window in (WINDOW, *SMOOTHER)]
+        rows.append([name, *cells, _each(rates, ".2f"), f"{minute * 60 * setting['steps_per_s']:.0f}"])
     heads = ["arm", "robots", f"minutes to {TARGET}", "reached in"]
     heads += [f"speed-up, over {window}" for window in (WINDOW, *SMOOTHER)]
-    return said + table([*heads, "success at equal data", "robot-minutes then"], rows)
+    told = SAID.format(target=TARGET, window=WINDOW, equal=equal, **setting)
+    return f"{told}\n{table([*heads, 'success at equal data', 'learner’s steps by then'], rows)}"
 
 
 def mean_time(found: Curves, window: int = WINDOW) -> float | None:
@@ -89,6 +93,24 @@ def mean_time(found: Curves, window: int = WINDOW) -> float | None:
 
 def speed_up(alone: Curves, found: Curves, window: int = WINDOW) -> str:
     """How much sooner than one robot, over the seeds that both have, as text."""
-    both = alone.keys() & found.keys()
+    both = sorted(alone.keys() & found.keys())
     slowest, time = (mean_time({seed: one[seed] for seed in both}, window) for one in (alone, found))
-    return f"{slowest / time:.1f}x" if slowest and time else NOTHING
+    if not slowest or not time:
+        return NOTHING
+    by_seed = [_time(alone[seed], window) / _time(found[seed], window) for seed in both]
+    return f"{slowest / time:.1f}x" + (f" ({', '.join(f'{ratio:.1f}' for ratio in by_seed)})" if len(both) > 1 else "")
+
+
+def _time(curve: Curve, window: int) -> float:
+    """Of a curve that got there."""
+    time = curve.target(window)
+    assert time is not None
+    return time
+
+
+def _each(values: Sequence[float], form: str) -> str:
+    """The mean, and each seed's."""
+    if not values:
+        return NOTHING
+    each = ", ".join(format(value, form) for value in values)
+    return format(fmean(values), form) + (f" ({each})" if len(values) > 1 else "")

@@ -2,9 +2,10 @@
 
 With several seeds, rates and differences between arms are bootstrapped (Efron 1979, percentile intervals): seeds and
 resets are both drawn again, a reset for all seeds at once, because all arms and seeds meet the same resets. A
-difference is taken reset by reset before that, so it is paired. With one seed, and where all that could be drawn is
-alike, a bootstrap would be too sure of itself: there rates have Wilson's interval and paired differences Tango's, over
-the resets. With one seed no interval tells how much another seed would differ.
+difference is taken reset by reset before that, so it is paired. Drawing k of k seeds again shows only (k - 1) / k of
+their variance, so they are drawn from as many that lie sqrt(k / (k - 1)) as far from their mean. With one seed, and
+where all that could be drawn is alike, a bootstrap would be too sure of itself: there rates have Wilson's interval and
+paired differences Tango's, over the resets. With one seed no interval tells how much another seed would differ.
 """
 
 import math
@@ -35,6 +36,10 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if math.isfinite(self.low) else "")
 
+    def rounded(self) -> str:
+        """For what is counted in hundreds."""
+        return f"{self.value:.0f}" + (f" [{self.low:.0f}, {self.high:.0f}]" if math.isfinite(self.low) else "")
+
     def to_json(self) -> dict[str, float | None]:
         return {name: round(value, 4) if math.isfinite(value) else None for name, value in vars(self).items()}
 
@@ -55,7 +60,7 @@ def rate(won: Values) -> Estimate:
     if one_seed(won) or value in (0.0, 1.0):
         resets = won[0].size
         return Estimate(value, *wilson(round(value * resets), resets))
-    return _estimate(value, _drawn(won).mean(axis=(1, 2, 3)))
+    return _estimate(value, np.clip(_drawn(won).mean(axis=(1, 2, 3)), 0, 1))
 
 
 def paired(one: Values, other: Values) -> Estimate:
@@ -73,32 +78,24 @@ def one_seed(values: Values) -> bool:
 
 
 def per_hour(won: Values, ticks: Values, hz: float) -> Estimate:
-    """Successes in an hour of driving, resets apart."""
+    """Successes in an hour of driving, resets apart. Always bootstrapped; of one seed, over the resets."""
     drawn = _drawn(np.stack([won, ticks], axis=-1)).sum(axis=(1, 2, 3))
     return _estimate(won.sum() / ticks.sum() * hz * 3600, drawn[:, 0] / drawn[:, 1] * hz * 3600)
 
 
 def gap_closed(before: Values, after: Values, expert: Values) -> Estimate | None:
-    """The share of the way from `before` to the expert; None where there is no way to go."""
-    if expert.mean() <= before.mean():
-        return None
+    """The share of the way from `before` to the expert; None where it is not sure that there is a way to go.
+
+    Always bootstrapped; of one seed, over the resets.
+    """
     seeds = [np.broadcast_to(item, after.shape) for item in (before, after, expert)]
+    if paired(seeds[2], seeds[0]).low <= 0:
+        return None
     low, high, most = _drawn(np.stack(seeds, axis=-1)).mean(axis=(1, 2, 3)).T
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = (high - low) / (most - low)
     shares = shares[np.isfinite(shares)]
     return _estimate((after.mean() - before.mean()) / (expert.mean() - before.mean()), shares)
-
-
-def bootstrap(values: Sequence[float]) -> Estimate | None:
-    """The mean of one figure per seed; None if there is none. One figure alone has no interval."""
-    found = np.array(values, float)
-    if not len(found):
-        return None
-    if len(found) == 1:
-        return Estimate(float(found[0]), math.nan, math.nan)
-    rng = np.random.default_rng(0)
-    return _estimate(found.mean(), found[rng.integers(len(found), size=(DRAWS, len(found)))].mean(axis=1))
 
 
 def crossing(minutes: Sequence[float], rates: Sequence[float], target: float, window: int) -> float | None:
@@ -124,6 +121,9 @@ def _column(seeds: Sequence[Tried], tasks: Sequence[str], index: int) -> Values:
 def _drawn(values: Values) -> Values:
     """(draws, seeds, tasks, episodes, …): seeds and resets drawn with replacement."""
     seeds, tasks, episodes = values.shape[:3]
+    if seeds > 1:
+        mean = values.mean(axis=0, keepdims=True)
+        values = mean + math.sqrt(seeds / (seeds - 1)) * (values - mean)
     rng = np.random.default_rng(0)
     seed = rng.integers(seeds, size=(DRAWS, seeds, 1, 1))
     episode = rng.integers(episodes, size=(DRAWS, 1, tasks, episodes))

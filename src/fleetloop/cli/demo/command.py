@@ -42,6 +42,7 @@ def demo(
     from fleetloop.cli.demo.summary import summary
     from fleetloop.cli.demo.view import LiveView, PlainView
     from fleetloop.core.clock import Wall
+    from fleetloop.core.disk import check_writable
     from fleetloop.core.errors import ConfigInvalid
     from fleetloop.sim.tasks import SIM_TASKS, sim_task
 
@@ -51,7 +52,7 @@ def demo(
     for task in named:
         sim_task(task)
     if report is not None:
-        flags.check_writable(report)
+        check_writable(report)
     plan = DemoPlan(directory.resolve(), named, robots, minutes, seed, speed, real_time, observe)
     console = tables.console()
     live = view and console.is_terminal
