@@ -31,6 +31,23 @@ def test_only_tasks_that_nobody_works_at_count(results):
     assert "| 20 | 0.80 | 0.30 | 10 | 0 | 0.500 [" in rows[2]
 
 
+def test_what_it_costs_to_keep_them_is_told_task_by_task():
+    replayed = of_two_seeds("replayed", {"box/assemble": 6, "restock/shelf": 9})
+    without = of_two_seeds("not-replayed", {"box/assemble": 9, "restock/shelf": 9})
+    told = forgetting(
+        Results(
+            RETENTION, {"pretrained": of_two_seeds("pretrained", {})} | {arm.name: arm for arm in (replayed, without)}
+        )
+    )
+    rows = {
+        row.split("|")[3].strip(): row for row in told.partition("What it costs")[2].splitlines() if "replayed" in row
+    }
+    assert "| 0.60 | 0.90 | -0.30 [" in rows["box/assemble"]
+    assert "| 0.90 | 0.90 | 0.00 [" in rows["restock/shelf"]
+    assert "| 0.30 | 0.36 | -0.06 [" in rows["all that robots work at"]
+    assert rows.keys().isdisjoint(KEPT)
+
+
 def test_an_experiment_that_works_at_every_task_has_no_such_section():
     for experiment in EXPERIMENTS.values():
         worked_at = {task for robot in experiment.setting.robots for task in robot.tasks}
