@@ -81,10 +81,10 @@ def ls(
 ) -> None:
     """Show which jobs are done."""
     from fleetloop.cli import tables
-    from fleetloop.lab.experiments import EXPERIMENTS
+    from fleetloop.lab.experiments import names
 
     rows = tables.table("experiment", "arm", "done", "not yet")
-    for name in EXPERIMENTS:
+    for name in names():
         jobs = _jobs(name, seeds, minutes=minutes, quick=quick, results=results, cache=cache)
         for arm in dict.fromkeys(job.arm for job in jobs):
             mine = [job for job in jobs if job.arm == arm]
@@ -103,11 +103,11 @@ def report(
 ) -> None:
     """Write tables and plots from the results that are there, and the reference's figures beside them."""
     from fleetloop.lab.comparison import write_comparison
-    from fleetloop.lab.experiments import EXPERIMENTS, experiment
+    from fleetloop.lab.experiments import experiment, names
     from fleetloop.lab.report import write_report
 
     place, broken = _place(quick, minutes, results, cache), list[ConfigInvalid]()
-    for one in [experiment(name)] if name else EXPERIMENTS.values():
+    for one in map(experiment, [name] if name else names()):
         try:
             page = write_report(one, place)
             typer.echo(str(page) if page else f"{one.name}: no result in {place / one.name}")

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import entry_points
 from typing import Any
 
-from fleetloop.core.errors import UnknownName
+from fleetloop.core.errors import PluginBroken, UnknownName
+from fleetloop.core.plugins import plugin
 from fleetloop.lab.arms import (
     RECAP,
     Expert,
@@ -56,7 +58,7 @@ def _places(robots: tuple[RobotPlan, ...]) -> dict[str, tuple[int, ...]]:
     return {task: tuple(robot.site for robot in robots if task in robot.tasks) for task in tasks}
 
 
-def _quick(setting: Setting) -> Setting:
+def quick(setting: Setting) -> Setting:
     """The same, in seconds: it shows that everything works, and nothing else."""
     return replace(
         setting,
@@ -92,7 +94,7 @@ MAIN = Experiment(
     "main",
     "What is each way of post-training worth, for ten robots with seven tasks?",
     _ten,
-    _quick(_ten),
+    quick(_ten),
     (
         Expert(),
         Pretrained(),
@@ -137,7 +139,7 @@ FLEET = Experiment(
     "fleet",
     "Does a larger fleet learn faster, at the same learner's budget per time?",
     _three,
-    _quick(_three),
+    quick(_three),
     (
         Expert(),
         Pretrained(),
@@ -163,7 +165,7 @@ PRETRAINING = Experiment(
     "pretraining",
     "How does what comes online depend on the base, and are more demonstrations worth as much?",
     _four,
-    _quick(_four),
+    quick(_four),
     (
         Expert(),
         *(Pretrained(f"base-{name}", share=share) for name, share in SHARES),
@@ -190,7 +192,7 @@ SAMPLER = Experiment(
     "sampler",
     "What is the adaptive sampler worth, and what should its numbers be?",
     _half,
-    _quick(_half),
+    quick(_half),
     (
         Expert(),
         Pretrained(),
@@ -223,7 +225,7 @@ GRID = Experiment(
     "grid",
     "What do weights that are published on a grid cost in success?",
     _half,
-    _quick(_half),
+    quick(_half),
     (
         Expert(),
         Pretrained(),
@@ -251,16 +253,34 @@ RETENTION = Experiment(
     "retention",
     "What does a policy lose of the tasks that nobody works at any more?",
     _kept,
-    _quick(_kept),
+    quick(_kept),
     (Pretrained(), Online("replayed"), Online("not-replayed", without=KEPT)),
     claims=(Claim("replayed", "pretrained"), Claim("not-replayed", "pretrained"), Claim("replayed", "not-replayed")),
 )
 
 EXPERIMENTS = {item.name: item for item in (MAIN, FLEET, PRETRAINING, SAMPLER, GRID, RETENTION)}
+"""Ours."""
+
+
+def names() -> list[str]:
+    """Of all experiments: ours, and those of other packages, the entry points `fleetloop.experiments`."""
+    others = {point.name for point in entry_points(group="fleetloop.experiments")}
+    return [*EXPERIMENTS, *sorted(others - EXPERIMENTS.keys())]
 
 
 def experiment(name: str) -> Experiment:
-    """Raises UnknownName naming the experiments there are."""
-    if name not in EXPERIMENTS:
-        raise UnknownName(f"experiment {name}", "does not exist", f"known: {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name]
+    """Of ours, or of another package.
+
+    Raises:
+        UnknownName: naming the experiments there are.
+        PluginBroken: if another package's can't be imported, or is none of that name.
+    """
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    if name not in names():
+        raise UnknownName(f"experiment {name}", "does not exist", f"known: {', '.join(names())}")
+    found = plugin("experiments", name)
+    if not isinstance(found, Experiment) or found.name != name:
+        problem = f"is {f'called {found.name!r}' if isinstance(found, Experiment) else 'no Experiment'}"
+        raise PluginBroken(f"experiments: {name}", problem, "let the entry point and the Experiment have one name")
+    return found
