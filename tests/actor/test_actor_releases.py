@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from slider import HZ, POLICY, TASK, Slider, asked, load_policy, release, weights
+from slider import HZ, POLICY, TASK, CountingPolicy, Slider, asked, load_policy, release, weights
 from stage import Stage
 
 from fleetloop.actor.options import ActorOptions
@@ -198,6 +198,26 @@ def test_a_release_whose_policy_lacks_the_condition_is_refused_and_the_old_one_k
     episode = stage.play(2)[-1]
     assert (episode.column("release") == 1).all()
     assert "release 2 is unusable, keeps 1: conditions: lack 'positive'; its policy knows: fast" in stage.status.alarm
+
+
+def test_a_release_whose_condition_its_policy_does_not_know_is_refused_and_the_old_one_kept(tmp_path, monkeypatch):
+    """Whatever the manifest says: the policy itself would stop the actor at its first chunk."""
+
+    class Choosy(CountingPolicy):
+        conditions = frozenset({"positive"})
+
+    def choosy(manifest, tensors):
+        return Choosy(float(tensors["mark"][0]), manifest.policy_spec())
+
+    monkeypatch.setattr("stage.load_policy", choosy)
+    stage = Stage(tmp_path)
+    stage.install(1, conditions=("positive",), condition="positive")
+    stage.play(1)
+    stage.install(2, conditions=("bad", "good"), condition="good")
+    episode = stage.play(2)[-1]
+    assert (episode.column("release") == 1).all()
+    assert "keeps 1: condition: 'good' is unknown to the policy; it knows: positive" in stage.status.alarm
+    assert refused(stage) == 2
 
 
 def watch_reading(stage, monkeypatch):

@@ -1,9 +1,13 @@
 """A robot that fails now and then: one glitch costs an episode, not the actor."""
 
+import dataclasses
+
+import numpy as np
 import pytest
-from slider import Slider
+from slider import Slider, with_camera
 from stage import Script, Stage
 
+from fleetloop.core.episode import validate
 from fleetloop.core.errors import FleetLoopError, RobotTrouble, SystemMissing
 from fleetloop.core.outcome import Judge, Outcome
 
@@ -55,6 +59,65 @@ def test_a_glitch_before_the_first_tick_costs_no_episode(tmp_path):
     (episode,) = stage.play(1)
     assert episode.meta.outcome is Outcome.TIMEOUT
     assert stage.robot.seeds[0] == stage.robot.seeds[1], "the same attempt once more"
+
+
+def odd(**values):
+    """A robot whose readings are of the seventh tick's `values`, once."""
+
+    class Odd(Slider):
+        shown = False
+
+        def observe(self):
+            seen = super().observe()
+            if len(self.acted) != 7 or self.shown:
+                return seen
+            self.shown = True
+            return dataclasses.replace(seen, **values)
+
+    return Odd(spec=with_camera())
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"state": {"count": np.array([np.nan], np.float32)}}, "robot: count: holds numbers that are not finite"),
+        ({"state": {"count": np.zeros(3, np.float32)}}, "robot: count: has the shape [3], not [1]"),
+        ({"state": {"count": [[1.0, 2.0], [3.0]]}}, "robot: count: is no array"),
+        ({"state": {"count": np.array(["a"])}}, "robot: count: holds <U1, no numbers"),
+        ({"state": {}}, "robot: count: is missing"),
+        (
+            {"images": {"top": np.zeros((10, 10, 3), np.uint8)}},
+            "robot: top: has the shape [10, 10, 3], not [16, 24, 3]",
+        ),
+        ({"images": {}}, "robot: top: is missing"),
+    ],
+)
+def test_an_odd_reading_is_the_robots_fault_and_no_part_of_the_episode(tmp_path, values, told):
+    """Not the release's, which would be refused for it, and not the hub's, which would refuse the whole episode."""
+    stage = Stage(tmp_path, robot=odd(**values))
+    stage.install(1)
+    stage.until(lambda: stage.status.episodes == 1)
+    assert told in stage.status.alarm
+    aborted, whole = stage.play(1)
+    assert (aborted.meta.outcome, len(aborted)) == (Outcome.ABORTED, 7)
+    assert whole.meta.outcome is Outcome.TIMEOUT
+    assert whole.column("release").tolist() == [1] * len(whole)
+    for episode in (aborted, whole):
+        validate(episode)
+
+
+def test_what_was_sent_must_be_numbers(tmp_path):
+    class Lying(Slider):
+        def act(self, action):
+            sent = super().act(action)
+            return sent * np.nan if len(self.acted) == 8 and len(self.seeds) == 1 else sent
+
+    stage = Stage(tmp_path, robot=Lying())
+    stage.install(1)
+    stage.until(lambda: stage.status.episodes == 1)
+    assert "robot: action: holds numbers that are not finite" in stage.status.alarm
+    aborted, _ = stage.play(1)
+    assert (aborted.meta.outcome, len(aborted)) == (Outcome.ABORTED, 7)
 
 
 def test_any_other_exception_of_the_driver_ends_the_actor(tmp_path):

@@ -4,8 +4,11 @@ import sys
 
 import pytest
 
-from fleetloop.core.errors import PluginBroken, UnknownName
-from fleetloop.core.plugins import KINDS, installed, plugin, require_installed
+from fleetloop.core.clock import Virtual
+from fleetloop.core.errors import ConfigInvalid, PluginBroken, UnknownName
+from fleetloop.core.plugins import KINDS, installed, making, plugin, require_installed
+from fleetloop.core.robot import RobotKind
+from fleetloop.core.task import Site
 
 
 def install(directory, name, entry_points, version="1.2", **modules):
@@ -61,6 +64,19 @@ def test_one_that_cannot_be_imported_says_why_and_the_rest_works(site, source, w
     assert why in rows["robots", "bad"].error
     assert not rows["robots", "sim"].error
     assert {kind for kind, _ in rows} == set(KINDS)
+
+
+def test_what_breaks_while_it_is_made_is_told_in_a_line(site):
+    source = "class Arm:\n    def __init__(self, options, *, clock, site):\n        raise OSError('no\\nbus')\n"
+    install(site, "arm", "[fleetloop.robots]\narm = arm_robot:Arm\n", arm_robot=source)
+    with pytest.raises(PluginBroken) as caught:
+        RobotKind("arm").build(Virtual(), Site("lab"))
+    assert str(caught.value) == "robots: arm: can't be made (OSError: no bus); FLEETLOOP_DEBUG=1 shows where"
+
+
+def test_what_a_plugin_raises_on_purpose_while_it_is_made_is_left_as_it_is():
+    with pytest.raises(ConfigInvalid), making("robots", "arm"):
+        raise ConfigInvalid("port", "is missing")
 
 
 def test_one_whose_extra_is_missing_says_what_to_install(site):

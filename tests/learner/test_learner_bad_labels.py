@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from learner_world import MemoryHub, advance, demonstrations, hg_dagger, learner_at
+from learner_world import MemoryHub, advance, demonstrations, hg_dagger, learner_at, tiny_base
 
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.learner.errors import CheckpointInvalid, LabelsInvalid
@@ -89,6 +89,19 @@ def test_a_condition_that_the_algorithm_does_not_name_is_refused_before_any_robo
     algorithm = Odd(None)
     with pytest.raises(ConfigInvalid, match="'positive' is none of its conditions"):
         learner_at(tmp_path / "learner", MemoryHub(), demos=demonstrations(tmp_path / "d", 1), algorithm=algorithm)
+
+
+def test_a_condition_that_the_policy_does_not_know_is_refused_before_any_robot_acts_on_it(tmp_path):
+    class Odd(type(hg_dagger())):
+        conditions, condition = frozenset({"good", "bad"}), "good"
+
+    base = tiny_base()
+    base.policy.conditions = frozenset({"good"})
+    told = {"demos": demonstrations(tmp_path / "d", 1), "algorithm": Odd(hg_dagger().options), "base": base}
+    with pytest.raises(ConfigInvalid, match="'bad' is unknown to the policy; it knows: good"):
+        learner_at(tmp_path / "learner", MemoryHub(), **told)
+    del base.policy.conditions  # it doesn't say: nobody can tell
+    learner_at(tmp_path / "learner", MemoryHub(), **told)
 
 
 def test_a_next_version_with_odd_weights_is_refused(tmp_path):

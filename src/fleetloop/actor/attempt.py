@@ -15,7 +15,7 @@ from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.operator import View
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import Robot
+from fleetloop.core.robot import Robot, check_observation, check_sent
 from fleetloop.core.task import Task
 
 
@@ -119,7 +119,9 @@ class Attempt:
 
     def _observe(self) -> Observation:
         with _at_the_robot():
-            return self._robot.observe()
+            seen = self._robot.observe()
+            check_observation(self._robot.spec, seen)
+        return seen
 
     def _note_gap(self, tick: int, decision: Decision, due: Due | None) -> None:
         if decision.changed:
@@ -155,6 +157,7 @@ class Attempt:
         now, wall = self._clock.now(), self._clock.wall()
         with _at_the_robot():
             sent = self._robot.act(requested)
+            check_sent(self._robot.spec, sent)
         self._count(source)
         self._last, self._last_source = sent, source
         if due is None or source is not Source.POLICY:

@@ -158,11 +158,11 @@ def infer(request: Request) -> Answer:
         prefix=request.prefix,
         delay=request.delay,
     )
-    spec = pilot.policy.spec
+    spec, named = pilot.policy.spec, f"release {pilot.release}" if pilot.release else "policy"
     expected = (spec.horizon, *spec.action.shape)
     if actions.shape != expected:
-        raise ReleaseInvalid(f"release {pilot.release}", f"its chunk has the shape {actions.shape}, not {expected}")
+        raise ReleaseInvalid(named, f"its chunk has the shape {actions.shape}, not {expected}")
     if not np.isfinite(actions).all():
-        raise ReleaseInvalid(f"release {pilot.release}", "its chunk holds numbers that are not finite")
+        raise ReleaseInvalid(named, "its chunk holds numbers that are not finite")
     chunk = Chunk(request.chunk_id, request.tick, np.asarray(actions, np.float32), pilot.release)
     return Answer(request.epoch, chunk)

@@ -10,7 +10,7 @@ from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import DiskTrouble, FleetLoopError, ReleaseInvalid
 from fleetloop.core.host import HostDirectory
-from fleetloop.core.policy import ActingPolicy, under_robot_names
+from fleetloop.core.policy import ActingPolicy, check_conditions, under_robot_names
 from fleetloop.core.release import Release
 from fleetloop.core.spec import RobotSpec, check_fit
 from fleetloop.weights.codec import Weights, from_safetensors, verify
@@ -149,17 +149,19 @@ class Loader:
         self._trial.check(release, last_resort=last_resort)
         self._note(lambda: self._trial.begin(release))
         try:
-            loaded = Loaded(release, self._policy(release), condition)
+            loaded = Loaded(release, self._policy(release, condition), condition)
         except (OSError, FleetLoopError, ValueError):
             self._note(self._trial.end)
             raise
         self._stamp = stamp
         return loaded
 
-    def _policy(self, release: Release) -> ActingPolicy:
+    def _policy(self, release: Release, condition: str | None) -> ActingPolicy:
         weights = from_safetensors(self._host.weights(release.version))
         verify(release, weights)
-        return under_robot_names(self._load_policy(release, weights))
+        policy = self._load_policy(release, weights)
+        check_conditions(policy, [condition] if condition else [])
+        return under_robot_names(policy)
 
     def _condition_under(self, release: Release) -> str | None:
         condition = release.condition if self._condition is None else self._condition

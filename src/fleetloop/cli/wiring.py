@@ -21,7 +21,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, PluginBroken, SystemMissing
 from fleetloop.core.judge import JudgeKind
 from fleetloop.core.operator import Closable, Operator
-from fleetloop.core.plugins import plugin
+from fleetloop.core.plugins import making, plugin
 from fleetloop.core.policy import ActingPolicy
 from fleetloop.core.release import Release
 from fleetloop.core.robot import Robot, RobotKind
@@ -117,7 +117,9 @@ def judge_kind(config: FleetConfig) -> JudgeKind:
 
 def build_operator(choice: OperatorChoice, robot: Robot) -> Operator:
     """The operator that the configuration names, at this robot."""
-    return plugin("operators", choice.name)(options_of("operators", choice), robot)  # type: ignore[no-any-return]
+    options, kind = options_of("operators", choice), plugin("operators", choice.name)
+    with making("operators", choice.name):
+        return kind(options, robot)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -137,7 +139,8 @@ def build_algorithm(choice: AlgorithmChoice) -> Algorithm:
     if (named := getattr(kind, "name", None)) != choice.name:
         problem = f"its class has the name {named!r}"
         raise PluginBroken(f"algorithms: {choice.name}", problem, f"set `name` to {choice.name!r} in the class")
-    return kind(options)  # type: ignore[no-any-return]
+    with making("algorithms", choice.name):
+        return kind(options)  # type: ignore[no-any-return]
 
 
 def build_policy(choice: PolicyChoice, robot: RobotSpec, seed: int, encoder: Path | None = None) -> Any:
@@ -151,11 +154,10 @@ def build_policy(choice: PolicyChoice, robot: RobotSpec, seed: int, encoder: Pat
     options, kind = options_of("policies", choice), plugin("policies", choice.name)
     config = options.model_dump(mode="json") if options else {}
     torch.manual_seed(seed)
-    if encoder is None:
-        return kind.build(config, robot)
-    if not hasattr(kind, "seeing"):
+    if encoder is not None and not hasattr(kind, "seeing"):
         raise ConfigInvalid("directories.encoder", f"the policy {choice.name!r} takes none", "set it to null")
-    return kind.seeing(config, robot, encoder)
+    with making("policies", choice.name):
+        return kind.build(config, robot) if encoder is None else kind.seeing(config, robot, encoder)
 
 
 def build_policy_loader() -> LoadPolicy:

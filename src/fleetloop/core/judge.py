@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from fleetloop.core.frame import Observation
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.plugins import plugin
+from fleetloop.core.plugins import making, plugin
 from fleetloop.core.robot import Robot
 from fleetloop.core.task import Task
 
@@ -48,7 +48,9 @@ class JudgeKind:
 
     def build(self, robot: Robot) -> Judge:
         """Raises UnknownName, PluginBroken, and what the plug-in raises of a robot that it can't judge."""
-        return plugin("judges", self.name)(self.options, robot)  # type: ignore[no-any-return]
+        kind = plugin("judges", self.name)
+        with making("judges", self.name):
+            return kind(self.options, robot)  # type: ignore[no-any-return]
 
 
 SIMULATOR = JudgeKind()

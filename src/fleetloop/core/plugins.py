@@ -4,12 +4,14 @@ How a plug-in of each kind is made is said in docs/reference/plugins.md. Its opt
 model `Options`; None where it has no such model.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from fleetloop.core.errors import PluginBroken, UnknownName
+from fleetloop.core.errors import DEBUG, FleetLoopError, PluginBroken, UnknownName
 
 KINDS = ("algorithms", "policies", "robots", "operators", "judges")
 
@@ -42,6 +44,18 @@ def plugin(kind: str, name: str) -> Any:
     require_installed(kind, name)
     (point,) = entry_points(group=f"fleetloop.{kind}", name=name)
     return _loaded(kind, point)
+
+
+@contextmanager
+def making(kind: str, name: str) -> Iterator[None]:
+    """Around the making of a plug-in. Raises PluginBroken in place of what other people's code raises by mistake."""
+    try:
+        yield
+    except FleetLoopError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PluginBroken(f"{kind}: {name}", f"can't be made ({said})", f"{DEBUG}=1 shows where") from error
 
 
 def require_installed(kind: str, name: str) -> None:

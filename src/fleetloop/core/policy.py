@@ -1,12 +1,13 @@
 """The seams to a policy: one that acts (numpy, on a robot) and one that trains (a torch module in practice)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.frame import Array, FloatArray, Observation
 from fleetloop.core.picture import resized
 from fleetloop.core.spec import PolicySpec
@@ -129,6 +130,21 @@ class HasFeatures(Protocol):
         too: what is no input of the policy may serve as a training target, and for nothing else.
         """
         ...
+
+
+@runtime_checkable
+class NamesConditions(Protocol):
+    """A policy that says what it can be conditioned on; nothing else may be asked of it, and no robot takes a release
+    that would."""
+
+    conditions: frozenset[str]
+
+
+def check_conditions(policy: object, wanted: Collection[str]) -> None:
+    """Raise ConfigInvalid unless the policy can be conditioned on all of these, as far as it says."""
+    if isinstance(policy, NamesConditions) and (odd := sorted(set(wanted) - policy.conditions)):
+        known = ", ".join(sorted(policy.conditions)) or "none"
+        raise ConfigInvalid("condition", f"{', '.join(map(repr, odd))} is unknown to the policy", f"it knows: {known}")
 
 
 class HasGuidance(Protocol):

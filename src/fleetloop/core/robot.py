@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from fleetloop.core.clock import Clock
-from fleetloop.core.errors import SpecMismatch, UnknownName
+from fleetloop.core.errors import RobotTrouble, SpecMismatch, UnknownName
 from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.operator import Expert
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.plugins import plugin
+from fleetloop.core.plugins import making, plugin
 from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site, Task
 
@@ -44,6 +46,38 @@ class Robot(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def check_observation(spec: RobotSpec, seen: Observation) -> None:
+    """Raise RobotTrouble, naming feature or camera, for what is not as the specification says, or not finite.
+
+    One bad reading would otherwise be the policy's fault, or make the hub refuse the whole episode.
+    """
+    for feature in spec.state:
+        _check_array(feature.name, seen.state.get(feature.name), feature.shape)
+    for camera in spec.cameras:
+        _check_array(camera.name, seen.images.get(camera.name), (camera.height, camera.width, 3))
+
+
+def check_sent(spec: RobotSpec, sent: FloatArray) -> None:
+    """Raise RobotTrouble unless what `act` returned can be what was sent."""
+    _check_array("action", sent, spec.action.shape)
+
+
+def _check_array(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    try:
+        given = np.asarray(value)
+        problem = "" if given.shape == shape else f"has the shape {list(given.shape)}, not {list(shape)}"
+        if not problem and given.dtype.kind not in "biuf":
+            problem = f"holds {given.dtype}, no numbers"
+    except ValueError as error:  # rows of different lengths
+        problem = f"is no array ({error})"
+    if value is None:
+        problem = "is missing"
+    if problem:
+        raise RobotTrouble(f"robot: {name}", problem, "mend the driver, or the robot's specification")
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise RobotTrouble(f"robot: {name}", "holds numbers that are not finite", "look at the sensor, or the driver")
 
 
 @runtime_checkable
@@ -86,7 +120,9 @@ class RobotKind:
 
     def build(self, clock: Clock, site: Site) -> Robot:
         """Raises UnknownName, PluginBroken, and what the plug-in raises."""
-        return plugin("robots", self.name)(self.options, clock=clock, site=site)  # type: ignore[no-any-return]
+        kind = plugin("robots", self.name)
+        with making("robots", self.name):
+            return kind(self.options, clock=clock, site=site)  # type: ignore[no-any-return]
 
     def require_simulated(self, use: str, instead: str) -> None:
         """Raise SpecMismatch unless the plug-in says that it is simulated: `use` drives it as fast as it goes."""

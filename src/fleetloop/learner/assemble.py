@@ -10,6 +10,7 @@ from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.hub import Hub
+from fleetloop.core.policy import check_conditions
 from fleetloop.core.recording import SEALED
 from fleetloop.learner.anchor import anchor_of
 from fleetloop.learner.arrival import features_of, prepare
@@ -76,8 +77,8 @@ def assemble(
 
     Raises:
         CheckpointInvalid: if the note of the last order that was obeyed is damaged.
-        ConfigInvalid: if the algorithm can't do with this policy, or with the checkpoint's state, or the signing key
-            can't be used.
+        ConfigInvalid: if the algorithm can't do with this policy (which may not know its conditions) or with the
+            checkpoint's state, or the signing key can't be used.
         ReleaseInvalid: if the policy has a tensor that no robot would take.
         SpecMismatch, LabelsInvalid: if a demonstration can't be used.
         DiskTrouble: if the directory can't be.
@@ -87,6 +88,7 @@ def assemble(
     if algorithm.condition not in {"", *algorithm.conditions}:
         problem = f"{algorithm.condition!r} is none of its conditions, {sorted(algorithm.conditions)}"
         raise ConfigInvalid("Algorithm.condition", problem, "no robot would take its releases: name one of them")
+    check_conditions(policy, algorithm.conditions)
     algorithm.setup(policy)
     if checkpoint is not None and checkpoint.algorithm_name == algorithm.name:
         algorithm.load_state_dict({**checkpoint.algorithm, **checkpoint.under("algorithm.")})

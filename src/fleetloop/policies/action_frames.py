@@ -7,10 +7,8 @@ from torch import Tensor, nn
 
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.flow_options import POSITION_SCALE, YAW_SCALE
-from fleetloop.policies.scene_fields import has_grippers
+from fleetloop.policies.scene_fields import AXES, moves_grippers
 from fleetloop.policies.statistics import Statistics
-
-AXES = ("x", "y", "z", "yaw", "grip")
 
 
 class GripperFrame(nn.Module):
@@ -71,6 +69,6 @@ class StandardFrame(nn.Module):
 
 def action_frame(hands: FeatureSpec | None, action: FeatureSpec) -> GripperFrame | StandardFrame:
     """Relative to the grippers where the action moves exactly the grippers that are observed."""
-    if hands is not None and has_grippers(hands) and action.shape[0] == hands.shape[0] * len(AXES):
+    if hands is not None and moves_grippers(hands, action):
         return GripperFrame(hands)
     return StandardFrame(action.shape[0])

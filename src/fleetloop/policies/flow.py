@@ -92,9 +92,11 @@ class FlowPolicy(nn.Module):
     Attributes:
         spec: what it consumes and emits.
         config: its options as JSON.
+        conditions: what it can be conditioned on.
     """
 
     Options: ClassVar[type[FlowOptions]] = FlowOptions
+    conditions: ClassVar[frozenset[str]] = frozenset(CONDITIONS)
     name: ClassVar[str] = "flow"
 
     def __init__(self, options: FlowOptions, spec: PolicySpec, sight: SightOptions | None = None) -> None:

@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,14 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.spec import PolicySpec
 from fleetloop.policies.flow_options import (
     CLAMP,
+    CONDITIONS,
     FREQUENCIES,
     POSITION_SCALE,
     YAW_SCALE,
     FlowOptions,
 )
 from fleetloop.policies.guidance import condition_rows, guided
-from fleetloop.policies.scene_fields import has_scene
+from fleetloop.policies.scene_fields import has_scene, moves_grippers
 from fleetloop.policies.scene_on_robot import SceneOnRobot
 from fleetloop.policies.vocabulary import word_ids
 
@@ -48,7 +49,10 @@ class FlowOnRobot:
 
     Attributes:
         spec: what it consumes and emits.
+        conditions: what it can act on.
     """
+
+    conditions: ClassVar[frozenset[str]] = frozenset(CONDITIONS)
 
     def __init__(self, config: Mapping[str, Any], spec: PolicySpec, weights: Weights) -> None:
         """Raises ReleaseInvalid naming a tensor that is missing or does not fit."""
@@ -79,6 +83,9 @@ class FlowOnRobot:
             np.stack([self._tensor(f"trunk.blocks.{index}.norm.{part}") for index in range(depth)])
             for part in ("weight", "bias")
         ]
+        self._frame: tuple[FloatArray, FloatArray] | None = None  # none where the grippers themselves are the origin
+        if not moves_grippers(by_name.get("hands"), spec.action):
+            self._frame = self._tensor("frame.stats.deviation"), self._tensor("frame.stats.mean")
         self._modulation, self._out = self._tensor("trunk.modulation"), self._linear("trunk.out")
 
     def guided(self, beta: float) -> "FlowOnRobot":
@@ -134,8 +141,9 @@ class FlowOnRobot:
         return clean + self._scene.shift(out[mixed.size :], anchors)
 
     def _in_robot_units(self, mixed: FloatArray, state: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        if "frame.stats.mean" in self._weights:
-            return mixed * self._tensor("frame.stats.deviation") + self._tensor("frame.stats.mean")
+        if self._frame is not None:
+            deviation, mean = self._frame
+            return mixed * deviation + mean
         hands, field = state["hands"], self._hand_field
         origin = np.zeros((len(hands), 5), np.float32)
         origin[:, :3] = hands[:, [field("x"), field("y"), field("z")]]

@@ -2,6 +2,7 @@
 
 from fleetloop.core.spec import FeatureSpec
 
+AXES = ("x", "y", "z", "yaw", "grip")  # of an action, for each gripper
 POSITION = ("x", "y", "z")
 X_AXIS = ("x_axis_x", "x_axis_y", "x_axis_z")
 Z_AXIS = ("z_axis_x", "z_axis_y", "z_axis_z")
@@ -16,6 +17,11 @@ TINY = 1e-6  # square metres: keeps the gradient of a length finite at 0
 def has_grippers(hands: FeatureSpec | None) -> bool:
     """Whether this state feature says of some grippers, (n, …), where each one is and how it is turned."""
     return hands is not None and len(hands.shape) == 2 and {*POSITION, *YAW} <= set(hands.fields)
+
+
+def moves_grippers(hands: FeatureSpec | None, action: FeatureSpec) -> bool:
+    """Whether the action moves exactly the grippers that this state feature observes."""
+    return hands is not None and has_grippers(hands) and action.shape[0] == hands.shape[0] * len(AXES)
 
 
 def has_scene(features: tuple[FeatureSpec, ...]) -> bool:

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from fleetloop.core.frame import FloatArray
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.flow_options import POSITION_SCALE
-from fleetloop.policies.scene_fields import MOST_ALIKE, NEAR, POSITION, TINY, X_AXIS, YAW, Z_AXIS, columns
+from fleetloop.policies.scene_fields import AXES, MOST_ALIKE, NEAR, POSITION, TINY, X_AXIS, YAW, Z_AXIS, columns
 from fleetloop.policies.vocabulary import word_ids
 
 UNUSED = -1e4
-ACTION_AXES = 5  # of a gripper: x, y, z, yaw, grip
 AFTER, BEFORE = [1, 2, 0], [2, 0, 1]
 
 
@@ -63,7 +62,7 @@ class SceneOnRobot:
         hidden = hidden / (1 + np.exp(-hidden))
         logits = scores[:, state["names"]].sum(axis=-1) + self._meant @ hidden.T
         pointers = _softmax(np.where(mask < 0.5, UNUSED, logits))
-        anchors = np.zeros((len(away), self._barred.size, ACTION_AXES), np.float32)
+        anchors = np.zeros((len(away), self._barred.size, len(AXES)), np.float32)
         anchors[:, : self._heads, :3] = pointers @ positions - state["hands"][:, None, self._hand_position]
         anchors[:, self._heads : -1, :3] = away
         anchors /= POSITION_SCALE

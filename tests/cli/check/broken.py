@@ -163,6 +163,8 @@ class Cloning(FixedLabels):
 
     def __init__(self, fault=""):
         self.fault, self.calls, self.kept = fault, 0, 1.0
+        if fault == "strange":
+            self.conditions = frozenset({"fast"})
 
     def label(self, episode):
         count, self.calls = len(episode), self.calls + 1

@@ -31,6 +31,7 @@ def told_on_toy(tmp_path_factory):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
+        ("strange", "'fast' is unknown to the policy; it knows: negative, positive"),
         ("long", r"train is bool\[41\] for 40 frames; make it bool\[40\]"),
         ("far", "past a missed tick; use algorithms.segments.segment_stops"),
         ("mixes", "No target mixes.*has frames of 2 drivers"),

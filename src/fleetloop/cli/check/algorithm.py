@@ -13,7 +13,7 @@ from fleetloop.cli.check.experience import batch_for
 from fleetloop.cli.check.findings import expect
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
-from fleetloop.core.policy import Batch
+from fleetloop.core.policy import Batch, check_conditions
 from fleetloop.learner.checkpoint import divided
 from fleetloop.learner.labels import INDICATORS, check_labels
 from fleetloop.weights.codec import from_safetensors, to_safetensors
@@ -45,6 +45,7 @@ def naming(subject: AlgorithmSubject) -> None:
     expect(isinstance(algorithm.name, str) and bool(algorithm.name), f"`name` is {algorithm.name!r}", "give it a name")
     known = f"`condition` is {algorithm.condition!r}, `conditions` {sorted(algorithm.conditions)}"
     expect(algorithm.condition in {"", *algorithm.conditions}, known, "robots act on one of them")
+    check_conditions(subject.policy, algorithm.conditions)
     expect(isinstance(algorithm.alarm, str), f"`alarm` is {algorithm.alarm!r}", "say it in words; nothing is empty")
 
 
