@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fleetloop.lab.arms import OfflineRounds
-from fleetloop.lab.bench import Bench
+from fleetloop.lab.bench import FEW, Bench
 from fleetloop.lab.experiments import FLEET
 from fleetloop.lab.fleet import VirtualFleet
 from fleetloop.lab.storage import Cache
@@ -21,6 +21,18 @@ def bench(tmp_path):
         quick, robots=robots, places={task: (robots[0].site,)}, demonstrations={task: 2}, episodes=1, minutes=0.2
     )
     return Bench(setting, 0, tmp_path / "scratch", Cache(tmp_path / "cache"), {})
+
+
+def test_demonstrations_at_sites_are_as_many_frames_from_where_the_fleet_works(bench):
+    (task,) = bench.setting.places
+    setting = replace(bench.setting, places={task: (1, 2)})
+    bench = replace(bench, setting=setting)
+    frames = bench.demonstrations_at_sites({task: 1000})
+    longest = max(map(len, frames))
+    assert 1000 <= sum(map(len, frames)) < 1000 + FEW * longest
+    assert {episode.meta.site for episode in frames} == {"site-1", "site-2"}
+    assert len({episode.meta.id for episode in frames}) == len(frames)
+    assert {episode.meta.id for episode in frames}.isdisjoint(episode.meta.id for episode in bench.demonstrations())
 
 
 def test_robots_of_later_offline_rounds_act_as_the_policy_was_trained_to(bench, monkeypatch):

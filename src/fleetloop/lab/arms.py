@@ -85,7 +85,8 @@ class MoreDemonstrations:
     deployed: bool = False
 
     def run(self, bench: Bench) -> Result:
-        more = bench.more_demonstrations(bench.needed["fleet"]["frames_human_by_task"], deployed=self.deployed)
+        record = bench.demonstrations_at_sites if self.deployed else bench.more_demonstrations
+        more = record(bench.needed["fleet"]["frames_human_by_task"])
         trained = bench.trained([*bench.demonstrations(), *more])
         return {
             "evaluation": bench.tried(trained),

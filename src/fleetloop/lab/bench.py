@@ -29,6 +29,7 @@ from fleetloop.learner.pretrain import pretrain
 from fleetloop.sim.plugin import SimOptions
 
 EVALUATION_SEED = 1000  # of resets that neither the demonstrator nor any fleet ever meets
+FEW = 4
 OTHER = 1 << 20  # keeps the draws of further demonstrations apart
 CLONING = Choice("bc")
 
@@ -57,7 +58,7 @@ class Bench:
         for task, count in setting.demonstrations.items():
             wanted = max(1, round(count * share))
             described = [task, wanted, self.seed, setting.demonstrated.model_dump()]
-            record = partial(self._record, task=task, count=wanted, seed=self.seed)
+            record = partial(self._record_to_keep, task=task, count=wanted)
             place = self.cache.get("demonstrations", described, record)
             found = open_demonstrations(place)
             if len(found) != wanted:
@@ -65,22 +66,34 @@ class Bench:
             chosen += found
         return chosen
 
-    def more_demonstrations(self, frames: Mapping[str, int], *, deployed: bool = False) -> list[Episode]:
-        """Others than the above: of each task as many as it takes to have so many frames.
-
-        `deployed`: at the sites where the fleet works at the task, in equal parts, disturbed as the fleet is.
-        """
-        setting, chosen = self.setting, list[Episode]()
+    def more_demonstrations(self, frames: Mapping[str, int]) -> list[Episode]:
+        """Others than the above: of each task as many as it takes, at their mean length, to have so many frames."""
         lengths = _mean_lengths(self.demonstrations())
         for task, wanted in frames.items():
-            sites = setting.places[task] if deployed else (NOMINAL,)
-            count = -(-wanted // (int(lengths[task]) * len(sites)))
-            for site in sites if wanted else ():
-                place = self.scratch / "more" / f"{task.replace('/', '-')}-{site}"
-                options = setting.deployed if deployed else None
-                self._record(place, task, count, seed=self.seed + OTHER, site=site, options=options)
-                chosen += open_demonstrations(place)
-        return chosen
+            if wanted:
+                self._record(self._more(task), task, -(-wanted // int(lengths[task])), seed=self.seed + OTHER)
+        return [
+            episode for task, wanted in frames.items() if wanted for episode in open_demonstrations(self._more(task))
+        ]
+
+    def demonstrations_at_sites(self, frames: Mapping[str, int]) -> list[Episode]:
+        """The same from where the fleet works at each task, its sites in turn, disturbed as the fleet is.
+
+        How long they are there is not known before: a few at a time, until there are so many frames.
+        """
+        deployed, places = self.setting.deployed, self.setting.places
+        for task, wanted in frames.items():
+            had, number = 0, 0
+            while had < wanted:
+                site, seed = places[task][number % len(places[task])], self.seed + OTHER * (number + 1)
+                had += self._record(self._more(task), task, FEW, seed=seed, site=site, options=deployed)
+                number += 1
+        return [
+            episode for task, wanted in frames.items() if wanted for episode in open_demonstrations(self._more(task))
+        ]
+
+    def _more(self, task: str) -> Path:
+        return self.scratch / "more" / task.replace("/", "-")
 
     def base(self, share: float = 1.0) -> Path:
         """The directory of the policy that is cloned from so many of the demonstrations; made once."""
@@ -105,9 +118,12 @@ class Bench:
         seed: int,
         site: int = NOMINAL,
         options: SimOptions | None = None,
-    ) -> None:
+    ) -> int:
         robot = RobotKind("sim", options or self.setting.demonstrated)
-        record_demonstrations(place, {robot.task(task): count}, robot, site=site, seed=seed, processes=1)
+        return record_demonstrations(place, {robot.task(task): count}, robot, site=site, seed=seed, processes=1)
+
+    def _record_to_keep(self, place: Path, task: str, count: int) -> None:
+        self._record(place, task, count, seed=self.seed)
 
     def _clone(self, place: Path, episodes: Sequence[Episode]) -> None:
         repeatable()
