@@ -220,5 +220,5 @@ def test_flags_of_the_simulation_are_for_simulated_robots():
     assert disturbed(kind, None) == kind
     calm = disturbed(kind, False, 0.01).options
     assert (calm.initial_ticks, calm.events, calm.noise_m) == (0, 0, 0.01)
-    with pytest.raises(ConfigInvalid, match="are for simulated robots"):
+    with pytest.raises(ConfigInvalid, match="are of the built-in simulation"):
         disturbed(RobotKind("gymnasium"), True)

@@ -23,7 +23,7 @@ from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import RobotKind
 from fleetloop.lab import evaluation
 from fleetloop.lab.candidate import Candidate, from_base, from_checkpoint
-from fleetloop.lab.demonstrations import record_demonstrations
+from fleetloop.lab.demonstrations import ExpertFails, record_demonstrations
 from fleetloop.lab.evaluation import Tried, evaluate, report, scores, wilson
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import load_base
@@ -71,6 +71,13 @@ def test_demonstrations_are_sealed_successes_driven_by_the_expert(room):
         assert (episode.source == Source.HUMAN).all()
         assert episode.meta.instruction.startswith("put the ")
     assert episodes[0].meta.seed != episodes[1].meta.seed
+
+
+def test_an_expert_that_never_succeeds_says_how_its_tries_ended(tmp_path):
+    hurried = replace(SHELF, time_limit_s=0.1)
+    with pytest.raises(ExpertFails, match=r"did not succeed in 10 tries at site-0 \(timeout 10 times\)"):
+        record_demonstrations(tmp_path, {hurried: 1}, CALM, processes=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_seed_records_the_same_in_any_number_of_processes(room, tmp_path):
@@ -145,6 +152,9 @@ def test_success_below_what_is_asked_for_is_an_exit_status(room, tmp_path):
     assert json.loads(report.read_text())["tasks"]["restock/shelf"]["rate"] < 0.5
     assert gate("--expert", "--at-least", 0.75).exit_code == 0
     assert "--retention about two" in gate(*base, "--retention", "--at-least", 0.5).stderr
+    unmeasured = gate("--base", tmp_path / "nowhere", "--at-least", 0.5)
+    assert (unmeasured.exit_code, "nowhere: holds no base" in unmeasured.stderr) == (75, True)
+    assert gate("--base", tmp_path / "nowhere").exit_code == 1
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(room):

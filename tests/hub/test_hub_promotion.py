@@ -151,6 +151,41 @@ def test_a_command_decides_by_its_exit_status(fleet):
     assert "exit status 1: seen ['-c', '2']" in fleet.verdicts[2]
 
 
+ONCE_UNDECIDED = """
+import pathlib, sys
+tried = pathlib.Path(sys.argv[1] + ".tried")
+print("no camera")
+sys.exit(0 if tried.exists() else tried.touch() or 75)
+"""
+
+
+@promoting(command=(sys.executable, "-c", ONCE_UNDECIDED, "{hub}"))
+def test_a_command_that_can_not_tell_now_is_asked_again_later(fleet, tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet.promoter._trial_run, "_hub_url", str(tmp_path / "hub"))
+    fleet.publish()
+    fleet.step()
+    fleet.publish()
+    fleet.step(60)
+    until(lambda: fleet.step(0.01) or fleet.promoter._undecided)
+    assert (fleet.verdicts.get(2), fleet.at(STABLE)) == (None, 1)
+    fleet.step(1)
+    assert not fleet.promoter._trial_run.running, "not at once"
+    fleet.step(30)
+    until(lambda: fleet.step(0.01) or 2 in fleet.verdicts)
+    assert fleet.at(STABLE) == 2
+
+
+@promoting(command=("sh", "-c", "echo no camera; exit 75"), patience_s=100)
+def test_patience_with_a_command_that_can_never_tell_ends_and_says_why(fleet):
+    fleet.publish()
+    fleet.step()
+    fleet.publish()
+    fleet.step()
+    until(lambda: fleet.step(0.01) or fleet.promoter._undecided)
+    fleet.step(101)
+    assert "within 100 s (exit status 75: no camera)" in fleet.verdicts[2]
+
+
 @promoting(command=("/no/such/program",))
 def test_a_command_that_can_not_be_run_promotes_nothing(fleet):
     fleet.publish()

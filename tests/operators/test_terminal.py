@@ -112,7 +112,7 @@ def test_a_process_without_a_terminal_is_told_so_in_one_line():
     said = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, start_new_session=True, check=True
     )
-    assert said.stdout.startswith("keyboard: there is no terminal")
+    assert said.stdout.startswith("terminal: there is no terminal")
     assert said.stdout.count("\n") == 1
 
 

@@ -1,7 +1,8 @@
 """`fleetloop eval`: the success rate of a policy."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,13 @@ import typer
 from fleetloop.cli import flags
 from fleetloop.cli.threads import limit_threads
 from fleetloop.core.disk import check_writable
-from fleetloop.core.errors import ConfigInvalid
+from fleetloop.core.errors import ConfigInvalid, FleetLoopError, ReleaseInvalid
 
 if TYPE_CHECKING:
     from fleetloop.lab.candidate import Candidate
     from fleetloop.lab.evaluation import Score, Tried
 
+UNDECIDED = 75  # as hub.promote.command has it
 EXAMPLES = flags.examples(
     "fleetloop eval --base base --tasks restock/shelf --episodes 50 --sites 1,2,3,4",
     "fleetloop eval --release 12 --shuffle-instructions --report shuffled.json",
@@ -65,7 +67,8 @@ def evaluate(
         typer.Option(
             min=0,
             max=1,
-            help="Exit with status 1 if success, as the mean of the tasks, is lower: for hub.promote.command.",
+            help="Exit with status 1 if success, as the mean of the tasks, is lower, with 75 if it can't be told: for "
+            "hub.promote.command.",
             show_default=False,
         ),
     ] = None,
@@ -84,63 +87,76 @@ def evaluate(
         raise ConfigInvalid("--at-least", "is about one policy, --retention about two", "leave one of them away")
     if retention and release is None and checkpoint is None:
         raise ConfigInvalid("--retention", "compares the base with nothing", "name --release or --checkpoint")
-    if report:
-        check_writable(report)
-    named = flags.split(tasks)
-    given = {"hub_url": hub, "tasks": None if retention else named}
-    chosen = load_config(config, sets or (), given)
-    from fleetloop.cli.measured import acting_on, named_candidate
-    from fleetloop.cli.progress import counting
-    from fleetloop.lab import evaluation
+    with _undecided(at_least is not None):
+        if report:
+            check_writable(report)
+        named = flags.split(tasks)
+        given = {"hub_url": hub, "tasks": None if retention else named}
+        chosen = load_config(config, sets or (), given)
+        from fleetloop.cli.measured import acting_on, named_candidate
+        from fleetloop.cli.progress import counting
+        from fleetloop.lab import evaluation
 
-    robot = wiring.disturbed(wiring.robot_kind(chosen), disturb)
-    default = tuple(dict.fromkeys(robot.site for robot in chosen.robots)) or (0,)
-    places = default if sites is None else flags.numbers(sites, "--sites")
+        robot = wiring.disturbed(wiring.robot_kind(chosen), disturb)
+        default = tuple(dict.fromkeys(robot.site for robot in chosen.robots)) or (0,)
+        places = default if sites is None else flags.numbers(sites, "--sites")
 
-    def attempt(candidate: "Candidate | None", tasks: Sequence[str]) -> "list[Tried]":
-        todo = wiring.tasks_named(chosen, tasks)
-        with counting("evaluating", episodes * len(todo)) as progress:
-            return evaluation.evaluate(
-                candidate,
-                todo,
-                places,
-                episodes,
-                robot=robot,
-                judge=wiring.judge_kind(chosen),
-                seed=seed,
-                processes=processes,
-                shuffle_instructions=shuffle_instructions,
-                options=chosen.actor.model_copy(update={"condition": None}),  # the candidate's stands
-                progress=progress,
-            )
+        def attempt(candidate: "Candidate | None", tasks: Sequence[str]) -> "list[Tried]":
+            todo = wiring.tasks_named(chosen, tasks)
+            with counting("evaluating", episodes * len(todo)) as progress:
+                return evaluation.evaluate(
+                    candidate,
+                    todo,
+                    places,
+                    episodes,
+                    robot=robot,
+                    judge=wiring.judge_kind(chosen),
+                    seed=seed,
+                    processes=processes,
+                    shuffle_instructions=shuffle_instructions,
+                    options=chosen.actor.model_copy(update={"condition": None}),  # the candidate's stands
+                    progress=progress,
+                )
 
-    circumstances: dict[str, Any] = {
-        "sites": places,
-        "seed": seed,
-        "shuffled": shuffle_instructions,
-        "robot": {"name": robot.name, "options": robot.options and robot.options.model_dump(mode="json")},
-    }
-    if retention:
-        from fleetloop.cli.retention import compare
+        circumstances: dict[str, Any] = {
+            "sites": places,
+            "seed": seed,
+            "shuffled": shuffle_instructions,
+            "robot": {"name": robot.name, "options": robot.options and robot.options.model_dump(mode="json")},
+        }
+        if retention:
+            from fleetloop.cli.retention import compare
 
-        later = named_candidate(chosen, release=release, base=None if release else base, checkpoint=checkpoint)
-        later = acting_on(later, chosen, condition, guidance)
-        circumstances |= {"condition": later.condition, "guidance": guidance}
-        facts = compare(chosen, attempt, named, later, base or chosen.directories.base)
-    else:
-        candidate = None if expert else named_candidate(chosen, release=release, base=base, checkpoint=checkpoint)
-        if candidate is not None:
-            candidate = acting_on(candidate, chosen, condition, guidance)
-            circumstances |= {"condition": candidate.condition, "guidance": guidance}
-        by_task = evaluation.scores(attempt(candidate, chosen.tasks))
-        label = candidate.label if candidate else "the robot's own expert (privileged)"
-        _print(label + (", instructions shuffled" if shuffle_instructions else ""), by_task)
-        facts = {"policy": label, **evaluation.report(by_task)}
+            later = named_candidate(chosen, release=release, base=None if release else base, checkpoint=checkpoint)
+            later = acting_on(later, chosen, condition, guidance)
+            circumstances |= {"condition": later.condition, "guidance": guidance}
+            facts = compare(chosen, attempt, named, later, base or chosen.directories.base)
+        else:
+            candidate = None if expert else named_candidate(chosen, release=release, base=base, checkpoint=checkpoint)
+            if candidate is not None:
+                candidate = acting_on(candidate, chosen, condition, guidance)
+                circumstances |= {"condition": candidate.condition, "guidance": guidance}
+            by_task = evaluation.scores(attempt(candidate, chosen.tasks))
+            label = candidate.label if candidate else "the robot's own expert (privileged)"
+            _print(label + (", instructions shuffled" if shuffle_instructions else ""), by_task)
+            facts = {"policy": label, **evaluation.report(by_task)}
     if report:
         flags.write_text(report, json.dumps({**circumstances, **facts}, indent=1) + "\n")
     if at_least is not None and (success := _average(by_task)) < at_least:
         typer.secho(f"success is {success:.3f}, less than {at_least:g}", fg="red", err=True)
         raise typer.Exit(1)
+
+
+@contextmanager
+def _undecided(gate: bool) -> Iterator[None]:
+    """A gate that can't be asked is no refusal, and the hub asks again. A release that can't act is one."""
+    try:
+        yield
+    except FleetLoopError as error:
+        if not gate or isinstance(error, ReleaseInvalid):
+            raise
+        typer.secho(f"fleetloop: {error}", fg="red", err=True)
+        raise typer.Exit(UNDECIDED) from error
 
 
 def _print(label: str, by_task: "dict[str, Score]") -> None:

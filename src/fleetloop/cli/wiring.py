@@ -101,7 +101,9 @@ def disturbed(kind: RobotKind, disturb: bool | None, noise_m: float | None = Non
     if disturb is None and noise_m is None:
         return kind
     if kind.name != "sim":
-        raise ConfigInvalid("--disturb, --calm, --noise", "are for simulated robots", "set what yours has under robot")
+        raise ConfigInvalid(
+            "--disturb, --calm, --noise", "are of the built-in simulation", "set what yours has under robot.options"
+        )
     from fleetloop.sim.plugin import SimOptions
     from fleetloop.sim.scene import CALM, DISTURBED
 

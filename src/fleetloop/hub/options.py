@@ -119,8 +119,9 @@ class PromotionOptions(BaseModel):
     )
     command: tuple[str, ...] = Field(
         default=(),
-        description="a program and its arguments that says by exit status 0 that a candidate may go on; {release} and "
-        "{hub} stand for its version and the hub's URL; empty: none",
+        description="a program and its arguments that says by exit status 0 that a candidate may go on, by 75 that it "
+        "can't tell now and is to be asked again; {release} and {hub} stand for its version and the hub's URL; "
+        "empty: none",
     )
     patience_s: float = Field(
         default=3600.0, gt=0, description="clock seconds after which a candidate without a verdict is refused"

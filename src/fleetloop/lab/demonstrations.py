@@ -1,6 +1,7 @@
 """Recording demonstrations: the robot's own expert drives, its successes are sealed as episodes."""
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,17 +88,22 @@ def _record(piece: _Piece) -> list[int]:
 
 
 def _record_one(piece: _Piece, robot: Robot, number: int) -> int:
+    ended: Counter[Outcome] = Counter()
     for attempt in range(TRIES):
         # The robot's options are part of the key: other episodes must not come under the same ids.
         key = f"{piece.task.id} {piece.site.id} {piece.robot}"
         rng = np.random.default_rng((DEMONSTRATION, piece.seed, zlib.crc32(key.encode()), number, attempt))
-        if frames := _attempt(piece, robot, number, rng):
+        frames, outcome = _attempt(piece, robot, number, rng)
+        if outcome is Outcome.SUCCESS:
             return frames
-    raise ExpertFails(piece.task.id, f"its expert failed {TRIES} times in a row at {piece.site.id}", "disturb it less")
+        ended[outcome] += 1
+    how = ", ".join(f"{outcome} {count} times" for outcome, count in ended.most_common())
+    problem = f"its expert did not succeed in {TRIES} tries at {piece.site.id} ({how})"
+    raise ExpertFails(piece.task.id, problem, "look at its time limit, its success rule, and how much it is disturbed")
 
 
-def _attempt(piece: _Piece, robot: Robot, number: int, rng: np.random.Generator) -> int:
-    """The number of frames; 0 if it failed, and nothing is left of it."""
+def _attempt(piece: _Piece, robot: Robot, number: int, rng: np.random.Generator) -> tuple[int, Outcome]:
+    """The number of frames, and how it ended; of what is no success nothing is left."""
     disk, seed = RealDisk(), int(rng.integers(2**31))
     id = new_id(float(number), rng)
     result = rollout(
@@ -115,9 +121,9 @@ def _attempt(piece: _Piece, robot: Robot, number: int, rng: np.random.Generator)
     partial = piece.directory / f"{id}{PARTIAL}"
     if result.outcome is not Outcome.SUCCESS:
         disk.remove(partial)
-        return 0
-    seal(disk, partial)
-    return result.frames
+    else:
+        seal(disk, partial)
+    return result.frames, result.outcome
 
 
 def _meta(piece: _Piece, robot: Robot, id: str, seed: int, start: EpisodeStart) -> EpisodeMeta:

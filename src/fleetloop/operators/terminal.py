@@ -28,14 +28,14 @@ class Terminal:
             # An opening of our own: non-blocking here leaves the shell's and the log's untouched.
             self._file = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
-            raise SystemMissing("keyboard", f"there is no terminal ({error.strerror})", _REMEDY) from error
+            raise SystemMissing("terminal", f"there is no terminal ({error.strerror})", _REMEDY) from error
         try:
             if _in_background(self._file):
-                raise SystemMissing("keyboard", "the process is in the background of its terminal", _REMEDY)
+                raise SystemMissing("terminal", "the process is in the background of its terminal", _REMEDY)
             self._before = termios.tcgetattr(self._file)
         except termios.error as error:
             os.close(self._file)
-            raise SystemMissing("keyboard", f"{path} is no terminal", _REMEDY) from error
+            raise SystemMissing("terminal", f"{path} is no terminal", _REMEDY) from error
         except SystemMissing:
             os.close(self._file)
             raise
@@ -54,9 +54,9 @@ class Terminal:
         except BlockingIOError:
             return b""
         except OSError as error:
-            raise SystemMissing("keyboard", f"the terminal is gone ({error.strerror})", _REMEDY) from error
+            raise SystemMissing("terminal", f"the terminal is gone ({error.strerror})", _REMEDY) from error
         if not typed:
-            raise SystemMissing("keyboard", "the terminal is gone", _REMEDY)
+            raise SystemMissing("terminal", "the terminal is gone", _REMEDY)
         return typed
 
     def show(self, line: str) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 EVALUATION, CANARY = "evaluation", "canary"
 AWAY = ("offline", "stopped")
+AGAIN_S = 30.0
+"""Clock seconds between two tries of a command that could not tell."""
 
 
 class Promoter:
@@ -33,6 +35,7 @@ class Promoter:
         self._publishing, self._helm, self._book = publishing, publishing.helm, book
         self._options, self._trial_run = options, trial_run
         now, steering = clock.now(), self._helm.steering
+        self._undecided, self._again_s = "", now
         if max(steering.begun_s or 0.0, steering.stage_s) > now:  # the clock has restarted
             self._helm.begin_anew(now)
 
@@ -46,7 +49,8 @@ class Promoter:
         if not steering.candidate:
             self._look_for_candidate(now, steering)
         elif now - steering.stage_s > self._options.patience_s:
-            late = f"no verdict of its {steering.stage} within {self._options.patience_s:.0f} s"
+            undecided = self._undecided if steering.stage == EVALUATION else ""
+            late = f"no verdict of its {steering.stage} within {self._options.patience_s:.0f} s{undecided}"
             self._refuse(steering.candidate, late)
         elif steering.stage == EVALUATION:
             self._evaluate(now, steering.candidate)
@@ -71,6 +75,7 @@ class Promoter:
             return
         if self._canary.robots and self._tally(stable.version, steering.since_event).episodes < self._canary.baseline:
             return
+        self._undecided, self._again_s = "", now
         self._helm.enter(EVALUATION, now, after=0, candidate=edge.version, begun_s=now)
         log.info("release %d is the candidate", edge.version)
 
@@ -107,6 +112,8 @@ class Promoter:
 
     def _heed_command(self, now: float, version: int) -> None:
         if not self._trial_run.running:
+            if now < self._again_s:
+                return
             try:
                 self._trial_run.start(version)
             except OSError as error:
@@ -116,7 +123,10 @@ class Promoter:
         if result is None:
             return
         passed, said = result
-        if passed:
+        if passed is None:
+            self._undecided, self._again_s = f" ({said})", now + AGAIN_S
+            log.warning("release %d can't be measured now, it is tried again: %s", version, said)
+        elif passed:
             self._begin_canary(now, version)
         else:
             self._refuse(version, f"hub.promote.command said no: {said}")

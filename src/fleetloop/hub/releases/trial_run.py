@@ -9,13 +9,14 @@ from tempfile import TemporaryFile
 from typing import IO
 
 LAST_WORDS = 300  # characters
+UNDECIDED = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class TrialRun:
     """Runs the command, one at a time, without anybody waiting for it.
 
     `{release}` and `{hub}` in its arguments are replaced by the version and the hub's URL. Exit status 0 lets the
-    candidate pass.
+    candidate pass, UNDECIDED says that it could not be measured now, anything else that it has failed.
     """
 
     def __init__(self, command: Sequence[str], hub_url: str) -> None:
@@ -41,8 +42,8 @@ class TrialRun:
             start_new_session=True,  # so that what it starts can be ended with it
         )
 
-    def result(self) -> tuple[bool, str] | None:
-        """Whether it passed, and the last that it said; None while it runs."""
+    def result(self) -> tuple[bool | None, str] | None:
+        """Whether it passed, None for undecided, and the last that it said; None while it runs."""
         assert self._process is not None
         assert self._said is not None
         status = self._process.poll()
@@ -51,7 +52,7 @@ class TrialRun:
         self._said.seek(0)
         said = " ".join(self._said.read().decode(errors="replace").split())[-LAST_WORDS:]
         self.stop()
-        return status == 0, f"exit status {status}: {said}"
+        return None if status == UNDECIDED else status == 0, f"exit status {status}: {said}"
 
     def stop(self) -> None:
         """End it, if it runs, and all that it has started."""
