@@ -68,6 +68,19 @@ def test_a_base_among_other_things_leaves_them_as_they_are(pretrain, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"scratch", "base.json", "weights.safetensors"}
 
 
+def test_a_base_is_written_over_only_if_that_is_said(pretrain, tmp_path):
+    assert pretrain("--steps", "1").exit_code == 0
+    before = (tmp_path / "base" / "base.json").read_text()
+    refused = pretrain("--steps", "2")
+    assert (refused.exit_code, "base holds a base already; name another, or say --replace" in refused.stderr) == (
+        1,
+        True,
+    )
+    assert (tmp_path / "base" / "base.json").read_text() == before
+    assert pretrain("--steps", "2", "--replace").exit_code == 0
+    assert json.loads((tmp_path / "base" / "base.json").read_text())["facts"]["steps"] == 2
+
+
 def test_a_base_is_not_written_among_the_demonstrations(pretrain, demonstrations):
     before = sorted(demonstrations.iterdir())
     result = pretrain("--steps", "1", "--out", str(demonstrations))

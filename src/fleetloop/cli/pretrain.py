@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from fleetloop.cli import flags
 from fleetloop.cli.threads import limit_threads
+from fleetloop.core.errors import ConfigInvalid
 
 EXAMPLES = flags.examples(
     "fleetloop pretrain --demonstrations demonstrations --out base --steps 3000",
@@ -19,6 +20,8 @@ ENCODER_EXAMPLES = flags.examples(
     "fleetloop pretrain encoder --out encoder",
     "fleetloop pretrain encoder --tasks box/walls --set encoder.frames=1000 --set encoder.steps=500",
 )
+
+Replace: TypeAlias = Annotated[bool, typer.Option("--replace", help="Write over the one that is there.")]
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -41,6 +44,7 @@ def pretrain(
     encoder: Annotated[
         Path | None, typer.Option(help="A frozen image encoder for a policy that sees.", show_default=False)
     ] = None,
+    replace: Replace = False,
 ) -> None:
     """Clone demonstrations into a base: the policy that a run starts from.
 
@@ -58,6 +62,7 @@ def pretrain(
         "pretrain.seed": seed,
     }
     chosen = load_config(config, sets or (), given)
+    _check_free(chosen.directories.base, "base.json", "base", replace=replace)
     if chosen.pretrain.threads == 1:
         limit_threads()
     from fleetloop.cli.base import beyond_limits, make_base
@@ -92,6 +97,7 @@ def pretrain_encoder(
     tasks: flags.Tasks = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides every draw.", show_default=False)] = None,
     processes: flags.Processes = None,
+    replace: Replace = False,
 ) -> None:
     """Make a small frozen image encoder from simulated frames: a few minutes on a CPU. Needs GL.
 
@@ -107,6 +113,7 @@ def pretrain_encoder(
     from fleetloop.cli.progress import counting
 
     directory, options = chosen.directories.encoder or Path("encoder"), chosen.encoder
+    _check_free(directory, "encoder.json", "encoder", replace=replace)
     with counting("rendering", sum(view.frames for view in views(chosen.tasks, options))) as looked:
         facts = make_encoder(
             directory,
@@ -117,6 +124,12 @@ def pretrain_encoder(
             trained=lambda step, loss: typer.echo(f"step {step} of {options.steps}: loss {loss:.3f}", err=True),
         )
     _show(directory, facts)
+
+
+def _check_free(directory: Path, description: str, what: str, *, replace: bool) -> None:
+    """Hours may lie in one, and a learner may depend on it."""
+    if not replace and (directory / description).exists():
+        raise ConfigInvalid("--out", f"{directory} holds a {what} already", "name another, or say --replace")
 
 
 def _show(directory: Path, facts: Mapping[str, Any]) -> None:
