@@ -275,7 +275,7 @@ def test_its_spec_fits_the_robot_that_it_was_built_for():
 def test_a_robot_or_an_option_that_does_not_fit_is_refused():
     with pytest.raises(SpecMismatch, match="action"):
         FlowPolicy.build({}, RobotSpec("matrix", VECTOR.state, FeatureSpec("action", (2, 2)), 10.0))
-    with pytest.raises(SpecMismatch, match="state: the robot has no feature.*measure something besides its pictures"):
+    with pytest.raises(SpecMismatch, match=r"state: the robot has no feature.*measure something besides its pictures"):
         FlowPolicy.build({"observe": "images"}, replace(VECTOR, state=(), cameras=(CameraSpec("eye", 8, 8),)))
     with pytest.raises(SpecMismatch, match="cameras: the robot shows none"):
         FlowPolicy.build({"observe": "images"}, GRIPPERS)
