@@ -224,5 +224,5 @@ def test_a_robot_without_an_expert_is_refused():
 
 def test_full_disagreement_must_fit_the_action():
     options = OPTIONS.model_copy(update={"full_disagreement": (1.0, 1.0, 1.0, 1.0)})
-    with pytest.raises(ConfigInvalid, match="has 4 axes, the robot's action 10"):
+    with pytest.raises(ConfigInvalid, match="has 4 numbers, and the robot's action 10 axes; say for each axis"):
         ScriptedOperator(options, Gripper(FixedExpert(stuck=False)))

@@ -10,7 +10,7 @@ from toys import GRIPPERS, NAMES, THINGS, VECTOR, fresh, instruction, observatio
 
 from fleetloop.core.errors import ReleaseInvalid, SpecMismatch
 from fleetloop.core.release import Release
-from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec, check_fit
+from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import exact_weights, is_statistic, release_weights, statistics_hash
 from fleetloop.policies.flow import FlowPolicy
 from fleetloop.weights import codec
@@ -275,6 +275,8 @@ def test_its_spec_fits_the_robot_that_it_was_built_for():
 def test_a_robot_or_an_option_that_does_not_fit_is_refused():
     with pytest.raises(SpecMismatch, match="action"):
         FlowPolicy.build({}, RobotSpec("matrix", VECTOR.state, FeatureSpec("action", (2, 2)), 10.0))
+    with pytest.raises(SpecMismatch, match=r"state: the robot has no feature.*measure something besides its pictures"):
+        FlowPolicy.build({"observe": "images"}, replace(VECTOR, state=(), cameras=(CameraSpec("eye", 8, 8),)))
     with pytest.raises(SpecMismatch, match="cameras: the robot shows none"):
         FlowPolicy.build({"observe": "images"}, GRIPPERS)
     with pytest.raises(ValidationError, match="widht"):

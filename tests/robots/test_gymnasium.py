@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fleetloop.core.clock import Virtual
-from fleetloop.core.errors import ConfigInvalid, SpecMismatch
+from fleetloop.core.errors import ConfigInvalid, RobotTrouble, SpecMismatch
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import RobotKind
 from fleetloop.core.task import Site
-from fleetloop.robots.gymnasium import GymnasiumOptions
+from fleetloop.robots.gymnasium_options import GymnasiumOptions
 
 
 class Room(gymnasium.Env):
@@ -88,13 +88,76 @@ class Slow(Room):
         return super().reset(seed=seed)
 
 
-for kind in (Room, Choice, Pair, Bright, Slow):
+class Faulty(Room):
+    """Goes wrong as its `fault` says: in a call, or from the second step on in what it returns."""
+
+    def __init__(self, fault, render_mode=None):
+        super().__init__(render_mode)
+        self.fault = fault
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        if self.fault == "reset":
+            raise RuntimeError("the scene can't be laid")
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        if self.fault == "step":
+            raise RuntimeError("the physics blew up")
+        seen, *rest = super().step(action)
+        return seen, *rest[:-1], {"arrived": SAID.get(self.fault, False)}
+
+    def render(self):
+        if self.fault == "render" and self.steps > 1:
+            raise RuntimeError("no screen")
+        size = 9 if self.fault == "resizes" and self.steps > 1 else 8
+        return np.full((size, 8, 3), 7, np.float32 if self.fault == "fades" and self.steps > 1 else np.uint8)
+
+    def _seen(self):
+        seen = super()._seen()
+        return {**seen, **SEEN.get(self.fault, {})} if self.steps > 1 else seen
+
+
+SEEN = {
+    "grows": {"place": np.zeros(3)},
+    "nan": {"place": np.array([0, np.nan])},
+    "speaks": {"place": np.array(["left", "right"])},
+    "beyond": {"door": 3},
+    "grey": {"picture": np.zeros((4, 6, 1), np.uint8)},
+}
+SAID = {"all": np.ones(2, bool), "some": np.array([True, False]), "none": None, "words": "yes", "unsure": np.nan}
+
+
+class Silent(Room):
+    """Ends, and says of no step whether it went well; each is worth half a point."""
+
+    def step(self, action):
+        *rest, _ = super().step(action)
+        return *rest, {}
+
+
+class Undrawn(Room):
+    def render(self):
+        raise gymnasium.error.DependencyNotInstalled('pygame is not installed, run `pip install "gymnasium[toy-text]"`')
+
+
+class Listing(Room):
+    observation_space = spaces.Dict({"seen": spaces.Sequence(spaces.Discrete(3))})
+
+
+class Spaceless(gymnasium.Env):
+    pass
+
+
+KINDS = (Room, Choice, Pair, Bright, Slow, Faulty, Silent, Undrawn, Listing, Spaceless)
+for kind in KINDS:
     gymnasium.register(f"Tests/{kind.__name__}-v0", entry_point=kind)
+EYE = {"eye": "picture"}
 
 
 def robot(env="Tests/Room-v0", more=(), **options):
     entries = {name: {"env": id, "instruction": f"go to {name}", "time_limit_s": 5} for name, id in (("a", env), *more)}
-    values = {"tasks": entries, "success_key": "arrived", **options}
+    values = {"tasks": entries, "success_key": "arrived", "images": EYE if env.startswith("Tests/") else {}, **options}
     kind = RobotKind("gymnasium", GymnasiumOptions.model_validate(values))
     return kind.build(Virtual(), Site.simulated(0)), kind.task("a")
 
@@ -139,7 +202,7 @@ def test_the_keys_of_a_dictionary_are_features_and_its_pictures_cameras():
 
 
 def test_a_rendering_camera_costs_no_reset_of_the_episodes():
-    room, task = robot(more=[("b", "Tests/Room-v0")], images={"ceiling": "render"})
+    room, task = robot(more=[("b", "Tests/Room-v0")], images={"eye": "picture", "ceiling": "render"})
     for each in (task, room.tasks(room._options)[1]):
         room.reset(each, 0)
         before = room.env.unwrapped.resets
@@ -151,7 +214,7 @@ def test_a_rendering_camera_costs_no_reset_of_the_episodes():
 def test_a_reset_that_takes_longer_than_configured_is_said_to(configured, took):
     clock = Virtual()
     tasks = {"a": {"env": "Tests/Slow-v0", "kwargs": {"clock": clock}, "instruction": "wait", "time_limit_s": 5}}
-    kind = RobotKind("gymnasium", GymnasiumOptions.model_validate({"tasks": tasks, "reset_s": configured}))
+    kind = RobotKind("gymnasium", GymnasiumOptions(tasks=tasks, images=EYE, reset_s=configured))
     slow, began = kind.build(clock, Site.simulated(0)), clock.now()
     assert slow.reset(kind.task("a"), 0).reset_s == took
     assert clock.now() == began + took
@@ -197,6 +260,96 @@ def test_how_an_episode_ended():
     lenient, task = robot(terminated="success")
     lenient.reset(task, 0)
     assert act_until_it_ends(lenient, [-1, 0]) is Outcome.SUCCESS
+    lasting, task = robot(truncated="success")
+    lasting.reset(task, 0)
+    assert act_until_it_ends(lasting, [0, 2]) is Outcome.SUCCESS
+    assert act_until_it_ends(lasting, [0, 2]) is Outcome.SUCCESS
+
+
+def test_rewards_may_add_up_to_a_success():
+    room, task = robot("Tests/Silent-v0", success_return=1.5)
+    for _ in range(2):
+        room.reset(task, 0)
+        for expected in (None, None, Outcome.SUCCESS):
+            room.act(np.zeros(2, np.float32))
+            assert room.outcome() is expected
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ({"env": "Tests/Silent-v0"}, True),
+        ({"env": "Tests/Room-v0"}, False),
+        ({"env": "Tests/Room-v0", "success_key": "success"}, True),
+        ({"env": "Tests/Silent-v0", "success_return": 100}, False),
+        ({"env": "Tests/Silent-v0", "truncated": "success"}, False),
+    ],
+)
+def test_an_environment_in_which_nothing_can_succeed_is_told_of_once(options, warned, caplog):
+    room, task = robot(**options)
+    for _ in range(2):
+        room.reset(task, 0)
+        assert act_until_it_ends(room, [-1, 0]) is Outcome.FAILURE
+    assert caplog.text.count("was not in `info` in a whole episode of a") == warned
+
+
+def faulty(fault, images=("picture",)):
+    tasks = {"a": {"env": "Tests/Faulty-v0", "kwargs": {"fault": fault}, "instruction": "go", "time_limit_s": 5}}
+    cameras = {key: key for key in images}
+    kind = RobotKind("gymnasium", GymnasiumOptions(tasks=tasks, success_key="arrived", images=cameras))
+    return kind.build(Virtual(), Site.simulated(0)), kind.task("a")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("reset", r"robot\.options\.tasks\.a\.env: failed in `reset` \(RuntimeError: the scene can't be laid\)"),
+        ("step", r"robot\.options\.tasks\.a\.env: failed in `step` \(RuntimeError: the physics blew up\)"),
+        ("grows", r"observation\['place'\]: has the shape \(3,\); its space says \(2,\)"),
+        ("nan", r"observation\['place'\]: holds what is no finite number"),
+        ("speaks", r"observation\['place'\]: is not what its space says \(ValueError"),
+        ("beyond", r"observation\['door'\]: is not what its space says \(IndexError"),
+        ("grey", r"observation\['picture'\]: has the shape \(4, 6, 1\); its space says \(4, 6, 3\)"),
+        ("words", r"info\['arrived'\]: is 'yes'"),
+        ("unsure", r"info\['arrived'\]: is nan"),
+    ],
+)
+def test_what_an_environment_does_wrong_is_trouble_that_a_reset_may_mend(fault, told):
+    room, task = faulty(fault)
+    with pytest.raises(RobotTrouble, match=told) as caught:
+        lived(room, task)
+    assert fault not in {"reset", "step"} or isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("render", r"tasks\.a\.env: failed in `render` \(RuntimeError: no screen\)"),
+        ("resizes", r"the rendering: has the shape \(9, 8, 3\); its space says \(8, 8, 3\)"),
+        ("fades", "the rendering: is float32"),
+    ],
+)
+def test_so_is_what_is_wrong_with_its_rendering(fault, told):
+    with pytest.raises(RobotTrouble, match=told):
+        lived(*faulty(fault, images=("picture", "render")))
+
+
+def lived(room, task):
+    room.reset(task, 0)
+    for _ in range(3):
+        room.observe()
+        room.act(np.zeros(2, np.float32))
+    return room.outcome()
+
+
+@pytest.mark.parametrize(("said", "outcome"), [("all", Outcome.SUCCESS), ("some", None), ("none", None)])
+def test_a_success_of_several_parts_is_one_if_all_are(said, outcome):
+    assert lived(*faulty(said)) is outcome
+
+
+def test_an_image_that_is_named_as_state_is_state():
+    room, _ = robot(images={}, state={"pixels": "picture"})
+    assert [feature.describe() for feature in room.spec.state] == ["pixels float32[72]"]
 
 
 def test_an_environment_that_has_ended_stands_still():
@@ -224,6 +377,22 @@ def test_an_environment_that_has_ended_stands_still():
         ({"images": {"eye": "nothing"}}, ConfigInvalid, "'nothing' is no key"),
         ({"env": "Tests/Nowhere-v0"}, ConfigInvalid, "robot.options.tasks.a.env: can't be made"),
         ({"env": "no_such_module:Env-v0"}, ConfigInvalid, "robot.options.tasks.a.env: can't be made"),
+        (
+            {"env": "Tests/Undrawn-v0", "images": {"eye": "render"}},
+            ConfigInvalid,
+            r"robot.options.tasks.a.env: can't be rendered \(DependencyNotInstalled: pygame is not installed, run `pip",
+        ),
+        (
+            {"env": "Tests/Listing-v0", "images": {}},
+            SpecMismatch,
+            r"observation\['seen'\]: Sequence.* is no fixed number",
+        ),
+        ({"env": "Tests/Spaceless-v0", "images": {}}, ConfigInvalid, "robot.options.tasks.a.env: can't be used"),
+        (
+            {"images": {}},
+            ConfigInvalid,
+            r"observation\['picture'\]: is an image .* 72 numbers; add `images: {picture: ",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(options, error, told):
@@ -232,7 +401,7 @@ def test_what_does_not_fit_is_named(options, error, told):
 
 
 def test_environments_of_one_fleet_must_offer_the_same():
-    room, _ = robot(more=[("b", "Pendulum-v1")])
-    other = room.tasks(room._options)[1]
-    with pytest.raises(SpecMismatch, match=r"b: offers state float32\[3\].*the first environment door"):
-        room.reset(other, 0)
+    pendulum, _ = robot("Pendulum-v1", more=[("b", "CartPole-v1")])
+    other = pendulum.tasks(pendulum._options)[1]
+    with pytest.raises(SpecMismatch, match=r"b: offers state float32\[4\].*the first environment state float32\[3\]"):
+        pendulum.reset(other, 0)

@@ -99,7 +99,7 @@ def pretrain_encoder(
     processes: flags.Processes = None,
     replace: Replace = False,
 ) -> None:
-    """Make a small frozen image encoder from simulated frames: a few minutes on a CPU. Needs GL.
+    """Make a small frozen image encoder from simulated frames: half an hour of a core for three tasks. Needs GL.
 
     Its labels are the simulator's (privileged): what is in the scene, each thing's pose, where it is in each picture.
     The frames show the scripted expert at work, and wandering grippers, at the nominal and at random sites.

@@ -190,7 +190,10 @@ def tasks_named(config: FleetConfig, ids: Iterable[str]) -> tuple[Task, ...]:
     kind = robot_kind(config)
     tasks = tuple(_own_task(config, id) or kind.task(id) for id in ids)
     if not tasks:
-        raise ConfigInvalid("tasks", "is empty", "name at least one task")
+        ways = (
+            "name some that the robot knows (`tasks` of its class), or describe some under `own_tasks` and name those"
+        )
+        raise ConfigInvalid("tasks", "is empty", ways)
     return tasks
 
 

@@ -59,7 +59,9 @@ class ScriptedOperator:
         axes, size = len(options.full_disagreement), robot.spec.action.shape[0]
         if size % axes:
             raise ConfigInvalid(
-                "operator.options.full_disagreement", f"has {axes} axes, the robot's action {size}", "name one per axis"
+                "operator.options.full_disagreement",
+                f"has {axes} numbers, and the robot's action {size} axes",
+                "say for each axis, in the action's unit, what difference between operator and policy is a full one",
             )
         self.options, self._expert = options, robot.expert()
         self._full = np.array(options.full_disagreement, np.float32)

@@ -133,12 +133,16 @@ class FlowPolicy(nn.Module):
         the entry `sight` besides, through frozen eyes whose weights are still to be loaded (see `plugin.py`).
 
         Raises:
-            SpecMismatch: if the robot's action is no flat vector, or it shows no camera or gripper where one is needed.
+            SpecMismatch: if the robot's action is no flat vector, or it shows no feature, camera or gripper where one
+                is needed.
         """
         options, sight = _parsed(config)
         if len(robot.action.shape) != 1:
             raise SpecMismatch("action", f"has the shape {list(robot.action.shape)}", "the flow policy needs one axis")
         inputs = tuple(feature for feature in robot.state if not feature.label)
+        if not inputs:
+            remedy = "let the robot measure something besides its pictures, or choose another policy"
+            raise SpecMismatch("state", "the robot has no feature, and the flow policy needs one at least", remedy)
         cameras: tuple[CameraSpec, ...] = ()
         if options.observe == "images":
             if not robot.cameras:

@@ -13,7 +13,9 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import EpisodeStart
 from fleetloop.core.task import Site, Task
-from fleetloop.robots.gymnasium import WHOLE, EpisodeRules, GymnasiumOptions, GymnasiumRobot, GymnasiumTask
+from fleetloop.robots.gymnasium import GymnasiumRobot
+from fleetloop.robots.gymnasium_layout import WHOLE
+from fleetloop.robots.gymnasium_options import EpisodeRules, GymnasiumOptions, GymnasiumTask
 
 VERSION = "-v3"
 NAMES = tuple(name.removesuffix(VERSION) for name in ENV_POLICY_MAP)

@@ -25,17 +25,21 @@ class Point:
     simulated, spec = True, RobotSpec("point", (PLACE,), PLACE, 10)
 
     def __init__(self, fault=""):
-        self.fault, self.place, self.ended = fault, np.zeros(2, np.float32), None
+        self.fault, self.place, self.ended, self.ticks = fault, np.zeros(2, np.float32), None, 0
 
     def reset(self, task, seed):
         start = np.random.default_rng() if self.fault == "unseeded" else np.random.default_rng(seed)
-        self.place = start.uniform(-1, 1, 2).astype(np.float32)
+        self.place, self.ticks = start.uniform(-1, 1, 2).astype(np.float32), 0
+        if self.fault == "fixed":
+            self.place[:] = 0
         if self.fault != "remembers":
             self.ended = None
         return None if self.fault == "silent" else EpisodeStart(5 if self.fault == "counts" else task.instruction, 0.0)
 
     def observe(self):
         shared = self.place if self.fault == "shares" else self.place.copy()
+        if self.ticks > 30:
+            shared = {"strays": shared * np.float32(np.nan), "grows": np.zeros(3, np.float32)}.get(self.fault, shared)
         state = {"place": shared.astype(np.float64) if self.fault == "doubles" else shared}
         return Observation({} if self.fault == "blind" else state, float("nan") if self.fault == "timeless" else 0.0)
 
@@ -44,6 +48,7 @@ class Point:
             action *= 0
         wanted = action if self.fault == "unlimited" else np.clip(action, -1, 1)
         self.place[:] = wanted
+        self.ticks += 1
         self.ended = Outcome.SUCCESS
         return None if self.fault == "mute" else wanted.astype(np.float32)
 
@@ -58,6 +63,34 @@ class Point:
 
     def progress(self):
         return float(self.place.sum())
+
+    def close(self):
+        pass
+
+
+class Eye:
+    """A simulated robot that shows a picture and nothing else; its episodes end, and nobody demonstrates."""
+
+    simulated, spec = True, RobotSpec("eye", (), PLACE, 10, (CameraSpec("wrist", 8, 12),))
+
+    def __init__(self, fault=""):
+        self.fault, self.ticks, self.seed = fault, 0, 0
+
+    def reset(self, task, seed):
+        self.ticks, self.seed = 0, seed if self.fault != "unseeded" else self.seed + 1
+        return EpisodeStart(task.instruction, 0.0)
+
+    def observe(self):
+        height = 9 if self.fault == "grows" and self.ticks > 30 else 8
+        return Observation({}, 0.0, {"wrist": np.full((height, 12, 3), self.seed, np.uint8)}, {"wrist": 0.0})
+
+    def act(self, action):
+        self.ticks += 1
+        return np.clip(action, -1, 1)
+
+    def outcome(self):
+        ended = self.ticks == 20
+        return ("won" if self.fault == "says" else Outcome.TIMEOUT) if ended else None
 
     def close(self):
         pass

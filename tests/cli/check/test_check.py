@@ -9,6 +9,7 @@ import pytest
 from asked import at, problems, told_by
 from broken import (
     Arm,
+    Eye,
     KnowingArm,
     Point,
     Referee,
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from fleetloop.actor.run import sole_driver
 from fleetloop.cli.check import judge, operator, robot
+from fleetloop.cli.check.findings import findings
 from fleetloop.cli.main import app
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
@@ -104,6 +106,8 @@ def test_a_robot_of_the_fleet_is_opened_under_its_own_options_and_not_beside_its
         ("says", "it says 'success'; say None, or one of core's Outcome"),
         ("counts", "A reset says.*it returned"),
         ("timeless", "`taken` is nan"),
+        ("strays", "What it observes.*not finite, 31 ticks after a reset"),
+        ("grows", r"What it observes.*place is float32\[3\], 31 ticks after a reset"),
     ],
 )
 def test_a_robot_that_breaks_a_rule(fault, told):
@@ -111,8 +115,63 @@ def test_a_robot_that_breaks_a_rule(fault, told):
     told_by(told, wrong)
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("unseeded", "repeats under the same seed.*the same seed gave another start"),
+        ("grows", r"What it observes.*wrist is uint8\[9, 12, 3\], 31 ticks after a reset"),
+        ("says", "Its own rule.*it says 'won'"),
+    ],
+)
+def test_a_robot_that_only_sees_is_looked_at_by_its_pictures(fault, told):
+    assert not problems(robot.CHECKS, at(Eye()))
+    told_by(told, problems(robot.CHECKS, at(Eye(fault))))
+
+
 def test_a_robot_that_breaks_none():
     assert not problems(robot.CHECKS, at(Point()))
+
+
+def test_a_start_that_never_differs_is_noted_and_not_wrong():
+    assert [found.note for found in findings(robot.CHECKS, at(Point())) if found.note] == []
+    (seeding,) = [found for found in findings(robot.CHECKS, at(Point("fixed"))) if found.problem or found.note]
+    assert not seeding.problem
+    assert "the seeds (1, 2, 3) all gave the same start" in seeding.note
+
+
+def test_a_gymnasium_environment_in_which_nothing_can_succeed_is_told_of(tmp_path, monkeypatch, caplog):
+    """FrozenLake starts in the same place each time, and never says of a step whether it went well."""
+    monkeypatch.chdir(tmp_path)
+
+    def said(more=""):
+        caplog.clear()
+        tasks = "tasks: {lake/cross: {env: FrozenLake-v1, instruction: cross, time_limit_s: 5}}"
+        (tmp_path / "fleet.yaml").write_text(
+            f"robot: {{name: gymnasium, options: {{{tasks}{more}}}}}\ntasks: [lake/cross]\n"
+        )
+        result = CliRunner().invoke(app, ["check", "robot", "gymnasium"])
+        assert result.exit_code == 0, result.output
+        assert "✗" not in result.stdout
+        assert "; note: the seeds (1, 2, 3) all gave the same start" in result.stdout
+        return caplog.text
+
+    assert "robot.options.success_key: 'success' was not in `info` in a whole episode" in said()
+    assert not said(", success_return: 1")
+
+
+def test_no_words_of_an_error_are_left_out(tmp_path):
+    def stub(subject):
+        """It is written."""
+        raise NotImplementedError
+
+    (found,) = findings([stub], None)
+    assert found.problem == "NotImplementedError"
+
+
+def test_a_robot_without_tasks_hears_of_both_ways_to_have_some(installed):
+    installed("arm", "[fleetloop.robots]\nstub = arm:Stub\n", "class Stub:\n    def __init__(self, *_, **__): pass\n")
+    result = CliRunner().invoke(app, ["check", "robot", "stub"])
+    assert "tasks: is empty; name some that the robot knows (`tasks` of its class), or describe some" in result.stdout
 
 
 @pytest.mark.parametrize("kind", [Arm, KnowingArm])

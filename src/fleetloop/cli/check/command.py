@@ -73,6 +73,7 @@ def check(
 
 def _line(found: "Finding") -> str:
     if not found.problem:
-        return f"{typer.style('✓', fg='green')} {found.holds}"
+        note = f"; note: {found.note}" if found.note else ""
+        return f"{typer.style('✓', fg='green')} {found.holds}{note}"
     remedy = f"; {found.remedy}" if found.remedy else ""
     return f"{typer.style('✗', fg='red')} {found.holds}: {found.problem}{remedy}"

@@ -31,24 +31,26 @@ class Finding:
         holds: what must hold, in words.
         problem: what is wrong; empty if it does hold.
         remedy: what to do.
+        note: where it does hold, what may still surprise.
     """
 
     holds: str
     problem: str = ""
     remedy: str = ""
+    note: str = ""
 
 
-def findings(checks: Iterable[Callable[[Subject], None]], subject: Subject) -> Iterator[Finding]:
+def findings(checks: Iterable[Callable[[Subject], str | None]], subject: Subject) -> Iterator[Finding]:
     """The checks in their order; one that fails does not keep the others from being made."""
     for check in checks:
         yield finding(check.__doc__ or check.__name__, lambda check=check: check(subject))  # type: ignore[misc]
 
 
-def finding(holds: str, check: Callable[[], object]) -> Finding:
-    """One check. Whatever it raises is a finding: it is other people's code that is called."""
+def finding(holds: str, check: Callable[[], str | None]) -> Finding:
+    """One check, which may return a note. Whatever it raises is a finding: it is other people's code that is called."""
     sentence = holds.strip().splitlines()[0].rstrip(".")
     try:
-        check()
+        note = check()
     except Broken as broken:
         return Finding(sentence, broken.problem, broken.remedy)
     except FleetLoopError as error:
@@ -56,8 +58,9 @@ def finding(holds: str, check: Callable[[], object]) -> Finding:
     except (Exception, SystemExit) as error:  # noqa: BLE001
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        return Finding(sentence, f"{type(error).__name__}: {' '.join(str(error).split())}", f"{DEBUG}=1 shows where")
-    return Finding(sentence)
+        words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        return Finding(sentence, words, f"{DEBUG}=1 shows where")
+    return Finding(sentence, note=note or "")
 
 
 @contextmanager
