@@ -187,6 +187,12 @@ def test_the_report_counts():
     json.dumps(figures)
 
 
+def test_what_never_succeeded_took_no_steps_that_could_be_told():
+    """Nought would read as very fast."""
+    found = scores([Tried(SHELF.id, 1, number, "go", False, 9, 0.1) for number in range(3)])[SHELF.id]
+    assert (found.rate, found.ticks_mean, found.ticks_p95) == (0.0, None, None)
+
+
 @given(st.integers(0, 300), st.integers(1, 300))
 def test_wilson_interval_holds_the_rate(successes, episodes):
     successes = min(successes, episodes)

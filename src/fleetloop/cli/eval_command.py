@@ -169,7 +169,7 @@ def _print(label: str, by_task: "dict[str, Score]") -> None:
             f"{score.rate:.2f}",
             f"{score.low:.2f}–{score.high:.2f}",
             str(score.episodes),
-            f"{score.ticks_mean:.0f}",
+            tables.rounded(score.ticks_mean),
         )
     if len(by_task) > 1:
         rows.add_row("average", f"{_average(by_task):.2f}")

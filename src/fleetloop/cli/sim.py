@@ -71,8 +71,8 @@ def experts(
             Text(f"{score.rate:.3f}", "green" if score.rate >= bar else "red"),
             f"{score.low:.3f}–{score.high:.3f}",
             f"{bar:.2f}",
-            f"{score.ticks_mean:.0f}",
-            f"{score.ticks_p95:.0f}",
+            tables.rounded(score.ticks_mean),
+            tables.rounded(score.ticks_p95),
             f"{limit:.0f}",
             f"{score.ticks_per_cpu_s:.0f}",
         )

@@ -27,3 +27,8 @@ def show(what: RenderableType) -> None:
     """Print it on stdout."""
     terminal = console()
     (terminal if terminal.is_terminal else console(width=UNBOUNDED)).print(what)
+
+
+def rounded(value: float | None) -> str:
+    """A count, or nothing where there is none."""
+    return "–" if value is None else f"{value:.0f}"

@@ -51,15 +51,15 @@ class Tried:
 
 @dataclass(frozen=True)
 class Score:
-    """Successes of `episodes`, with the Wilson 95 % interval; the lengths are in control ticks, of the successes."""
+    """Successes of `episodes`, with the Wilson 95 % interval; lengths in control ticks and of successes, if any."""
 
     episodes: int
     successes: int
     rate: float
     low: float
     high: float
-    ticks_mean: float
-    ticks_p95: float
+    ticks_mean: float | None
+    ticks_p95: float | None
     ticks_per_cpu_s: float
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def scores(results: Iterable[Tried]) -> dict[str, Score]:
 def score(results: Sequence[Tried]) -> Score:
     successes = [item for item in results if item.success]
     low, high = wilson(len(successes), len(results))
-    ticks = np.array([item.ticks for item in successes] or [0])
+    ticks = [item.ticks for item in successes]
     cpu_s = sum(item.cpu_s for item in results)
     return Score(
         episodes=len(results),
@@ -146,8 +146,8 @@ def score(results: Sequence[Tried]) -> Score:
         rate=len(successes) / len(results),
         low=low,
         high=high,
-        ticks_mean=float(ticks.mean()),
-        ticks_p95=float(np.percentile(ticks, 95)),
+        ticks_mean=float(np.mean(ticks)) if ticks else None,
+        ticks_p95=float(np.percentile(ticks, 95)) if ticks else None,
         ticks_per_cpu_s=sum(item.ticks for item in results) / cpu_s if cpu_s else 0.0,
     )
 
