@@ -254,6 +254,7 @@ def test_retention_measures_the_later_policy_as_robots_act_and_tells_what_was_lo
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ("--expert --tasks ,", "--tasks: ',' names nothing"),
         ("--release 3 --checkpoint step-3", "--checkpoint: is another policy than --release"),
         ("--expert --base base", "--expert: is no policy"),
         ("--expert --retention", "--expert: is no policy"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from learner_world import MemoryHub, advance, demonstrations, hg_dagger, learner_at, tiny_base
 
-from fleetloop.core.errors import ConfigInvalid
+from fleetloop.core.errors import ConfigInvalid, SpecMismatch
 from fleetloop.learner.errors import CheckpointInvalid, LabelsInvalid
 
 
@@ -102,6 +102,14 @@ def test_a_condition_that_the_policy_does_not_know_is_refused_before_any_robot_a
         learner_at(tmp_path / "learner", MemoryHub(), **told)
     del base.policy.conditions  # it doesn't say: nobody can tell
     learner_at(tmp_path / "learner", MemoryHub(), **told)
+
+
+def test_a_demonstration_of_another_robot_is_named(tmp_path):
+    """Among hundreds in a directory, one that was recorded at another rate."""
+    demos = demonstrations(tmp_path / "d", 2)
+    demos[1].meta = replace(demos[1].meta, spec=replace(demos[1].meta.spec, control_hz=99.0))
+    with pytest.raises(SpecMismatch, match=rf"episode {demos[1].meta.id}: control_hz: .*the robot offers 99\.0 Hz"):
+        learner_at(tmp_path / "learner", MemoryHub(), demos=demos)
 
 
 def test_a_next_version_with_odd_weights_is_refused(tmp_path):

@@ -67,7 +67,7 @@ def actor(
     from fleetloop.core.task import Site
 
     entry = chosen.member(robot, new_at=site)
-    todo = flags.split(tasks) or entry.tasks or chosen.tasks
+    todo = flags.split(tasks, "--tasks") or entry.tasks or chosen.tasks
     assignment = wiring.assignment(chosen, robot, entry.site, todo, "evaluation" if evaluate else "online")
     clock, disk = wiring.clock_from(chosen.clock.file), RealDisk()
     kind = wiring.disturbed(wiring.robot_kind(chosen, entry), disturb)

@@ -46,7 +46,8 @@ def record(
     from fleetloop.cli import wiring
     from fleetloop.cli.config import load_config
 
-    chosen = load_config(config, sets or (), {"directories.demonstrations": out, "tasks": flags.split(tasks)})
+    given = {"directories.demonstrations": out, "tasks": flags.split(tasks, "--tasks")}
+    chosen = load_config(config, sets or (), given)
     from fleetloop.cli.progress import counting
     from fleetloop.lab.demonstrations import record_demonstrations
 

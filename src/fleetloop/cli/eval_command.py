@@ -90,7 +90,7 @@ def evaluate(
     with _undecided(at_least is not None):
         if report:
             check_writable(report)
-        named = flags.split(tasks)
+        named = flags.split(tasks, "--tasks")
         given = {"hub_url": hub, "tasks": None if retention else named}
         chosen = load_config(config, sets or (), given)
         from fleetloop.cli.measured import acting_on, named_candidate

@@ -54,21 +54,19 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *lines])
 
 
-def split(text: str | None) -> tuple[str, ...] | None:
+def split(text: str | None, flag: str) -> tuple[str, ...] | None:
     """The parts of a comma-separated flag; None if it was not given. Raises ConfigInvalid if it names nothing."""
     if text is None:
         return None
     parts = tuple(part.strip() for part in text.split(",") if part.strip())
     if not parts:
-        raise ConfigInvalid(
-            "flag", f"{text!r} names nothing", "leave it away, or name one or more, separated by commas"
-        )
+        raise ConfigInvalid(flag, f"{text!r} names nothing", "leave it away, or name one or more, separated by commas")
     return parts
 
 
 def numbers(text: str, flag: str) -> tuple[int, ...]:
     """The numbers in a comma-separated flag. Raises ConfigInvalid."""
-    parts = split(text) or ()
+    parts = split(text, flag) or ()
     if not parts or not all(part.isdecimal() for part in parts):
         raise ConfigInvalid(flag, f"{text!r} is no list of numbers", "write it as 1,2,3")
     return tuple(map(int, parts))

@@ -177,7 +177,7 @@ def _jobs(
     from fleetloop.lab.job import Job
 
     known = [arm.name for arm in experiment(name).arms]
-    wanted = list(flags.split(arms) or known)
+    wanted = list(flags.split(arms, "--arms") or known)
     if strange := [arm for arm in wanted if arm not in known]:
         raise UnknownName(f"--arms {strange[0]}", f"is no arm of {name}", f"known: {', '.join(known)}")
     place = _place(quick, minutes, results, cache).resolve() / name

@@ -107,7 +107,7 @@ def pretrain_encoder(
     limit_threads()
     from fleetloop.cli.config import load_config
 
-    given = {"directories.encoder": out, "tasks": flags.split(tasks), "encoder.seed": seed}
+    given = {"directories.encoder": out, "tasks": flags.split(tasks, "--tasks"), "encoder.seed": seed}
     chosen = load_config(config, sets or (), given)
     from fleetloop.cli.encoder import make_encoder, views
     from fleetloop.cli.progress import counting

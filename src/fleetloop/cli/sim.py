@@ -38,7 +38,7 @@ def experts(
     from fleetloop.sim.scene import DISTURBED
     from fleetloop.sim.tasks import SIM_TASKS
 
-    chosen = flags.split(tasks) or tuple(SIM_TASKS)
+    chosen = flags.split(tasks, "--tasks") or tuple(SIM_TASKS)
     robot = RobotKind("sim", SimOptions.under(DISTURBED))
     todo = [robot.task(task) for task in chosen]
     with counting("measuring experts", episodes * len(chosen)) as progress:
@@ -117,6 +117,6 @@ def view(
         seed=seed,
         disturb=disturb,
         px=px,
-        cameras=flags.split(cameras) or (),
+        cameras=flags.split(cameras, "--cameras") or (),
     )
     typer.echo(f"{out}: “{told}”, {'success' if success else 'no success'}")

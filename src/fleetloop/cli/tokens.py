@@ -46,7 +46,7 @@ def issue(
     options = _hub(config, sets, directory)
     _make_if_new(options)
     with _tokens(options) as tokens:
-        token, secret = tokens.issue(Scope(scope), flags.split(robots) or (), note)
+        token, secret = tokens.issue(Scope(scope), flags.split(robots, "--robots") or (), note)
     typer.echo(f"token {token.id} for {'all robots' if not token.robots else ', '.join(token.robots)}", err=True)
     typer.echo(secret)
 

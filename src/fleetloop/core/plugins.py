@@ -97,7 +97,8 @@ def _loaded(kind: str, point: EntryPoint) -> Any:
 def _remedy(point: EntryPoint) -> str:
     if point.extras and point.dist:
         return f"pip install '{point.dist.name}[{','.join(point.extras)}]'"
-    return f"`python -c 'import {point.module}'` shows where; the rest works without it"
+    shows = f"from {point.module} import {point.attr}" if point.attr else f"import {point.module}"
+    return f"`python -c '{shows}'` shows where; the rest works without it"
 
 
 def _origin(point: EntryPoint) -> str:

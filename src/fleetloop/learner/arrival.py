@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
+from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.frame import Array
 from fleetloop.core.policy import Features
 from fleetloop.core.spec import PolicySpec, check_fit
@@ -63,10 +64,13 @@ def labelled(episode: Episode, algorithm: Algorithm, spec: PolicySpec) -> Prepar
     """Label an episode; its images are decoded when they are drawn.
 
     Raises:
-        SpecMismatch: if the episode's robot doesn't offer what the policy needs.
+        SpecMismatch: naming the episode whose robot doesn't offer what the policy needs.
         LabelsInvalid: if the algorithm's labels don't fit the episode.
     """
-    check_fit(episode.meta.spec, spec)
+    try:
+        check_fit(episode.meta.spec, spec)
+    except SpecMismatch as error:
+        raise SpecMismatch(f"episode {episode.meta.id}: {error.field}", error.problem, error.remedy) from error
     return Prepared(episode, labelled_by(lambda: algorithm.label(episode), episode.meta.id), None)
 
 

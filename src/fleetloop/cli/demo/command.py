@@ -48,7 +48,7 @@ def demo(
 
     if observe not in ("state", "images"):
         raise ConfigInvalid("--observe", f"is {observe!r}", "use state or images")
-    named = tuple(SIM_TASKS) if tasks == "all" else tuple(dict.fromkeys(flags.split(tasks) or ()))
+    named = tuple(SIM_TASKS) if tasks == "all" else tuple(dict.fromkeys(flags.split(tasks, "--tasks") or ()))
     for task in named:
         sim_task(task)
     if report is not None:
