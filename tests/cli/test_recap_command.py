@@ -118,6 +118,12 @@ def test_what_is_wrong_is_named(room):
     assert "holds no checkpoint with a live value function" in unlearned.output
     lost = fleetloop("recap", "plot", demonstration, "--values", "values.safetensors", "--out", "no/such/place.png")
     assert "can't be written" in lost.output
+    odd = fleetloop("recap", "plot", demonstration, "--values", "values.safetensors", "--out", "plot.xyz")
+    assert (odd.exit_code, "plot.xyz: can't be written" in odd.output) == (1, True)
+    assert not (room / "plot.xyz").exists()
+    drawn = fleetloop("recap", "plot", demonstration, "--values", "values.safetensors", "--out", "plot.svg")
+    assert drawn.exit_code == 0, drawn.output
+    assert (room / "plot.svg").read_text().startswith("<?xml")
 
 
 def test_a_directory_without_episodes_is_named_beside_a_good_one():

@@ -58,10 +58,10 @@ def draw(path: Path, episode: Episode, judgement: Judgement) -> None:
     figure.suptitle(f"{meta.task}, “{meta.instruction}”: {meta.outcome}  ({meta.id}, {by})", fontsize=10)
     FigureCanvasAgg(figure)
     try:
-        figure.savefig(path, dpi=110, format="png")
+        figure.savefig(path, dpi=110, format=path.suffix[1:] or "png")
     except (OSError, ValueError) as error:
         raise ConfigInvalid(
-            str(path), f"can't be written ({error})", "name a .png file in a directory that is there"
+            str(path), f"can't be written ({error})", "name a .png, .svg or .pdf file in a directory that is there"
         ) from error
 
 

@@ -108,6 +108,7 @@ MAIN = Experiment(
         Online("fleet-recap-frozen", algorithm=RECAP, rollouts=ROLLOUTS),
         Online("fleet-recap-live", algorithm=LIVE, acts=GUIDANCE),
         Online("recap-unaided", algorithm=LIVE, helped=False),
+        Online("own-successes", algorithm=Choice("bc", {"successful_online": True}), helped=False),
     ),
     claims=(
         Claim("more-steps", "pretrained"),
@@ -124,6 +125,9 @@ MAIN = Experiment(
         Claim("fleet-recap-live", "fleet-recap-frozen"),
         Claim("recap-unaided", "pretrained"),
         Claim("recap-unaided", "more-steps"),
+        Claim("own-successes", "pretrained"),
+        Claim("own-successes", "more-steps"),
+        Claim("own-successes", "recap-unaided"),
     ),
 )
 
