@@ -7,7 +7,7 @@ import pytest
 
 from fleetloop.lab import statistics
 
-EXPERIMENTS, TASKS, RESETS = 150, 3, 50
+EXPERIMENTS, TASKS, RESETS = 300, 3, 50
 BETTER, OF_SEEDS, OF_RESETS, OF_EPISODES = 0.5, 0.15, 0.7, 0.7  # probits: a seed's average has a spread of .04, as ours
 TRUTH = 0.5 * (1 + math.erf(BETTER / math.hypot(OF_SEEDS, OF_RESETS, OF_EPISODES) / math.sqrt(2)))
 
@@ -19,7 +19,7 @@ def arm(rng: np.random.Generator, seeds: int, resets: statistics.Values) -> stat
     return (BETTER + resets + lucky + chance > 0).astype(float)
 
 
-@pytest.mark.parametrize(("seeds", "least", "most"), [(1, 0.0, 0.85), (2, 0.84, 1.0), (3, 0.90, 1.0), (5, 0.90, 1.0)])
+@pytest.mark.parametrize(("seeds", "least", "most"), [(1, 0.0, 0.80), (2, 0.92, 1.0), (3, 0.94, 1.0), (5, 0.94, 1.0)])
 def test_intervals_hold_the_truth_as_often_as_the_pages_say(monkeypatch, seeds, least, most):
     monkeypatch.setattr(statistics, "DRAWS", 400)
     rng = np.random.default_rng(0)
