@@ -28,7 +28,7 @@ clock, repeatable bit for bit.
 simulator judges. Brackets are 95 % intervals. With several seeds they are bootstrapped over seeds and resets; **with
 one seed they tell of the resets alone** (Wilson's, and Tango's for paired differences; bootstrapped for ratios), and
 another seed of the same arm will often lie outside: where seeds differ as they do here, such a bracket of three seeds
-holds the truth 94 times in 100, of two about 90, of one about 70 (`tests/lab/test_lab_coverage.py`).
+holds the truth 95 times in 100, of two 94, of one 62 to 73 (`tests/lab/test_lab_coverage.py`).
 """
 
 
