@@ -1,6 +1,7 @@
 """Measuring policies and experts, recording demonstrations, replaying: on the real simulator, few episodes."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from fleetloop.lab.candidate import Candidate, from_base, from_checkpoint
 from fleetloop.lab.demonstrations import ExpertFails, record_demonstrations
 from fleetloop.lab.evaluation import Tried, evaluate, report, scores, wilson
 from fleetloop.learner.assemble import open_demonstrations
-from fleetloop.learner.base import load_base
+from fleetloop.learner.base import load_base, write_base
 from fleetloop.learner.checkpoint import Checkpoint, save
 from fleetloop.learner.export import config_hash, exact_weights
 from fleetloop.policies.flow import FlowPolicy
@@ -155,6 +156,11 @@ def test_success_below_what_is_asked_for_is_an_exit_status(room, tmp_path):
     unmeasured = gate("--base", tmp_path / "nowhere", "--at-least", 0.5)
     assert (unmeasured.exit_code, "nowhere: holds no base" in unmeasured.stderr) == (75, True)
     assert gate("--base", tmp_path / "nowhere").exit_code == 1
+    broken = load_base(room / "base")
+    torch.nn.init.constant_(broken.policy.trunk.out.bias, math.nan)
+    write_base(RealDisk(), tmp_path / "broken", broken)
+    unable = gate("--base", tmp_path / "broken", "--at-least", 0.5)
+    assert (unable.exit_code, "policy: its chunk holds numbers that are not finite" in unable.stderr) == (1, True)
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(room):

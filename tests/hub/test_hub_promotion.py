@@ -184,6 +184,10 @@ def test_patience_with_a_command_that_can_never_tell_ends_and_says_why(fleet):
     until(lambda: fleet.step(0.01) or fleet.promoter._undecided)
     fleet.step(101)
     assert "within 100 s (exit status 75: no camera)" in fleet.verdicts[2]
+    fleet.publish()
+    fleet.step()
+    fleet.step(60)
+    assert fleet.promoter._undecided == "", "what was said of the one before is not said of the next"
 
 
 @promoting(command=("/no/such/program",))
