@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fleetloop.lab.candidate import Candidate
     from fleetloop.lab.evaluation import Score, Tried
 
-UNDECIDED = 75  # as hub.promote.command has it
 EXAMPLES = flags.examples(
     "fleetloop eval --base base --tasks restock/shelf --episodes 50 --sites 1,2,3,4",
     "fleetloop eval --release 12 --shuffle-instructions --report shuffled.json",
@@ -155,6 +154,8 @@ def _undecided(gate: bool) -> Iterator[None]:
     except FleetLoopError as error:
         if not gate or isinstance(error, ReleaseInvalid):
             raise
+        from fleetloop.hub.releases.trial_run import UNDECIDED
+
         typer.secho(f"fleetloop: {error}", fg="red", err=True)
         raise typer.Exit(UNDECIDED) from error
 

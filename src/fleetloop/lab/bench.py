@@ -72,9 +72,7 @@ class Bench:
         for task, wanted in frames.items():
             if wanted:
                 self._record(self._more(task), task, -(-wanted // int(lengths[task])), seed=self.seed + OTHER)
-        return [
-            episode for task, wanted in frames.items() if wanted for episode in open_demonstrations(self._more(task))
-        ]
+        return self._all_more(frames)
 
     def demonstrations_at_sites(self, frames: Mapping[str, int]) -> list[Episode]:
         """The same from where the fleet works at each task, its sites in turn, disturbed as the fleet is.
@@ -88,9 +86,10 @@ class Bench:
                 site, seed = places[task][number % len(places[task])], self.seed + OTHER * (number + 1)
                 had += self._record(self._more(task), task, FEW, seed=seed, site=site, options=deployed)
                 number += 1
-        return [
-            episode for task, wanted in frames.items() if wanted for episode in open_demonstrations(self._more(task))
-        ]
+        return self._all_more(frames)
+
+    def _all_more(self, frames: Mapping[str, int]) -> list[Episode]:
+        return [episode for task, count in frames.items() if count for episode in open_demonstrations(self._more(task))]
 
     def _more(self, task: str) -> Path:
         return self.scratch / "more" / task.replace("/", "-")

@@ -75,14 +75,14 @@ class Results:
             ConfigInvalid: naming a file that holds no result, another one than its name says, or one of other resets
                 than the rest: nothing may be paired with it.
         """
-        arms, places = {}, dict[str, Any]()
+        arms, common = {}, dict[str, list[int]]()
         for arm in experiment.arms:
             mine = {}
             for file in (place / experiment.name).glob(f"{arm.name}-*.json"):
                 if (seed := file.stem.removeprefix(f"{arm.name}-")).isdecimal():
                     mine[int(seed)] = result = read(file, experiment.name)
-                    sites = _sites(result)
-                    if places.setdefault("of all", sites) != sites:
+                    common = common or _sites(result)
+                    if _sites(result) != common:
                         problem = "was evaluated at other tasks, sites or resets than the other results"
                         raise ConfigInvalid(str(file), problem, "remove it, and run its job again")
             if mine:
