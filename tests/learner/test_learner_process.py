@@ -23,6 +23,7 @@ from fleetloop.algorithms.recap import Recap
 from fleetloop.algorithms.recap_options import RecapOptions
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import HubUnavailable, LeaseLost
+from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.outcome import Outcome
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.learner.checkpoint import existing, latest
@@ -90,7 +91,18 @@ def test_a_learner_whose_lease_is_taken_stops_with_an_error(tmp_path):
     hub.claim_lease("another")
     with pytest.raises(LeaseLost):
         outcome()
-    assert "has stopped" in hub.statuses[-1].alarm
+    assert not hub.statuses[-1].alarm  # it is no longer its place to say
+
+
+def test_a_second_learner_is_refused_and_what_the_hub_knows_of_the_first_stays(tmp_path, hub):
+    client = HttpHub(hub)
+    client.claim_lease("first")
+    well = LearnerStatus("run", step=7, release=0, cursor=0, parked=False, lag_s=0.0)
+    client.report_learner(well)
+    _, outcome = start(tmp_path, HttpHub(hub))
+    with pytest.raises(LeaseLost, match="'first' is the learner for"):
+        outcome()
+    assert client.fleet().learner == well
 
 
 def test_a_broken_loss_stops_the_whole_learner_with_an_alarm(tmp_path):

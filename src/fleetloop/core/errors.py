@@ -79,7 +79,7 @@ class GaveWay(FleetLoopError):
 
 
 class LeaseLost(HubRefused):
-    """Somebody else holds the lease (a stale fencing number)."""
+    """Somebody else holds the learner's lease: it is claimed while theirs runs, or used under a stale fence."""
 
 
 class DiskTrouble(FleetLoopError):

@@ -221,7 +221,7 @@ class Hub(Protocol):
 
     # releases
     def claim_lease(self, holder: str) -> LearnerLease:
-        """Become the one learner, under a new fence. Refused while another holder's lease has not run out."""
+        """Become the one learner, under a new fence. Raises LeaseLost while another holder's has not run out."""
         ...
 
     def renew_lease(self, lease: LearnerLease) -> LearnerLease: ...

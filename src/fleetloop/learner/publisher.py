@@ -112,7 +112,7 @@ class Publisher:
 
         Raises:
             LeaseLost: another learner publishes now; this one must stop.
-            HubRefused: the hub does not accept the release, another learner holds the lease, or `holder` says no.
+            HubRefused: the hub does not accept the release, or `holder` says no.
         """
         if now < self._not_before:
             return

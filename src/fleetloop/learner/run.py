@@ -21,7 +21,7 @@ from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Clock, Wall
 from fleetloop.core.disk import alone
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import FleetLoopError, HubUnavailable
+from fleetloop.core.errors import FleetLoopError, HubUnavailable, LeaseLost
 from fleetloop.core.hub import Hub
 from fleetloop.learner.assemble import Surroundings, assemble
 from fleetloop.learner.base import Base
@@ -65,8 +65,7 @@ def run(
     Waits for a hub that is away, and says so. Returns the stopped learner, its last checkpoint written.
 
     Raises:
-        LeaseLost: another learner has taken over. HubRefused: another holds the lease, or robots would fall back to the
-            base.
+        LeaseLost: another learner holds the lease, or has taken over. HubRefused: robots would fall back to the base.
         CheckpointInvalid: there is no checkpoint to go on from, or none that is early enough.
         DiskTrouble: another learner works in this directory, or it can't be written.
         FleetLoopError: whatever else stopped it; the hub is told as an alarm if it can be reached.
@@ -275,6 +274,8 @@ def _thread(
 
 
 def _sound_alarm(learner: Learner, hub: Hub, failure: BaseException) -> None:
+    if isinstance(failure, LeaseLost):
+        return  # the hub knows one learner, and that is the other one, which is well
     try:
         hub.report_learner(replace(learner.status(), alarm=f"the learner has stopped: {failure}"))
     except FleetLoopError:

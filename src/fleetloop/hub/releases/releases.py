@@ -76,7 +76,7 @@ class Releases:
         with self._catalog.writing() as records:
             held = records.lease(LEARNER)
             if held and held.holder != holder and held.until > now:
-                raise HubRefused(
+                raise LeaseLost(
                     "lease",
                     f"{held.holder!r} is the learner for {held.until - now:.0f} s yet",
                     "stop that learner first, or wait until its lease has run out",
