@@ -1,119 +1,27 @@
-"""Measuring policies and experts, recording demonstrations, replaying: on the real simulator, few episodes."""
+"""Measuring policies and experts: on the real simulator, few episodes."""
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from shelf import CALM, SHELF
 from typer.testing import CliRunner
 
-from fleetloop.cli import measured
-from fleetloop.cli.base import make_base
-from fleetloop.cli.config import load_config
 from fleetloop.cli.main import app
-from fleetloop.cli.replaying import open_loop_errors
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, UnknownName
-from fleetloop.core.frame import Source
-from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import RobotKind
 from fleetloop.lab import evaluation
-from fleetloop.lab.candidate import Candidate, from_base, from_checkpoint
-from fleetloop.lab.demonstrations import ExpertFails, record_demonstrations
-from fleetloop.lab.evaluation import Tried, evaluate, report, scores, wilson
-from fleetloop.learner.assemble import open_demonstrations
+from fleetloop.lab.candidate import from_base, from_checkpoint
+from fleetloop.lab.evaluation import Tried, evaluate, never_worded_otherwise, report, scores, wilson
 from fleetloop.learner.base import load_base, write_base
 from fleetloop.learner.checkpoint import Checkpoint, save
 from fleetloop.learner.export import config_hash, exact_weights
-from fleetloop.policies.flow import FlowPolicy
-from fleetloop.sim import scene
-from fleetloop.sim.plugin import Sim, SimOptions
-from fleetloop.sim.robot import sim_spec
-from fleetloop.sim.tasks import sim_task
-from fleetloop.weights.codec import from_safetensors, to_safetensors
-
-SHELF = sim_task("restock/shelf").task
-CALM = RobotKind("sim", SimOptions.under(scene.CALM))
-DISTURBED = RobotKind("sim", SimOptions.under(scene.DISTURBED))
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory):
-    """Two demonstrations, and a base made of them."""
-    directory = tmp_path_factory.mktemp("room")
-    record_demonstrations(directory / "demonstrations", {SHELF: 2}, CALM, processes=1)
-    config = load_config(
-        None,
-        ["policy.options.width=16", "policy.options.depth=1", "pretrain.steps=3", "pretrain.batch=8"],
-        {"directories.base": str(directory / "base")},
-    )
-    make_base(config, open_demonstrations(directory / "demonstrations"))
-    return directory
-
-
-def test_a_base_is_two_files_and_leaves_nothing_else_behind(room):
-    assert {path.name for path in (room / "base").iterdir()} == {"base.json", "weights.safetensors"}
-
-
-# ---------------------------------------------------------------------- demonstrations
-
-
-def test_demonstrations_are_sealed_successes_driven_by_the_expert(room):
-    episodes = open_demonstrations(room / "demonstrations")
-    assert len(episodes) == 2
-    for episode in episodes:
-        assert episode.meta.purpose == "demonstration"
-        assert episode.meta.outcome is Outcome.SUCCESS
-        assert (episode.source == Source.HUMAN).all()
-        assert episode.meta.instruction.startswith("put the ")
-    assert episodes[0].meta.seed != episodes[1].meta.seed
-
-
-def test_an_expert_that_never_succeeds_says_how_its_tries_ended(tmp_path):
-    hurried = replace(SHELF, time_limit_s=0.1)
-    with pytest.raises(ExpertFails, match=r"did not succeed in 10 tries at site-0 \(timeout 10 times\)"):
-        record_demonstrations(tmp_path, {hurried: 1}, CALM, processes=1)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_same_seed_records_the_same_in_any_number_of_processes(room, tmp_path):
-    record_demonstrations(tmp_path, {SHELF: 2}, CALM, processes=2)
-    first, second = sorted((room / "demonstrations").iterdir()), sorted(tmp_path.iterdir())
-    assert [path.name for path in first] == [path.name for path in second]
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(Episode.open(one).action, Episode.open(other).action)
-
-
-def test_another_disturbance_records_under_other_ids(room, tmp_path):
-    record_demonstrations(tmp_path, {SHELF: 1}, DISTURBED, processes=1)
-    assert not {path.name for path in tmp_path.iterdir()} & {path.name for path in (room / "demonstrations").iterdir()}
-
-
-def test_a_learner_does_not_start_from_a_base_that_the_configuration_contradicts(room):
-    result = CliRunner().invoke(app, ["learner", "--base", str(room / "base"), "--set", "policy.options.width=64"])
-    assert result.exit_code == 1
-    assert "policy.options.width: is 64, but" in result.stderr
-    assert "was made with 16" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("learner.sampler.task_weight", "0.5"), ("algorithm.options.tasks", "{horizon_s: 2}")],
-)
-def test_an_option_that_names_an_unknown_task_is_refused(room, option, value):
-    command = ["learner", "--base", str(room / "base"), "--demonstrations", str(room / "demonstrations")]
-    sets = ["--set", "algorithm.name=recap", "--set", f"{option}={{restock/shelv: {value}}}"]
-    result = CliRunner().invoke(app, [*command, *sets])
-    assert result.exit_code == 1
-    assert f"{option}: names 'restock/shelv', which is neither worked at nor" in result.stderr
-
-
-# ---------------------------------------------------------------------- evaluation
+from fleetloop.sim.plugin import Sim
+from fleetloop.weights.codec import from_safetensors
 
 
 def test_the_expert_succeeds_and_candidates_meet_the_same_scenes(room):
@@ -178,6 +86,16 @@ def test_shuffled_instructions_are_other_instructions_in_the_same_scenes():
         assert one.seed == other.seed
         assert one.instruction != other.instruction
         assert other.success, "the expert reads the scene, not the words"
+    assert never_worded_otherwise(shuffled) == []
+
+
+def test_a_task_that_is_always_told_in_the_same_words_says_so_when_they_are_shuffled():
+    """Else the figure would read as if the policy did not heed them."""
+    for task, told in (("laundry/fold", True), (SHELF.id, False)):
+        command = ["eval", "--expert", "--shuffle-instructions", "--tasks", task, "--episodes", "1", "-j", "1"]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output + result.stderr
+        assert (f"{task} is told in the same words" in " ".join(result.stderr.split())) == told
 
 
 def test_an_unknown_task_lists_the_known_ones():
@@ -274,6 +192,24 @@ def test_what_would_mean_nothing_is_refused(room, options, told):
     assert told.format(base=base) in " ".join(result.stderr.split())
 
 
+def test_a_policy_is_measured_as_the_fleet_drives_it(room, monkeypatch):
+    """But for what explores, or waits for people."""
+    driven, real = [], evaluation.spread
+
+    def seen(work, pieces, *others, **more):
+        driven.extend(piece.options for piece in pieces)
+        return real(work, pieces, *others, **more)
+
+    monkeypatch.setattr(evaluation, "spread", seen)
+    sets = ("actor.lead=2", "actor.exploration=0.5", "actor.swap=chunk", "actor.condition=positive")
+    command = ["eval", "--base", str(room / "base"), "--tasks", SHELF.id, "--episodes", "1", "-j", "1"]
+    result = CliRunner().invoke(app, [*command, *(part for one in sets for part in ("--set", one))])
+    assert result.exit_code == 0, result.output + result.stderr
+    (options,) = driven
+    assert (options.lead, options.swap, options.condition) == (2, "chunk", "positive")
+    assert (options.exploration, options.takeover_grace) == (0.0, 1.0)
+
+
 # ---------------------------------------------------------------------- candidates
 
 
@@ -307,112 +243,3 @@ def test_a_checkpoint_of_another_policy_is_refused(room, tmp_path):
     path = save(RealDisk(), tmp_path, Checkpoint("run", 7, 0, 0, "another", {"a": np.zeros(1)}, (), {}), keep=1)
     with pytest.raises(ConfigInvalid, match="--base"):
         from_checkpoint(path, room / "base")
-
-
-# ---------------------------------------------------------------------- replay
-
-
-class Parrot:
-    """A policy that knows an episode by heart, and errs by a constant on one field."""
-
-    def __init__(self, episode, spec, error):
-        self.spec, self._episode, self._error = spec, episode, error
-
-    def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
-        row = int(np.flatnonzero(self._episode.column("clock_s") == observation.taken)[0])
-        rows = np.minimum(row + np.arange(self.spec.horizon), len(self._episode) - 1)
-        actions = self._episode.action[rows].copy()
-        actions[:, 2] += self._error
-        return actions
-
-
-def test_open_loop_errors_are_those_of_the_same_tick(room):
-    episode = open_demonstrations(room / "demonstrations")[0]
-    spec = load_base(room / "base").policy.spec
-    found = open_loop_errors(Parrot(episode, spec, 0.25), episode)
-    assert found.fields[2] == "left.z"
-    assert found.frames == {"human": len(episode)}
-    errors = found.by_driver["human"]
-    assert errors[2] == pytest.approx(0.25, abs=1e-6)
-    assert np.delete(errors, 2).max() == 0
-
-
-def test_replay_of_a_sealed_file(room):
-    path = min((room / "demonstrations").iterdir())
-    result = CliRunner().invoke(app, ["replay", str(path), "--base", str(room / "base")])
-    assert result.exit_code == 0, result.output
-    assert "right.grip" in result.stdout
-
-
-@pytest.fixture
-def conditioned(monkeypatch):
-    """What commands find under any name: a policy that acts on a condition and has a name of its own for the hands."""
-    torch.manual_seed(0)
-    robot = sim_spec()
-    arms = tuple(replace(item, name="arms") if item.name == "hands" else item for item in robot.state)
-    policy = FlowPolicy.build({"width": 16, "depth": 1}, replace(robot, state=arms))
-    torch.nn.init.normal_(policy.trunk.modulation)
-    spec = replace(policy.spec, rename={"arms": "hands"})
-    weights = to_safetensors(exact_weights(policy.state_dict()))
-    candidate = Candidate("release 3", "flow", policy.config, spec, weights, 3, "positive")
-    monkeypatch.setattr(measured, "named_candidate", lambda *ignored, **others: candidate)
-
-
-def test_replay_shows_what_robots_would_do(room, conditioned):
-    """They act on the release's condition, or on the configuration's, and the policy finds what it calls otherwise."""
-    command = ["replay", str(min((room / "demonstrations").iterdir())), "--release", "3"]
-    said = {}
-    for told in ("null", "positive", "negative", "''"):
-        result = CliRunner().invoke(app, [*command, "--set", f"actor.condition={told}"])
-        assert result.exit_code == 0, result.output + repr(result.exception)
-        said[told] = result.stdout
-    assert said["null"] == said["positive"]
-    assert "acts on 'positive'" in said["positive"]
-    assert len({text.partition("mean absolute")[0] for text in said.values()}) == 3
-
-
-@pytest.mark.gl
-def test_a_film_shows_what_robots_would_do(conditioned, tmp_path):
-    films = {}
-    for told in ("null", "positive", "''"):
-        film = tmp_path / f"{told}.gif"
-        command = ["sim", "view", SHELF.id, "--out", str(film), "--px", "64", "--release", "3"]
-        result = CliRunner().invoke(app, [*command, "--set", f"actor.condition={told}"])
-        assert result.exit_code == 0, result.output + repr(result.exception)
-        films[told] = film.read_bytes()
-    assert films["null"] == films["positive"] != films["''"]
-
-
-def test_sim_experts_prints_the_bar_beside_the_figure():
-    result = CliRunner().invoke(app, ["sim", "experts", "--tasks", SHELF.id, "--episodes", "2", "-j", "1"])
-    assert result.exit_code == 0, result.output
-    assert "0.97" in result.stdout
-
-
-@pytest.mark.gl
-def test_sim_view_films_the_expert_and_a_policy(room, tmp_path):
-    for who in ([], ["--base", str(room / "base")]):
-        film = tmp_path / f"{len(who)}.gif"
-        command = ["sim", "view", SHELF.id, "--out", str(film), "--px", "64", *who]
-        result = CliRunner().invoke(app, command)
-        assert result.exit_code == 0, result.output
-        assert film.stat().st_size > 1000
-        assert ("no success" in result.stdout) == bool(who)
-
-
-def test_a_policy_is_measured_as_the_fleet_drives_it(room, monkeypatch):
-    """But for what explores, or waits for people."""
-    driven, real = [], evaluation.spread
-
-    def seen(work, pieces, *others, **more):
-        driven.extend(piece.options for piece in pieces)
-        return real(work, pieces, *others, **more)
-
-    monkeypatch.setattr(evaluation, "spread", seen)
-    sets = ("actor.lead=2", "actor.exploration=0.5", "actor.swap=chunk", "actor.condition=positive")
-    command = ["eval", "--base", str(room / "base"), "--tasks", SHELF.id, "--episodes", "1", "-j", "1"]
-    result = CliRunner().invoke(app, [*command, *(part for one in sets for part in ("--set", one))])
-    assert result.exit_code == 0, result.output + result.stderr
-    (options,) = driven
-    assert (options.lead, options.swap, options.condition) == (2, "chunk", "positive")
-    assert (options.exploration, options.takeover_grace) == (0.0, 1.0)

@@ -103,7 +103,7 @@ def evaluate(
         def attempt(candidate: "Candidate | None", tasks: Sequence[str]) -> "list[Tried]":
             todo = wiring.tasks_named(chosen, tasks)
             with counting("evaluating", episodes * len(todo)) as progress:
-                return evaluation.evaluate(
+                tried = evaluation.evaluate(
                     candidate,
                     todo,
                     places,
@@ -116,6 +116,9 @@ def evaluate(
                     options=chosen.actor.model_copy(update={"condition": None}),  # the candidate's stands
                     progress=progress,
                 )
+            if shuffle_instructions:
+                _tell_of_own_words(evaluation.never_worded_otherwise(tried))
+            return tried
 
         circumstances: dict[str, Any] = {
             "sites": places,
@@ -158,6 +161,12 @@ def _undecided(gate: bool) -> Iterator[None]:
 
         typer.secho(f"fleetloop: {error}", fg="red", err=True)
         raise typer.Exit(UNDECIDED) from error
+
+
+def _tell_of_own_words(tasks: Sequence[str]) -> None:
+    for task in tasks:
+        problem = "is told in the same words in every scene: shuffled instructions show nothing there"
+        typer.secho(f"fleetloop: {task} {problem}", fg="yellow", err=True)
 
 
 def _print(label: str, by_task: "dict[str, Score]") -> None:

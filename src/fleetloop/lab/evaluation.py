@@ -38,7 +38,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tried:
-    """How it went. `ticks` is its length; `cpu_s` what it cost, reset not included."""
+    """How it went.
+
+    Attributes:
+        ticks: its length; cpu_s: what it cost, reset not included.
+        told_other: the policy was told what another scene would have said, in other words.
+    """
 
     task: str
     site: int
@@ -47,6 +52,7 @@ class Tried:
     success: bool
     ticks: int
     cpu_s: float
+    told_other: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def evaluate(
 
     Args:
         shuffle_instructions: tell the policy what another reset of the same task at that site would have said. Who
-            heeds words then fails where the words differ.
+            heeds words then fails where the words differ; see `never_worded_otherwise`.
         options: how the fleet's robots are driven; what it leaves to exploration or to people is left out here.
         progress: told how many trials have just been done.
 
@@ -150,6 +156,13 @@ def score(results: Sequence[Tried]) -> Score:
         ticks_p95=float(np.percentile(ticks, 95)) if ticks else None,
         ticks_per_cpu_s=sum(item.ticks for item in results) / cpu_s if cpu_s else 0.0,
     )
+
+
+def never_worded_otherwise(results: Iterable[Tried]) -> list[str]:
+    """The tasks of which no trial was told anything but its own words: shuffled instructions measure nothing there."""
+    told = {item.task: False for item in results}
+    told |= {item.task: True for item in results if item.told_other}
+    return [task for task, other in told.items() if not other]
 
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
@@ -210,4 +223,5 @@ def _try_one(piece: _Piece, robot: Robot, trial: Trial, policy: Any) -> Tried:
         result.outcome is Outcome.SUCCESS,
         result.ticks,
         time.process_time() - stage.began_cpu_s,
+        told_other=bool(stage.instruction),
     )

@@ -38,13 +38,13 @@ class Stage:
         self._robot.close()
 
     def other_instruction(self, task: Task, seeds: Callable[[int], int], tries: int = 20) -> str:
-        """What this task says under another seed than `seeds(0)`; its own words if it never says anything else."""
+        """What this task says under another seed than `seeds(0)`; empty if it never says anything else."""
         own = self._robot.reset(task, seeds(0)).instruction
         for number in range(1, tries):
             other = self._robot.reset(task, seeds(number)).instruction
             if other != own:
                 return other
-        return own
+        return ""
 
 
 class ExpertOperator:
