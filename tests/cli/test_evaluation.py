@@ -2,10 +2,17 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from fleet_world import until
 from hypothesis import given
 from hypothesis import strategies as st
 from shelf import CALM, SHELF
@@ -96,6 +103,35 @@ def test_a_task_that_is_always_told_in_the_same_words_says_so_when_they_are_shuf
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output + result.stderr
         assert (f"{task} is told in the same words" in " ".join(result.stderr.split())) == told
+
+
+@pytest.mark.parametrize("so_many", [1, 3], ids=["amid imports", "amid episodes"])
+def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process(tmp_path, so_many):
+    """As a terminal's Ctrl-C, which all of its processes get."""
+    with (tmp_path / "out").open("w") as out:
+        command = [sys.executable, "-m", "fleetloop", "eval", "--expert", "--tasks", SHELF.id, "--episodes", "2000"]
+        running = subprocess.Popen(
+            [*command, "-j", "2"],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests don't hear it themselves
+        )
+        until(lambda: len(_forked_in(running.pid)) >= so_many, "processes begin")
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(60) == 130
+    assert "Traceback" not in (tmp_path / "out").read_text()
+    until(lambda: not _forked_in(running.pid), "its processes end")
+
+
+def _forked_in(session: int) -> list[psutil.Process]:
+    """Its processes but for the first, and but for the one that looks after shared memory."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getsid(process.pid) == session and "forkserver" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_an_unknown_task_lists_the_known_ones():

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from fleetloop.lab.job import Job
-from fleetloop.lab.shards import cores
+from fleetloop.lab.shards import cores, forking
 from fleetloop.lab.storage import alone
 
 PRELOADED = ("fleetloop.lab.experiments", "fleetloop.lab.job", "torch")
@@ -50,9 +50,7 @@ def run_jobs(jobs: Sequence[Job], processes: int | None = None, say: Say = lambd
 
 
 def _begun(job: Job) -> ForkServerProcess:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    process = context.Process(target=_work, args=(job, log(job)), daemon=True)
+    process = forking(PRELOADED).Process(target=_work, args=(job, log(job)), daemon=True)
     process.start()
     return process
 
@@ -89,7 +87,6 @@ def _waits(job: Job, jobs: Sequence[Job]) -> str:
 
 def _work(job: Job, file: Path) -> None:
     signal.signal(signal.SIGTERM, _unwind)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the runner's own process decides
     threading.Thread(target=_end_with_the_runner, daemon=True).start()
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone(file.with_suffix(".lock")):  # of two runs, one does the job, and the other finds it done

@@ -2,8 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -23,15 +27,41 @@ def spread(
     if count <= 1:
         yield from map(work, jobs)
         return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__, *preload])
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        futures = [pool.submit(work, job) for job in jobs]
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, forking((work.__module__, *preload))) as pool:
         try:
+            with _uninterrupted():  # else processes are on their way that nobody waits for
+                futures = [pool.submit(work, job) for job in jobs]
             for future in as_completed(futures):
                 yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # nobody wants the rest
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+
+
+def forking(preload: Sequence[str]) -> ForkServerContext:
+    """Processes that are forked from one that has imported these modules.
+
+    Ctrl-C reaches all of a terminal's processes. That one and its children don't hear it, whoever started them ends
+    them: each would show a traceback, from amid an import.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    resource_tracker.ensure_running()  # now, as it ends with the signal unblocked
+    with _uninterrupted():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C comes afterwards. Processes that are begun meanwhile don't hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cores() -> int:
