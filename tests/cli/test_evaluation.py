@@ -110,13 +110,8 @@ def test_an_interrupt_ends_it_without_a_word_and_leaves_no_process(tmp_path, so_
     """As a terminal's Ctrl-C, which all of its processes get."""
     with (tmp_path / "out").open("w") as out:
         command = [sys.executable, "-m", "fleetloop", "eval", "--expert", "--tasks", SHELF.id, "--episodes", "2000"]
-        running = subprocess.Popen(
-            [*command, "-j", "2"],
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # where the tests don't hear it themselves
-        )
+        hearing = ["env", "--default-signal=INT"]  # even where the tests themselves don't
+        running = subprocess.Popen([*hearing, *command, "-j", "2"], stdout=out, stderr=out, start_new_session=True)
         until(lambda: len(_forked_in(running.pid)) >= so_many, "processes begin")
         os.killpg(running.pid, signal.SIGINT)
         assert running.wait(60) == 130
