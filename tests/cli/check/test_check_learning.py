@@ -137,3 +137,16 @@ def test_an_algorithm_that_would_fail_later_is_refused_when_it_is_made(installed
     said = CliRunner().invoke(app, ["check", "algorithm", "other"])
     assert said.exit_code == 1
     assert told in said.stdout + said.stderr
+
+
+def test_a_cause_of_many_faults_is_told_once(installed):
+    installed(
+        "other",
+        "[fleetloop.algorithms]\nother = other:Other\n",
+        "from fleetloop.algorithms.hg_dagger import HGDagger\n\n"
+        "class Other(HGDagger):\n    name = 'other'\n\n    def label(self, episode):\n        raise KeyError('gripper')\n",
+    )
+    said = CliRunner().invoke(app, ["check", "algorithm", "other"])
+    assert said.exit_code == 1
+    assert said.stdout.count("KeyError: 'gripper'") == 1
+    assert said.stdout.count(": as above\n") > 3

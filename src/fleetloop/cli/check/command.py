@@ -1,5 +1,6 @@
 """`fleetloop check KIND NAME`: is a plug-in what its kind must be?"""
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,11 +64,13 @@ def check(
     from fleetloop.cli.check.subjects import checked
 
     plural = next(key for key, place in SECTIONS.items() if place == section)
-    wrong = 0
+    causes: set[tuple[str, str]] = set()
     for found in checked(plural, chosen, member=robot, move=move):
-        wrong += bool(found.problem)
-        typer.echo(_line(found))
-    if wrong:
+        cause = found.problem, found.remedy
+        typer.echo(_line(replace(found, problem="as above", remedy="") if cause in causes else found))
+        if found.problem:
+            causes.add(cause)
+    if causes:
         raise typer.Exit(1)
 
 
