@@ -144,7 +144,8 @@ def test_a_cause_of_many_faults_is_told_once(installed):
         "other",
         "[fleetloop.algorithms]\nother = other:Other\n",
         "from fleetloop.algorithms.hg_dagger import HGDagger\n\n"
-        "class Other(HGDagger):\n    name = 'other'\n\n    def label(self, episode):\n        raise KeyError('gripper')\n",
+        "class Other(HGDagger):\n    name = 'other'\n\n"
+        "    def label(self, episode):\n        raise KeyError('gripper')\n",
     )
     said = CliRunner().invoke(app, ["check", "algorithm", "other"])
     assert said.exit_code == 1
