@@ -1,12 +1,14 @@
 """The configuration: what is in force, and what a wrong one is told."""
 
+import platform
+
 import pytest
 import yaml
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from fleetloop.cli import wiring
-from fleetloop.cli.config import FleetConfig, load_config
+from fleetloop.cli.config import FleetConfig, chosen_options, load_config
 from fleetloop.cli.config_text import to_yaml, with_plugin_options
 from fleetloop.cli.main import app
 from fleetloop.cli.wiring import disturbed, robot_kind, tasks_named
@@ -25,6 +27,25 @@ def test_flags_override_sets_and_sets_the_file_and_the_file_the_defaults(tmp_pat
     assert (config.run, config.learner.seed, config.learner.batch) == ("kitchen", 7, 16)
     assert config.url == "http://127.0.0.1:9002"
     assert config.courier == FleetConfig().courier
+
+
+@pytest.mark.parametrize("named", [["algorithm.name=recap"], ["algorithm.options.bins=101", "algorithm.name=recap"]])
+def test_where_another_plug_in_is_named_the_files_options_do_not_count(tmp_path, named):
+    """`config show` writes all of them, and what they mean may be another thing to the other one."""
+    (tmp_path / "fleet.yaml").write_text(
+        "algorithm: {options: {intervention_weight: 1.0, successful_autonomous: true}}"
+    )
+    assert load_config(None, ["algorithm.name=hg_dagger"]).algorithm.options["intervention_weight"] == 1
+    config = load_config(None, named)
+    assert set(config.algorithm.options) == {text.split("=")[0].rpartition(".")[2] for text in named[:-1]}
+    assert chosen_options("algorithms", config.algorithm).intervention_weight == 12
+
+
+def test_a_file_to_copy_to_other_machines_names_none_that_is_not_asked_for():
+    shown, named = (CliRunner().invoke(app, ["config", "show", *more]).stdout for more in ((), ("--set", "host=third")))
+    assert "host" not in yaml.safe_load(shown)
+    assert f"\n# host: {platform.node()}\n" in shown
+    assert yaml.safe_load(named)["host"] == "third"
 
 
 def test_without_a_file_the_defaults_are_a_fleet_that_could_start():

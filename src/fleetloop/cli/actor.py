@@ -55,10 +55,9 @@ def actor(
         "directories.home": home,
         "seed": seed,
         "clock.file": clock_file,
+        "operator.name": operator,
     }
     chosen = load_config(config, sets or (), given)
-    if operator not in (None, chosen.operator.name):  # another one: the file's options are not for it
-        chosen = load_config(config, sets or (), {**given, "operator": {"name": operator}})
     limit_threads(chosen.actor.threads)
     from fleetloop.actor.run import run_actor, sole_driver
     from fleetloop.cli import wiring

@@ -122,7 +122,11 @@ class FleetConfig(Section):
         description="name of the training run; one policy, one configuration, one set of statistics",
     )
     seed: int = Field(default=0, ge=0, lt=1 << 31, description="of the robots' resets and of the policy's noise")
-    host: str = Field(default_factory=platform.node, min_length=1, description="name of this machine in the fleet view")
+    host: str = Field(
+        default_factory=platform.node,
+        min_length=1,
+        description="name of this machine in the fleet view; by default its own",
+    )
     tasks: tuple[str, ...] = Field(
         default=("restock/shelf", "laundry/fold", "box/walls"),
         min_length=1,
@@ -229,25 +233,38 @@ Sets = Sequence[str]
 def load_config(path: Path | None = None, sets: Sets = (), flags: Mapping[str, Any] | None = None) -> FleetConfig:
     """What is in force. `flags` maps dotted paths to values; None says that the flag was not given.
 
-    Without a path `fleet.yaml` is read if it is there.
+    Without a path `fleet.yaml` is read if it is there. Where another plug-in is named than the file names, the file's
+    options are not for it, and don't count.
 
     Raises:
         ConfigInvalid: naming the file, or the dotted path of the key at fault.
         UnknownName: for a plug-in that is not installed.
     """
     values = read_file(path)
-    for assignment in sets:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name:
-            raise ConfigInvalid(f"--set {assignment}", "is no assignment", "write it as --set learner.batch=128")
-        put(values, name, parse(text, f"--set {name}"))
-    for name, value in (flags or {}).items():
-        if value is not None:
-            put(values, name, value)
+    said = [_assigned(text) for text in sets]
+    said += [(name, value) for name, value in (flags or {}).items() if value is not None]
+    _drop_options_of_others(values, dict(said))
+    for name, value in said:
+        put(values, name, value)
     config = parsed(FleetConfig, values)
     for kind, section in SECTIONS.items():
         require_installed(kind, getattr(config, section).name)  # not imported: that may mean importing torch
     return config
+
+
+def _assigned(assignment: str) -> tuple[str, Any]:
+    name, equals, text = assignment.partition("=")
+    if not equals or not name:
+        raise ConfigInvalid(f"--set {assignment}", "is no assignment", "write it as --set learner.batch=128")
+    return name, parse(text, f"--set {name}")
+
+
+def _drop_options_of_others(values: dict[str, Any], said: Mapping[str, Any]) -> None:
+    for section in SECTIONS.values():
+        chosen, default = values.get(section), FleetConfig.model_fields[section].default
+        named = said.get(f"{section}.name")
+        if named is not None and isinstance(chosen, dict) and named != chosen.get("name", default.name):
+            chosen.pop("options", None)
 
 
 def chosen_options(kind: str, choice: Choice, section: str = "") -> BaseModel | None:

@@ -12,6 +12,8 @@ from fleetloop.cli.config import SECTIONS, FleetConfig, chosen_options
 from fleetloop.cli.config_errors import allowed
 
 WIDTH = 110
+LEFT_OUT = {"host"}
+"""Where it says what it would by itself: the machine's own name, and a file is copied to others."""
 
 
 def with_plugin_options(config: FleetConfig) -> FleetConfig:
@@ -47,7 +49,8 @@ def _model(model: BaseModel, depth: int, docs: bool) -> Iterator[str]:
             yield from (f"{indent}  - {_flow(item.model_dump(mode='json'))}" for item in value)
         else:
             plain = model.model_dump(mode="json", include={name})[name]
-            yield f"{indent}{name}: {_flow(plain)}"
+            default = not depth and name in LEFT_OUT and value == field.get_default(call_default_factory=True)
+            yield f"{indent}{'# ' * default}{name}: {_flow(plain)}"
 
 
 def _comment(field: FieldInfo, indent: str) -> Iterator[str]:

@@ -43,9 +43,7 @@ def fit(
 
     # What is frozen later is made now: the options must not ask for the file.
     given = {"algorithm.name": "recap", "algorithm.options.value": "live", "directories.base": base}
-    # The file's options may be for another algorithm.
-    dropped = [] if load_config(config).algorithm.name == "recap" else ["algorithm={}"]
-    chosen = load_config(config, [*dropped, *(sets or ())], given)
+    chosen = load_config(config, sets or (), given)
     from fleetloop.algorithms.recap_file import write_judgement
     from fleetloop.algorithms.recap_fit import fit_value
     from fleetloop.algorithms.recap_judgement import blank

@@ -58,9 +58,7 @@ def check(
     from fleetloop.cli.config import SECTIONS, load_config
 
     section = str(kind)
-    chosen = load_config(config, sets or ())
-    if getattr(chosen, section).name != name:  # another one: the file's options are not for it
-        chosen = load_config(config, [f"{section}={{name: {name}}}", *(sets or ())])
+    chosen = load_config(config, sets or (), {f"{section}.name": name})
     from fleetloop.cli.check.subjects import checked
 
     plural = next(key for key, place in SECTIONS.items() if place == section)
