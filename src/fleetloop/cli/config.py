@@ -163,7 +163,8 @@ class FleetConfig(Section):
     clock: ClockOptions = Field(default=ClockOptions(), description="the fleet's clock")
     policy: PolicyChoice = Field(default=PolicyChoice(), description="which policy learns and drives")
     algorithm: AlgorithmChoice = Field(
-        default=AlgorithmChoice(), description="what turns experience into updates; demonstrations are always cloned"
+        default=AlgorithmChoice(),
+        description="what turns experience into updates; `fleetloop pretrain` clones, whichever it is",
     )
     operator: OperatorChoice = Field(default=OperatorChoice(), description="who watches the robots")
     judge: JudgeChoice = Field(default=JudgeChoice(), description="who says how an episode ended")

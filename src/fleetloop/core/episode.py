@@ -53,7 +53,7 @@ class EpisodeMeta:
         id: ULID.
         purpose: `online`, `demonstration` or `evaluation` (which never enters a buffer).
         seed: of the simulated reset; -1 where there is none.
-        operator: the pool that attended; empty if nobody did.
+        operator: the pool of people that the robot had, whether they took over or not; empty for none.
         reset_s: clock seconds that the reset took.
         clock: the clock's name; clock_offset_s: Unix time minus clock time at the start.
     """

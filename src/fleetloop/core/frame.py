@@ -64,7 +64,8 @@ class Frame:
         clock_s, wall_s: the fleet's clock and Unix time, both in seconds.
         requested: (A,) the action that `source` asked for.
         sent: (A,) what the robot really took after its limits.
-        release: version of the weights in use; chunk_id and chunk_index say which action of which chunk was due.
+        release: version of the weights in use; chunk_id and chunk_index say which action of which chunk was taken; -1
+            if it is from none.
     """
 
     tick: int

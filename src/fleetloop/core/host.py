@@ -1,13 +1,15 @@
 """The directory that the actors of one host share with their courier.
 
     spool/ID.partial, spool/ID.arrow    episodes being recorded, and sealed ones waiting for the hub
+    spool/refused/                      those that the hub will not have, each with its reason
     releases/VERSION.json, .safetensors verified weights; releases/current names the version to run,
-                                        releases/installed says when each was verified
+                                        releases/installed says when each was verified, installed.old said it before
     releases/ROBOT.trial                what the robot's actor is loading, and what it died of;  written by the actor
     downloads/HASH                      blobs that have come, whole or in part, of releases that are not yet here
     mail/ROBOT.registration.json        who the robot is;   written by the actor
     mail/ROBOT.status.json              how it is;          written by the actor
     mail/ROBOT.orders.json              the hub's answer;   written by the courier
+    courier.lock, mail/ROBOT.lock       held by the one courier, and by the one actor of a robot
 
 Mail is the latest word, not a queue: each file is replaced as a whole, so either side may die and return at any moment.
 """

@@ -50,7 +50,7 @@ class Operator(Protocol):
     """Asked at every tick; never blocks.
 
     Attributes:
-        name: the pool of people that it belongs to; recorded with its frames.
+        name: the pool of people that it belongs to; recorded with the robot's episodes.
         wants_attention: whether it asks for the robot's attention lease now.
     """
 

@@ -1,4 +1,4 @@
-"""The process edge of a courier: its three threads, its signals, its end."""
+"""The process edge of a courier: its threads, its signals, its end."""
 
 import logging
 import signal
