@@ -59,6 +59,35 @@ def test_weights_from_elsewhere_are_a_base_without_a_step(pretrain, pretrained, 
     assert CliRunner().invoke(app, ["--version"]).stdout == f"{said['fleetloop']}, code {said['code']}\n"
 
 
+def test_weights_that_bring_their_statistics_need_no_demonstrations(pretrain, pretrained, tmp_path):
+    """As somebody has who comes with a pretrained policy and robots."""
+    none = ["--demonstrations", "none", "--steps", "0", "--weights"]
+    (tmp_path / "lacking.safetensors").write_bytes(to_safetensors(pretrained))
+    refused = pretrain(*none, "lacking.safetensors")
+    assert refused.exit_code == 1
+    assert "lacking.safetensors: lacks encoder.stats." in " ".join(refused.stderr.split())
+    assert not (tmp_path / "base").exists()
+    whole = tmp_path / "elsewhere" / "weights.safetensors"
+    result = pretrain(*none, str(whole))
+    assert result.exit_code == 0, result.output
+    made = load_base(tmp_path / "base")
+    assert (made.robot, made.facts["steps"]) == (load_base(tmp_path / "elsewhere").robot, 0)
+    for name, array in from_safetensors(whole.read_bytes()).items():
+        np.testing.assert_array_equal(made.policy.state_dict()[name], array)
+    training = pretrain("--demonstrations", "none", "--weights", str(whole), "--replace")
+    assert "none: is no directory; record some" in " ".join(training.stderr.split())
+
+
+def test_a_real_robot_that_can_not_say_what_it_offers_is_not_made_to_find_out(pretrain, installed, tmp_path):
+    installed(
+        "arm", "[fleetloop.robots]\narm = arm:Arm\n", "class Arm:\n    def __init__(self, options, **_): exit(3)\n"
+    )
+    (tmp_path / "model.safetensors").write_bytes(to_safetensors({}))
+    none = ["--demonstrations", "none", "--steps", "0", "--weights", "model.safetensors", "--set", "robot.name=arm"]
+    result = pretrain(*none)
+    assert (result.exit_code, "give its class a `spec`" in " ".join(result.stderr.split())) == (1, True)
+
+
 def test_a_base_among_other_things_leaves_them_as_they_are(pretrain, tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "thesis.tex").write_text("all of it")

@@ -8,16 +8,21 @@ from typing import Any
 import numpy as np
 
 from fleetloop.cli.config import AlgorithmChoice, FleetConfig
-from fleetloop.cli.wiring import build_algorithm, build_policy
+from fleetloop.cli.wiring import build_algorithm, build_policy, robot_kind
+from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk, disk_trouble
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, PluginBroken
 from fleetloop.core.plugins import plugin
+from fleetloop.core.robot import simulated
 from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec, check_fit
+from fleetloop.core.task import Site
 from fleetloop.learner.base import Base, fill, write_base
-from fleetloop.learner.pretrain import pretrain
+from fleetloop.learner.export import is_statistic
+from fleetloop.learner.pretrain import Pretrained, pretrain
 
 LIMIT_SLACK = 0.01  # of the range: sensors and motors overshoot a little
+UNTRAINED: Mapping[str, Any] = {"steps": 0, "episodes": 0, "held_out": [], "tasks": {}, "loss_held_out": {}}
 REMEDY = "make another base with `fleetloop pretrain`, or set it back"
 
 
@@ -30,31 +35,67 @@ def make_base(
 ) -> Mapping[str, Any]:
     """Clone the demonstrations into a policy, write it to `directories.base`, and return the facts of it.
 
-    The policy is a fresh one, or begins with what a safetensors file holds: `weights`.
+    The policy is a fresh one, or begins with what a safetensors file holds: `weights`. Where these bring their
+    statistics and nothing is to be trained, it takes no demonstrations.
 
     Raises:
-        ConfigInvalid: if there is no demonstration, or the base would be written among them.
+        ConfigInvalid: if there is no demonstration where one is needed, or the base would be written among them.
         SpecMismatch: if the demonstrations are not of the configured robot, as far as that can be told.
         BaseInvalid: if the weights are not this policy's.
         DiskTrouble: if the directory can't be written.
     """
     base, where, disk = config.directories.base, config.directories.demonstrations, RealDisk()
-    if not episodes:
-        problem = "holds no sealed episode" if where.is_dir() else "is no directory"
-        raise ConfigInvalid(str(where), problem, "record some with `fleetloop demos record`")
     if base.resolve() == where.resolve():
         raise ConfigInvalid("--out", f"{base} is where the demonstrations are", "give the base a directory of its own")
-    robot = episodes[0].meta.spec
+    robot = episodes[0].meta.spec if episodes else _undemonstrated(config, weights)
     policy = build_policy(config.policy, robot, config.pretrain.seed, config.directories.encoder)
     check_robot(config, policy.spec)
-    begun = {} if weights is None else {"weights": str(weights), "weights_hash": fill(policy, weights)}
-    cloning = build_algorithm(AlgorithmChoice(name="bc"))
+    begun = {}
+    if weights is not None:
+        hash = fill(policy, weights, is_statistic if episodes else _nothing)
+        begun = {"weights": str(weights), "weights_hash": hash}
     disk.make(base)
-    with _scratch(base) as scratch:
-        made = pretrain(policy, cloning, episodes, config.pretrain, scratch=Path(scratch), progress=progress)
+    made = _cloned(config, policy, episodes, progress) if episodes else Pretrained(policy, UNTRAINED)
     facts = {**made.facts, **begun}
     write_base(disk, base, Base(made.policy, config.policy.name, robot, facts))
     return facts
+
+
+def _cloned(
+    config: FleetConfig, policy: Any, episodes: Sequence[Episode], progress: Callable[[int, float], None]
+) -> Pretrained:
+    cloning = build_algorithm(AlgorithmChoice(name="bc"))
+    with _scratch(config.directories.base) as scratch:
+        return pretrain(policy, cloning, episodes, config.pretrain, scratch=Path(scratch), progress=progress)
+
+
+def _undemonstrated(config: FleetConfig, weights: Path | None) -> RobotSpec:
+    """The robot of weights that are a base as they are. Raises ConfigInvalid where that can't be."""
+    where = config.directories.demonstrations
+    if weights is None or config.pretrain.steps:
+        problem = "holds no sealed episode" if where.is_dir() else "is no directory"
+        remedy = "record some with `fleetloop demos record`; with --weights and --steps 0 none is needed"
+        raise ConfigInvalid(str(where), problem, remedy)
+    robot = robot_spec(config) or _spec_of_simulated(config)
+    if robot is None:
+        problem = "does not say what it offers before it is made, and there is no demonstration that does"
+        raise ConfigInvalid(f"robot {config.robot.name}", problem, "give its class a `spec`, or record a demonstration")
+    return robot
+
+
+def _spec_of_simulated(config: FleetConfig) -> RobotSpec | None:
+    """None for a real robot: it is not made for this."""
+    kind = robot_kind(config)
+    if not simulated(plugin("robots", kind.name)):
+        return None
+    robot = kind.build(Virtual(), Site.simulated(0))
+    robot.close()
+    return robot.spec
+
+
+def _nothing(name: str) -> bool:
+    """There is nothing to fit statistics to: the weights must bring them."""
+    return False
 
 
 def _scratch(base: Path) -> "TemporaryDirectory[str]":

@@ -1,7 +1,7 @@
 """A policy on disk, from which a run starts: `base.json` (what it is) and `weights.safetensors` (unrounded)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,10 @@ def load_base(directory: Path) -> Base:
     return Base(policy, name, robot, description["facts"])
 
 
-def fill(policy: Any, file: Path) -> str:
+def fill(policy: Any, file: Path, may_lack: Callable[[str], bool] = is_statistic) -> str:
     """Give a policy the weights of a safetensors file, under its own names; returns the blake3 of the file.
 
-    Statistics may be missing: they are fitted afterwards.
+    Statistics may be missing, as they are fitted afterwards, unless `may_lack` says otherwise of a tensor's name.
 
     Raises:
         BaseInvalid: naming the tensors that are missing, too many or of another shape.
@@ -116,7 +116,7 @@ def fill(policy: Any, file: Path) -> str:
         raise BaseInvalid(str(file), f"can't be read ({error})", "name a safetensors file") from error
     own = policy.state_dict()
     wrong = {
-        "lacks": [name for name in own if name not in given and not is_statistic(name)],
+        "lacks": [name for name in own if name not in given and not may_lack(name)],
         "has, and the policy has not,": [name for name in given if name not in own],
         "has in another shape": [name for name in own if name in given and own[name].shape != given[name].shape],
     }
