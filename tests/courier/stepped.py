@@ -7,6 +7,7 @@ from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.host import HostDirectory
+from fleetloop.core.release import Release
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.fetcher import Fetcher
 from fleetloop.courier.herald import Herald
@@ -48,3 +49,9 @@ class Courier:
 
     def files(self):
         return sorted(path.name for path in self.host.spool.iterdir() if path.is_file())
+
+
+def current(host: HostDirectory) -> tuple[Release, bytes] | None:
+    """The release to run and its safetensors bytes; None before the first."""
+    version = host.current_version()
+    return (host.manifest(version), host.weights(version)) if version else None

@@ -13,7 +13,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from spooled import POLICY
-from stepped import OPTIONS
+from stepped import OPTIONS, current
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Virtual
@@ -107,7 +107,7 @@ class Loop:
         assert not courier.is_alive()
 
     def installed(self):
-        release, data = self.host.current()
+        release, data = current(self.host)
         return release.version, from_safetensors(data)["w"]
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from spooled import release
+from stepped import current
 
 from fleetloop.core import host
 from fleetloop.core.hub import Orders
@@ -19,7 +20,7 @@ def test_releases_are_verified_installed_and_old_ones_forgotten(courier):
     for version in range(1, 6):
         courier.hub.publish(version, float(version))
         courier.fetcher.step()
-        installed, data = courier.host.current()
+        installed, data = current(courier.host)
         assert installed.version == version
         verify(installed, from_safetensors(data))
     assert sorted(path.name for path in courier.host.releases.glob("*.json")) == ["00000004.json", "00000005.json"]
@@ -59,7 +60,7 @@ def test_a_rollback_is_followed_and_its_release_kept(courier):
     for version in (1, 2, 3, 4, 2):
         courier.hub.publish(version, float(version))
         courier.fetcher.step()
-    release, data = courier.host.current()
+    release, data = current(courier.host)
     assert release.version == 2
     assert len(data) > 0
 
@@ -95,7 +96,7 @@ def test_a_host_that_forgot_which_release_it_runs_fetches_it_again(courier):
     courier.hub.publish(1, 1.0)
     courier.fetcher.step()
     (courier.host.releases / "current").write_bytes(b"")  # as after a power cut, on a disk that lies
-    assert courier.host.current() is None
+    assert current(courier.host) is None
     courier.fetcher.step()
     assert courier.host.current_version() == 1
 
@@ -112,7 +113,7 @@ def test_what_the_pinned_key_has_not_signed_never_comes_onto_the_host(courier, t
         assert "signature" in courier.alarms.text
     courier.hub.stable = signer.sign(unsigned)
     courier.fetcher.step()
-    assert courier.host.current()[0].signature == courier.hub.stable.signature
+    assert current(courier.host)[0].signature == courier.hub.stable.signature
     assert courier.alarms.text == ""
 
 
@@ -135,7 +136,7 @@ def test_what_is_damaged_on_the_disk_is_fetched_again(courier):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     courier.hub.stable = first
     courier.fetcher.step()
-    release, data = courier.host.current()
+    release, data = current(courier.host)
     verify(release, from_safetensors(data))
 
 
@@ -157,9 +158,9 @@ def test_a_base_that_is_damaged_on_the_disk_is_done_without(courier, harm):
     if harm == "another tensor":
         path.write_bytes(to_safetensors({"else": np.array([1.0], np.float32)}))
     courier.fetcher.step()
-    current, data = courier.host.current()
-    assert current.version == 2
-    verify(current, from_safetensors(data))
+    installed, data = current(courier.host)
+    assert installed.version == 2
+    verify(installed, from_safetensors(data))
 
 
 def test_releases_that_robots_are_pinned_to_are_fetched_and_kept(courier):
@@ -199,7 +200,7 @@ def test_a_pin_that_can_not_be_followed_holds_back_no_other(courier):
 def test_without_a_hub_the_old_release_stays_and_the_alarm_says_so(courier):
     courier.hub.away = True
     courier.fetcher.step()
-    assert courier.host.current() is None
+    assert current(courier.host) is None
     assert "can't be reached" in courier.alarms.text
 
 

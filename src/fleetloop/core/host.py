@@ -85,11 +85,6 @@ class HostDirectory:
         except (FileNotFoundError, ValueError):
             return 0
 
-    def current(self) -> tuple[Release, bytes] | None:
-        """The release to run and its safetensors bytes; None before the first. The caller verifies them."""
-        version = self.current_version()
-        return (self.manifest(version), self.weights(version)) if version else None
-
     def manifest(self, version: int) -> Release:
         """Of a release that is kept. Raises FileNotFoundError for any other."""
         return Release.from_json(json.loads(self._manifest(version).read_bytes()))
