@@ -46,9 +46,12 @@ def test_an_encoder_and_a_base_that_sees_through_it(tmp_path, monkeypatch):
     assert facts["tasks"] == ["box/walls"]
     assert "privileged" in facts["labels"]
 
-    run("demos", "record", "--tasks", "box/walls", "--episodes", "1", "-j", "1", "--set", "robot.options.image_px=48")
+    sighted = ["--episodes", "1", "-j", "1", "--set", "robot.options.image_px=48"]
+    run("demos", "record", "--tasks", "box/walls,restock/shelf", *sighted)
     seeing = ["policy.options.observe=images", "policy.options.image_px=48", "pretrain.steps=2", "pretrain.batch=8"]
-    run("pretrain", "--encoder", "encoder", *(word for item in seeing for word in ("--set", item)))
+    said = run("pretrain", "--encoder", "encoder", *(word for item in seeing for word in ("--set", item))).stderr
+    assert "encoder was never shown restock/shelf" in said
+    assert "box/walls: the policy may be blind" not in said
     policy = load_base(tmp_path / "base").policy
     assert policy.encoder.sight is not None
     assert "left wall" in policy.config["sight"]["things"]

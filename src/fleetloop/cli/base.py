@@ -132,6 +132,17 @@ def beyond_limits(config: FleetConfig, episodes: Sequence[Episode]) -> list[str]
     return [line for name, feature in columns.items() if (line := _beyond(name, feature, episodes))]
 
 
+def never_seen(config: FleetConfig, episodes: Sequence[Episode]) -> list[str]:
+    """A line for each demonstrated task whose things the chosen image encoder was not shown. Raises EncoderInvalid."""
+    directory = config.directories.encoder
+    if directory is None:
+        return []
+    from fleetloop.policies.sight_file import encoder_tasks
+
+    unseen = sorted({episode.meta.task for episode in episodes} - encoder_tasks(directory))
+    return [f"{directory} was never shown {task}: the policy may be blind there" for task in unseen]
+
+
 def _beyond(column: str, feature: FeatureSpec, episodes: Sequence[Episode]) -> str:
     low, high = feature.low, feature.high
     values = [episode.column(column) for episode in episodes if len(episode)]

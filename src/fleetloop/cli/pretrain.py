@@ -65,11 +65,11 @@ def pretrain(
     _check_free(chosen.directories.base, "base.json", "base", replace=replace)
     if chosen.pretrain.threads == 1:
         limit_threads()
-    from fleetloop.cli.base import beyond_limits, make_base
+    from fleetloop.cli.base import beyond_limits, make_base, never_seen
     from fleetloop.learner.assemble import open_demonstrations
 
     episodes = open_demonstrations(chosen.directories.demonstrations)
-    for line in beyond_limits(chosen, episodes):
+    for line in (*beyond_limits(chosen, episodes), *never_seen(chosen, episodes)):
         typer.echo(line, err=True)
     total = chosen.pretrain.steps
     facts = make_base(

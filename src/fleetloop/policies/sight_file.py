@@ -62,6 +62,11 @@ def encoder_options(directory: Path, cameras: tuple[CameraSpec, ...]) -> SightOp
         raise EncoderInvalid(f"{directory}: sight", problem, REMEDY) from None
 
 
+def encoder_tasks(directory: Path) -> frozenset[str]:
+    """Whose things it has seen. Raises EncoderInvalid."""
+    return frozenset(_description(directory)["facts"].get("tasks", ()))
+
+
 def load_eyes(directory: Path, sight: Sight) -> None:
     """Load a directory's weights into the encoder that its `encoder_options` describe.
 
