@@ -9,6 +9,8 @@ from stage import Script, Stage
 
 from fleetloop.core.episode import validate
 from fleetloop.core.errors import FleetLoopError, RobotTrouble, SystemMissing
+from fleetloop.core.frame import Source
+from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
 
 GLITCH = RobotTrouble("/dev/ttyACM0", "no answer from servo 3", "look at its plug")
@@ -90,6 +92,8 @@ def odd(**values):
             "robot: top: has the shape [10, 10, 3], not [16, 24, 3]",
         ),
         ({"images": {}}, "robot: top: is missing"),
+        ({"images": {"top": np.zeros((16, 24, 3), np.float32)}}, "robot: top: holds float32, not uint8"),
+        ({"images_taken": {}}, "robot: top: has no time in `images_taken`"),
     ],
 )
 def test_an_odd_reading_is_the_robots_fault_and_no_part_of_the_episode(tmp_path, values, told):
@@ -125,6 +129,28 @@ def test_any_other_exception_of_the_driver_ends_the_actor(tmp_path):
     stage.install(1)
     with pytest.raises(ZeroDivisionError):
         stage.until(lambda: stage.status.episodes == 1)
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (np.array([0, np.nan], np.float32), "pool: its action holds numbers that are not finite"),
+        (np.zeros(3, np.float32), "pool: its action has the shape [3], not [2]"),
+        (["up", "on"], "pool: its action holds <U2, no numbers"),
+    ],
+)
+def test_what_an_operator_sends_that_no_robot_could_do_is_as_if_it_said_nothing(tmp_path, action, told):
+    """It is neither the robot's fault, which would be reset, nor part of an episode, which the hub would refuse."""
+    good = Drive(np.array([0.25, 0], np.float32))
+    stage = Stage(tmp_path, operator=Script({6: good, 7: Drive(action), 8: good}.get))
+    stage.install(1)
+    stage.attend(1e9)
+    stage.until(lambda: told in stage.status.alarm)
+    episode, *_ = stage.play(1)
+    assert episode.source[5:9].tolist() == [Source.POLICY, Source.HUMAN, Source.HOLD, Source.HUMAN]
+    assert episode.action[6:8].tolist() == [[0.25, 0], [0.25, 0]]
+    assert not stage.status.alarm
+    validate(episode)
 
 
 def test_what_the_operator_raises_is_not_taken_for_the_robots(tmp_path):

@@ -137,6 +137,12 @@ def test_a_takeover_is_failure_enough_to_tell_good_from_bad(tmp_path):
     assert (found.judgement.label(held[0]).indicator >= 0).all()
 
 
+def test_a_pause_of_whoever_drives_is_no_failure_that_good_could_be_told_from(tmp_path):
+    held = [walk(tmp_path, number, np.linspace(1, 0, 10), Outcome.SUCCESS, "hhhh-hhhhh") for number in range(3)]
+    found = fitted({one.meta.id: one for one in held}, OPTIONS.model_copy(update={"value_steps": 5}))
+    assert found.judgement.scales[TASK].missing == "failures"
+
+
 def test_an_aborted_episode_teaches_what_led_to_a_takeover_and_nothing_else(tmp_path):
     distances, letters = [1.0] * 6 + [0.0] * 4, "pppppphhhp"
     held = [walk(tmp_path, number, distances, Outcome.ABORTED, letters) for number in range(3)]

@@ -90,6 +90,11 @@ def test_for_the_policy_a_takeover_is_where_it_failed():
     assert found[[6, 7]] == pytest.approx([-1 / 20 + 0.5, 0.5])
 
 
+def test_a_persons_pause_is_no_failure_of_anybodys():
+    paused, whole = (track(Outcome.SUCCESS, list(range(8)), sources) for sources in ("hhh-hhhh", "hhhhhhhh"))
+    assert returns(paused, SCALE) == pytest.approx(returns(whole, SCALE))
+
+
 def test_even_where_time_ran_out_a_takeover_is_a_failure_of_its_own():
     one = track(Outcome.TIMEOUT, list(range(5)), "pphpp")
     found = advantages(one, np.full(5, -0.5, np.float32), SCALE)

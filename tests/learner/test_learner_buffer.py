@@ -121,6 +121,19 @@ def test_covered_means_32_corrections_or_all_of_them(tmp_path):
     assert buffer.coverage.covered() == (short,)
 
 
+def test_a_correction_that_was_left_out_by_mistake_is_covered_once_it_is_back(tmp_path):
+    buffer = ExperienceBuffer(SPEC, max_replay=9)
+    path = write_episode(tmp_path, 1, "pphh")
+    buffer.ingest(prepare(Episode.open(path), hg_dagger(), SPEC))
+    id = buffer.episodes[0].id
+    for told in (False, True):
+        buffer.retire(id)
+        assert buffer.coverage.ids == []
+        buffer.ingest(prepare(Episode.open(path), hg_dagger(), SPEC))
+        assert buffer.coverage.ids == ([] if told else [id])
+        buffer.coverage.announce([id])
+
+
 def test_images_are_decoded_at_the_policys_resolution(tmp_path):
     spec = replace(SPEC, cameras=(CameraSpec("eye", 12, 16),), rename={"eye": "top"})
     buffer = ExperienceBuffer(spec, max_replay=9, scratch=tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from learner_world import MemoryHub, write_episode
 
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.errors import HubUnavailable
+from fleetloop.core.errors import DiskTrouble, HubUnavailable
 from fleetloop.learner.buffer.cache import EpisodeCache
 
 
@@ -101,6 +101,30 @@ def test_what_is_open_stays_readable_when_it_has_to_go(hub, tmp_path):
     cache.remove(long)
     assert not list(tmp_path.iterdir())
     assert episode.column("tick").tolist() == list(range(200))
+
+
+def test_a_disk_that_is_full_before_the_limit_is_the_limit(hub, tmp_path):
+    ids = list(hub.files)
+
+    class Full(MemoryHub):
+        files = hub.files
+
+        def get_episode(self, id, path):
+            if bytes_in(path.parent) + size_of(self, id) > size_of(self, ids[3]) + size_of(self, ids[5]):
+                path.write_bytes(b"half")
+                raise DiskTrouble(str(path), "is full")
+            super().get_episode(id, path)
+
+    full = Full()
+    full.files = hub.files
+    cache = EpisodeCache(full, RealDisk(), tmp_path, 10**9)
+    for id in ids:
+        assert cache.open(id).meta.id == id
+    assert cache.held_bytes == bytes_in(tmp_path)
+    cramped = EpisodeCache(full, RealDisk(), tmp_path / "other", 10**9)
+    (tmp_path / "other" / "somebody's").write_bytes(bytes(10**7))
+    with pytest.raises(DiskTrouble, match="is full"):
+        cramped.open(ids[0])
 
 
 def test_a_hub_that_is_away_costs_nothing(hub, tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not there, and the same on the way back."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,25 @@ def test_going_back_to_a_release_puts_what_came_after_it_aside(tmp_path):
     with pytest.raises(CheckpointInvalid, match="release 3: is older than every checkpoint"):
         set_back(RealDisk(), tmp_path, 3)
     assert latest(tmp_path).step == 20, "and nothing is put aside then"
+
+
+def test_one_that_is_half_gone_does_not_keep_anybody_from_going_back(tmp_path):
+    """Somebody was killed while it removed the oldest, for example."""
+    for step, release in ((10, 4), (20, 8), (30, 12)):
+        save(RealDisk(), tmp_path, replace(checkpoint(step), release=release), keep=3)
+    (tmp_path / "step-0000000010" / STATE).unlink()
+    set_back(RealDisk(), tmp_path, 9)
+    assert latest(tmp_path).release == 8
+
+
+def test_one_that_has_given_way_to_another_of_its_step_counts_no_more(tmp_path):
+    """Killed between the two."""
+    save(RealDisk(), tmp_path, checkpoint(5), keep=1)
+    shutil.copytree(tmp_path / "step-0000000005", tmp_path / "old")
+    save(RealDisk(), tmp_path, replace(checkpoint(5), cursor=20), keep=1)
+    (tmp_path / "old").rename(tmp_path / "step-0000000005.before")
+    assert latest(tmp_path).cursor == 20
+    assert [path.name for path in existing(tmp_path)] == ["step-0000000005"]
 
 
 def test_the_same_step_again_replaces_it(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from terminal_reading import PATIENCE_S, read_all
 
-from fleetloop.core.errors import SpecMismatch
+from fleetloop.core.errors import SpecMismatch, SystemMissing
 from fleetloop.core.frame import Observation
 from fleetloop.core.operator import Drive, HandBack, Mark, View
 from fleetloop.core.outcome import Outcome
@@ -256,6 +256,16 @@ def test_a_line_is_cut_to_the_window(person):
     person.operator.watch(view())
     last = person.sees().split("\r\x1b[K")[-1]
     assert len(last) == 29
+
+
+def test_a_terminal_that_is_gone_is_told_by_what_is_read_from_it():
+    far, near = pty.openpty()
+    with Terminal(os.ttyname(near)) as terminal:
+        os.close(near)
+        os.close(far)
+        terminal.show("nobody sees this")
+        with pytest.raises(SystemMissing):
+            terminal.read()
 
 
 def test_a_screen_that_nobody_reads_holds_nothing_up(person):

@@ -13,6 +13,8 @@ from fleetloop.core.release import Release
 from fleetloop.core.spec import CameraSpec, FeatureSpec, PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import exact_weights, is_statistic, release_weights, statistics_hash
 from fleetloop.policies.flow import FlowPolicy
+from fleetloop.policies.statistics import Statistics
+from fleetloop.policies.vocabulary import word_ids
 from fleetloop.weights import codec
 from manifests import manifest_of
 
@@ -137,6 +139,13 @@ def test_a_robot_may_count_in_small_units(inputs, actions):
     batch = small(50)
     errors = np.mean([np.abs(chunk(policy, batch, row) - batch.actions[row]).mean(0) for row in range(50)], 0)
     assert (errors < 0.15 * np.abs(batch.actions).mean((0, 1))).all()
+
+
+def test_statistics_of_nothing_stay_as_they_are():
+    """A robot that never shows a thing, an encoder that finds none."""
+    statistics = Statistics(3)
+    statistics.fit(torch.zeros(0, 3))
+    assert (statistics.mean.tolist(), statistics.deviation.tolist()) == ([0.0] * 3, [1.0] * 3)
 
 
 def test_what_never_varied_is_not_magnified():
@@ -264,6 +273,14 @@ def test_any_instruction_can_be_said(fetcher):
     batch = scenes(np.random.default_rng(0), 1)
     for text in ("", "…", "Zürich 東京", "fetch " * 200):
         assert np.isfinite(chunk(fetcher, batch, 0, say=text)).all()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("открой ящик", "закрой ящик"), ("打开抽屉", "关上抽屉"), ("Schüssel", "Schussel")]
+)
+def test_words_of_any_script_are_told_apart(one, other):
+    assert word_ids(one) != word_ids(other)
+    assert word_ids("put the red-ball_2 away") == word_ids("put the red ball 2 away")
 
 
 def test_its_spec_fits_the_robot_that_it_was_built_for():

@@ -27,7 +27,7 @@ from fleetloop.learner.options import OptimizerOptions, PretrainOptions
 from fleetloop.learner.pretrain import pretrain
 from fleetloop.learner.trainer import Trainer
 from fleetloop.policies.plugin import Flow
-from fleetloop.policies.sight_file import EncoderInvalid, write_encoder
+from fleetloop.policies.sight_file import EncoderInvalid, encoder_options, write_encoder
 from fleetloop.policies.sight_options import EncoderOptions
 from fleetloop.policies.sight_training import errors, lesson_of, train_sight
 from fleetloop.sim.robot import CAMERAS, SimRobot, sim_spec
@@ -213,6 +213,14 @@ def test_the_base_of_a_policy_that_sees_can_be_read_again(policy, recorded):
     frozen = {name for name, weight in again.named_parameters() if not weight.requires_grad}
     assert frozen == {name for name, weight in made.named_parameters() if not weight.requires_grad}
     assert frozen == {f"encoder.sight.{name}" for name, _ in again.encoder.sight.named_parameters()}
+
+
+def test_an_encoder_for_the_same_cameras_in_another_order_is_refused(encoder):
+    """Its layers know a camera by its place."""
+    cameras = sim_spec(PX).cameras
+    assert len(cameras) > 1
+    with pytest.raises(EncoderInvalid, match="was made for"):
+        encoder_options(encoder, cameras[::-1])
 
 
 def test_an_encoder_for_other_images_is_refused(encoder):

@@ -68,7 +68,7 @@ class Actor:
         self._inference = inference
         self._executor = ChunkExecutor(inference, options.lead)
         self._watch = Watch(robot.spec, inference, options, alarms)
-        self._handover = Handover(operator, round(options.lost_hold_s * self._hz))
+        self._handover = Handover(operator, round(options.lost_hold_s * self._hz), robot.spec.action.shape, alarms)
         self._lock = threading.Lock()
         self._attention = Attention(assignment.robot, options, alarms)
         self._loaded: Loaded | None = None

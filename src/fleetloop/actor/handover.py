@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from fleetloop.core.alarm import Alarms
 from fleetloop.core.frame import FloatArray
 from fleetloop.core.operator import Drive, HandBack, Mark, Operator, View
 from fleetloop.core.outcome import Outcome
+from fleetloop.core.robot import unfit
 
 
 class Driver(Enum):
@@ -63,12 +65,14 @@ class Decision:
 class Handover:
     """Listens to one robot's operator: what it drives counts while it holds the attention lease, a mark at any time.
 
+    An action that can't be sent to a robot of this action's `shape` is as if it had said nothing; an alarm names it.
+
     Attributes:
         driver: who drove last.
     """
 
-    def __init__(self, operator: Operator, hold_ticks: int) -> None:
-        self._operator, self._hold_ticks = operator, hold_ticks
+    def __init__(self, operator: Operator, hold_ticks: int, shape: tuple[int, ...], alarms: Alarms) -> None:
+        self._operator, self._hold_ticks, self._shape, self._alarms = operator, hold_ticks, shape, alarms
         self.driver = Driver.POLICY
         self._hold_until = 0
 
@@ -78,7 +82,7 @@ class Handover:
         self._operator.start(instruction)
 
     def decide(self, view: View) -> Decision:
-        said = self._operator.watch(view)
+        said = self._sound(self._operator.watch(view))
         if not view.attention and not isinstance(said, Mark):
             said = None
         before = self.driver
@@ -88,6 +92,15 @@ class Handover:
         action = said.action if isinstance(said, Drive) else None
         mark = said.outcome if isinstance(said, Mark) else None
         return Decision(self.driver, self.driver is not before, action, mark)
+
+    def _sound(self, said: Drive | HandBack | Mark | None) -> Drive | HandBack | Mark | None:
+        if not isinstance(said, Drive):
+            return said
+        if problem := unfit(said.action, self._shape):
+            self._alarms.set("operator", f"{self._operator.name}: its action {problem}; the robot is not sent that")
+            return None
+        self._alarms.clear("operator")
+        return said
 
     def _word(self, view: View, said: Drive | HandBack | Mark | None) -> Word:
         if isinstance(said, Drive):

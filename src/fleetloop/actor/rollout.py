@@ -11,6 +11,7 @@ from fleetloop.actor.handover import Handover, Nobody
 from fleetloop.actor.inference import ImmediateInference, Pilot
 from fleetloop.actor.options import ActorOptions
 from fleetloop.actor.recorder import EpisodeWriter
+from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock, Virtual
 from fleetloop.core.judge import Judge
 from fleetloop.core.operator import Operator
@@ -66,7 +67,7 @@ def rollout(
     if policy is not None:
         pilot = Pilot(under_robot_names(policy), release, np.random.default_rng(seed), options.condition or None)
     executor = ChunkExecutor(ImmediateInference(inference_delay_ticks), options.lead)
-    handover = Handover(operator or Nobody(), round(options.lost_hold_s * hz))
+    handover = Handover(operator or Nobody(), round(options.lost_hold_s * hz), robot.spec.action.shape, Alarms())
     attempt = Attempt(
         robot,
         judge=judge,

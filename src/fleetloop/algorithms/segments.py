@@ -22,11 +22,11 @@ def segment_stops(member: npt.NDArray[np.bool_], tick: npt.NDArray[np.int32]) ->
 
 
 def takeovers(source: npt.NDArray[np.int8]) -> npt.NDArray[np.intp]:
-    """(T,): for each frame that no person drove, the index of the next one that a person did; T where none follows.
+    """(T,): for each frame that the policy drove, the index of the next one that a person did; T where none follows.
 
-    T for a person's own frames too. What a policy did before a takeover made that necessary: whatever came of the
-    episode, it is nothing to imitate.
+    T for all others, a person's pauses among them. What a policy did before a takeover made that necessary: whatever
+    came of the episode, it is nothing to imitate.
     """
     count, human = len(source), source == Source.HUMAN
     following = np.minimum.accumulate(np.where(human, np.arange(count), count)[::-1])[::-1]
-    return np.where(human, count, following)
+    return np.where(source == Source.POLICY, following, count)

@@ -112,7 +112,7 @@ def _lessons(directory: Path, spec: "PolicySpec") -> "dict[str, Episode]":
     from fleetloop.core.spec import check_fit
     from fleetloop.learner.assemble import open_demonstrations
 
-    found = {item.meta.id: item for item in open_demonstrations(directory) if item.meta.purpose != "evaluation"}
+    found = {item.meta.id: item for item in open_demonstrations(directory)}
     if not found:
         problem = "holds no sealed episode to learn from" if directory.is_dir() else "is no directory"
         remedy = "record some with `fleetloop demos record`"

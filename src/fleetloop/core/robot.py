@@ -14,6 +14,9 @@ from fleetloop.core.plugins import making, plugin
 from fleetloop.core.spec import RobotSpec
 from fleetloop.core.task import Site, Task
 
+NOT_FINITE = "holds numbers that are not finite"
+DRIVER = "mend the driver, or the robot's specification"
+
 
 @dataclass(frozen=True)
 class EpisodeStart:
@@ -56,7 +59,12 @@ def check_observation(spec: RobotSpec, seen: Observation) -> None:
     for feature in spec.state:
         _check_array(feature.name, seen.state.get(feature.name), feature.shape)
     for camera in spec.cameras:
-        _check_array(camera.name, seen.images.get(camera.name), (camera.height, camera.width, 3))
+        image = seen.images.get(camera.name)
+        _check_array(camera.name, image, (camera.height, camera.width, 3))
+        if np.asarray(image).dtype != np.uint8:
+            raise RobotTrouble(f"robot: {camera.name}", f"holds {np.asarray(image).dtype}, not uint8", DRIVER)
+        if camera.name not in seen.images_taken:
+            raise RobotTrouble(f"robot: {camera.name}", "has no time in `images_taken`", DRIVER)
 
 
 def check_sent(spec: RobotSpec, sent: FloatArray) -> None:
@@ -64,20 +72,27 @@ def check_sent(spec: RobotSpec, sent: FloatArray) -> None:
     _check_array("action", sent, spec.action.shape)
 
 
-def _check_array(name: str, value: Any, shape: tuple[int, ...]) -> None:
+def unfit(value: Any, shape: tuple[int, ...]) -> str:
+    """Why this is no array of finite numbers of this shape; empty if it is one."""
     try:
         given = np.asarray(value)
-        problem = "" if given.shape == shape else f"has the shape {list(given.shape)}, not {list(shape)}"
-        if not problem and given.dtype.kind not in "biuf":
-            problem = f"holds {given.dtype}, no numbers"
     except ValueError as error:  # rows of different lengths
-        problem = f"is no array ({error})"
+        return f"is no array ({error})"
     if value is None:
-        problem = "is missing"
-    if problem:
-        raise RobotTrouble(f"robot: {name}", problem, "mend the driver, or the robot's specification")
+        return "is missing"
+    if given.shape != shape:
+        return f"has the shape {list(given.shape)}, not {list(shape)}"
+    if given.dtype.kind not in "biuf":
+        return f"holds {given.dtype}, no numbers"
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        raise RobotTrouble(f"robot: {name}", "holds numbers that are not finite", "look at the sensor, or the driver")
+        return NOT_FINITE
+    return ""
+
+
+def _check_array(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if problem := unfit(value, shape):
+        remedy = "look at the sensor, or the driver" if problem == NOT_FINITE else DRIVER
+        raise RobotTrouble(f"robot: {name}", problem, remedy)
 
 
 @runtime_checkable

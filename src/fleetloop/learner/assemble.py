@@ -174,5 +174,9 @@ def identity(run: str, base: Base, algorithm: Algorithm) -> Identity:
 
 
 def open_demonstrations(directory: Path) -> list[Episode]:
-    """Every sealed episode in a directory, oldest first. Raises EpisodeInvalid."""
-    return [Episode.open(path) for path in sorted(directory.glob(f"*{SEALED}"))]
+    """Every sealed episode in a directory, oldest first, but for evaluations: nobody learns from those.
+
+    Raises EpisodeInvalid.
+    """
+    found = (Episode.open(path) for path in sorted(directory.glob(f"*{SEALED}")))
+    return [episode for episode in found if episode.meta.purpose != "evaluation"]

@@ -5,6 +5,7 @@ again (or the local cache), in the same order, up to the checkpoint's cursor.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from fleetloop.learner.errors import CheckpointInvalid
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import from_safetensors, to_safetensors
 
+log = logging.getLogger(__name__)
+
 FORMAT = 2
-TENSORS, STATE = "state.safetensors", "state.json"
+TENSORS, STATE, BEFORE = "state.safetensors", "state.json", ".before"
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
     disk.make(building)
     disk.write(building / TENSORS, data)
     disk.write(building / STATE, json.dumps(state).encode())
-    before = final.with_name(f"{final.name}.before")  # of the same step; it counts until the new one has its name
+    before = final.with_suffix(BEFORE)  # of the same step; it counts until the new one has its name
     _discard(before)
     if final.exists():
         disk.rename(final, before)
@@ -158,8 +161,9 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
 
 def existing(root: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    return sorted(root.glob("step-*"))
+    """Whole checkpoints, oldest first. One that gives way to another of its step counts until that is there."""
+    found = sorted(root.glob("step-*"))
+    return [path for path in found if path.suffix != BEFORE or path.with_suffix("") not in found]
 
 
 def cursor_of(kept: Sequence[Path]) -> int:
@@ -200,19 +204,28 @@ def set_back(disk: Disk, root: Path, release: int) -> None:
 
 
 def later_than(root: Path, release: int) -> list[Path]:
-    """The checkpoints that came after a release.
+    """The checkpoints that came after a release. One that can't be read is passed over, as `latest` does.
 
     Raises:
         CheckpointInvalid: if none of those that are kept is of it or before, or the newest such one is damaged.
     """
-    later = [path for path in existing(root) if _state(path)["release"] > release]
-    early = [path for path in existing(root) if path not in later]
+    releases = {path: of for path in existing(root) if (of := _release_of(path)) is not None}
+    later = [path for path, of in releases.items() if of > release]
+    early = [path for path, of in releases.items() if of <= release]
     if not early:
         raise CheckpointInvalid(
             f"release {release}", "is older than every checkpoint that is kept", "raise learner.keep_checkpoints"
         )
     load(early[-1])
     return later
+
+
+def _release_of(path: Path) -> int | None:
+    try:
+        return int(_state(path)["release"])
+    except CheckpointInvalid as error:
+        log.warning("%s", error)
+        return None
 
 
 def load(path: Path) -> Checkpoint:
@@ -248,5 +261,8 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def _discard(directory: Path) -> None:
+    """At once out of sight of whoever looks for checkpoints; what a kill leaves of it goes at the next start."""
     if directory.exists():
-        shutil.rmtree(directory)
+        hidden = directory.with_name(f".building-{directory.name}")
+        shutil.rmtree(hidden, ignore_errors=True)
+        shutil.rmtree(directory.rename(hidden))

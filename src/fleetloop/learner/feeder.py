@@ -142,8 +142,6 @@ class Feeder:
                 return Arrival(seq)
             return Arrival(seq, id, replace(prepared(episode), quality=self._quality(id)))
         except (EpisodeInvalid, SpecMismatch, HubRefused) as error:
-            if isinstance(error, HubRefused) and error.status not in (UNKNOWN, GONE):
-                raise HubUnavailable("hub", f"refuses episode {id} ({error})") from error  # which says nothing of it
             self.refused += 1
             self.alarm = f"episode {id} can't be used: {error}"
             return Arrival(seq, id)
@@ -155,6 +153,12 @@ class Feeder:
     def episode(self, id: str) -> Episode:
         """From the cache or the hub, with the outcome that all annotations so far give it. Any thread may ask.
 
-        Raises EpisodeInvalid, HubRefused, HubUnavailable.
+        Raises EpisodeInvalid; HubRefused where the hub has it no more; HubUnavailable, for any other refusal too.
         """
-        return judged(self._cache.open(id), list(self._annotations.get(id, [])))
+        try:
+            held = self._cache.open(id)
+        except HubRefused as error:
+            if error.status in (UNKNOWN, GONE):
+                raise
+            raise HubUnavailable("hub", f"refuses episode {id} ({error})") from error  # which says nothing of it
+        return judged(held, list(self._annotations.get(id, [])))

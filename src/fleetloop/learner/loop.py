@@ -149,7 +149,15 @@ class Learner:
         return self.parts.sampler.draw(self.parts.buffer, step, self.options.batch)
 
     def _measure_held_out(self) -> None:
-        self._held_out = measure_held_out(self.parts.trainer, self.parts.buffer, self.options.batch)
+        """While the hub is away and a held-out episode is there alone, what was measured last stands."""
+        while True:
+            try:
+                self._held_out = measure_held_out(self.parts.trainer, self.parts.buffer, self.options.batch)
+                return
+            except PayloadLost as error:
+                self.intake.lose(error.episode, str(error))
+            except HubUnavailable:
+                return  # whoever feeds says so
 
     def _at_hand(self, draw: Draw) -> Batch | None:
         """What was drawn, if every episode of it can be read; the next beat tries again."""

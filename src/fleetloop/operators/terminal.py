@@ -90,7 +90,10 @@ class Terminal:
         self.close()
 
     def _columns(self) -> int:
-        return os.get_terminal_size(self._file).columns or FALLBACK_COLUMNS
+        try:
+            return os.get_terminal_size(self._file).columns or FALLBACK_COLUMNS
+        except OSError:
+            return FALLBACK_COLUMNS  # the terminal is gone, which `read` reports
 
     def _write(self, text: str) -> None:
         try:

@@ -49,7 +49,7 @@ def encoder_options(directory: Path, cameras: tuple[CameraSpec, ...]) -> SightOp
     """
     description = _description(directory)
     made_for = [CameraSpec(**camera) for camera in description["cameras"]]
-    if sorted(made_for, key=str) != sorted(cameras, key=str):
+    if made_for != list(cameras):  # in this order, too: its layers know cameras by their place
         raise EncoderInvalid(
             str(directory),
             f"was made for {_words(made_for)}; the policy sees {_words(cameras)}",

@@ -27,8 +27,10 @@ class Statistics(nn.Module):
 
     @torch.no_grad()
     def fit(self, values: Tensor) -> None:
-        """Take the statistics over all but the last axis."""
+        """Take the statistics over all but the last axis; of nothing at all they stay as they are."""
         flat = values.reshape(-1, values.shape[-1])
+        if not len(flat):
+            return
         self.mean.copy_(flat.mean(dim=0))
         deviation = flat.std(dim=0)
         varies = deviation > NOTHING * flat.abs().amax(dim=0)

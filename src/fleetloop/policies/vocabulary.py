@@ -6,7 +6,7 @@ from functools import lru_cache
 
 VOCABULARY = 1024  # hashed: a word that was never seen still gets an embedding of its own
 MAX_WORDS = 16
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W_]+")  # of any script
 
 
 @lru_cache(maxsize=4096)

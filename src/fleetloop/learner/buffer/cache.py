@@ -6,7 +6,7 @@ from threading import Lock
 
 from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import EpisodeInvalid
+from fleetloop.core.errors import DiskTrouble, EpisodeInvalid
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import SEALED
 from fleetloop.core.turns import Turns
@@ -66,7 +66,15 @@ class EpisodeCache:
     def _fetched(self, id: str) -> Episode:
         path = self._path(id)
         incoming = path.with_suffix(PART)
-        self._hub.get_episode(id, incoming)
+        while True:
+            try:
+                self._hub.get_episode(id, incoming)
+                break
+            except DiskTrouble:  # full before `most_bytes` are there: then that is the limit
+                with self._lock:
+                    if not self._sizes:
+                        raise
+                    self._drop(next(iter(self._sizes)))
         with self._lock:
             self._disk.rename(incoming, path)
             self._sizes[id] = path.stat().st_size

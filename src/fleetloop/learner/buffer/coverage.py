@@ -14,16 +14,20 @@ class Coverage:
     def __init__(self, table: Table, samples: Samples) -> None:
         self._table, self._samples = table, samples
         self._waiting: dict[int, None] = {}
+        self._left_out: set[int] = set()  # while they waited
 
     def waits(self, number: int) -> bool:
-        return number in self._waiting
+        """Or did, until it was left out."""
+        return number in self._waiting or number in self._left_out
 
     def add(self, number: int) -> None:
         """One that has corrections."""
         self._waiting[number] = None
 
     def drop(self, number: int) -> None:
-        self._waiting.pop(number, None)
+        if number in self._waiting:
+            del self._waiting[number]
+            self._left_out.add(number)
 
     @property
     def ids(self) -> list[str]:
