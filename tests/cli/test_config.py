@@ -41,6 +41,14 @@ def test_where_another_plug_in_is_named_the_files_options_do_not_count(tmp_path,
     assert chosen_options("algorithms", config.algorithm).intervention_weight == 12
 
 
+def test_options_that_were_left_in_the_file_say_so(tmp_path):
+    (tmp_path / "fleet.yaml").write_text("algorithm: {name: recap, options: {successful_autonomous: false}}")
+    with pytest.raises(
+        ConfigInvalid, match="successful_autonomous: is unknown; .*if it is of another than 'recap', rem"
+    ):
+        chosen_options("algorithms", load_config().algorithm)
+
+
 def test_a_file_to_copy_to_other_machines_names_none_that_is_not_asked_for():
     shown, named = (CliRunner().invoke(app, ["config", "show", *more]).stdout for more in ((), ("--set", "host=third")))
     assert "host" not in yaml.safe_load(shown)

@@ -283,7 +283,13 @@ def chosen_options(kind: str, choice: Choice, section: str = "") -> BaseModel | 
         if choice.options:
             raise ConfigInvalid(f"{section}.options", f"{choice.name!r} takes none", "remove them")
         return None
-    return parsed(model, choice.options, f"{section}.options")
+    try:
+        return parsed(model, choice.options, f"{section}.options")
+    except ConfigInvalid as error:
+        if choice.options.keys() <= model.model_fields.keys():
+            raise
+        remedy = f"{error.remedy}; if it is of another than {choice.name!r}, remove it"
+        raise ConfigInvalid(error.field, error.problem, remedy) from None
 
 
 def parsed(model: type[Model], values: Mapping[str, Any], prefix: str = "") -> Model:
