@@ -43,9 +43,7 @@ def test_where_another_plug_in_is_named_the_files_options_do_not_count(tmp_path,
 
 def test_options_that_were_left_in_the_file_say_so(tmp_path):
     (tmp_path / "fleet.yaml").write_text("algorithm: {name: recap, options: {successful_autonomous: false}}")
-    with pytest.raises(
-        ConfigInvalid, match=r"is unknown; .*; if it is of another than 'recap', remove it"
-    ):
+    with pytest.raises(ConfigInvalid, match=r"is unknown; .*; if it is of another than 'recap', remove it"):
         chosen_options("algorithms", load_config().algorithm)
 
 
