@@ -153,6 +153,17 @@ def test_what_an_operator_sends_that_no_robot_could_do_is_as_if_it_said_nothing(
     validate(episode)
 
 
+def test_an_operators_odd_action_is_no_alarm_of_the_next_episode(tmp_path):
+    odd = Drive(np.zeros(3, np.float32))
+    stage = Stage(tmp_path, operator=Script(lambda tick: odd if tick == 7 and len(stage.robot.seeds) == 1 else None))
+    stage.install(1)
+    stage.attend(1e9)
+    stage.until(lambda: "its action has the shape" in stage.status.alarm)
+    stage.play(1)
+    stage.until(lambda: stage.status.phase == "running")
+    assert not stage.status.alarm
+
+
 def test_what_the_operator_raises_is_not_taken_for_the_robots(tmp_path):
     def gone(tick):
         raise SystemMissing("keyboard", "the terminal is gone")

@@ -79,6 +79,7 @@ class Handover:
     def start(self, instruction: str) -> None:
         """A new episode: the policy drives."""
         self.driver = Driver.POLICY
+        self._alarms.clear("operator")
         self._operator.start(instruction)
 
     def decide(self, view: View) -> Decision:
