@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from learner_world import MemoryHub, write_episode
 
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.errors import DiskTrouble, HubUnavailable
+from fleetloop.core.errors import DiskFull, DiskTrouble, HubUnavailable
 from fleetloop.learner.buffer.cache import EpisodeCache
 
 
@@ -107,12 +107,12 @@ def test_a_disk_that_is_full_before_the_limit_is_the_limit(hub, tmp_path):
     ids = list(hub.files)
 
     class Full(MemoryHub):
-        files = hub.files
+        error = DiskFull
 
         def get_episode(self, id, path):
             if bytes_in(path.parent) + size_of(self, id) > size_of(self, ids[3]) + size_of(self, ids[5]):
                 path.write_bytes(b"half")
-                raise DiskTrouble(str(path), "is full")
+                raise self.error(str(path), "is full")
             super().get_episode(id, path)
 
     full = Full()
@@ -121,9 +121,14 @@ def test_a_disk_that_is_full_before_the_limit_is_the_limit(hub, tmp_path):
     for id in ids:
         assert cache.open(id).meta.id == id
     assert cache.held_bytes == bytes_in(tmp_path)
+    full.error, held = DiskTrouble, set(tmp_path.iterdir())
+    with pytest.raises(DiskTrouble):
+        cache.open(ids[1])
+    assert set(tmp_path.iterdir()) >= held, "any other trouble is mended by no room"
     cramped = EpisodeCache(full, RealDisk(), tmp_path / "other", 10**9)
     (tmp_path / "other" / "somebody's").write_bytes(bytes(10**7))
-    with pytest.raises(DiskTrouble, match="is full"):
+    full.error = DiskFull
+    with pytest.raises(DiskFull, match="is full"):
         cramped.open(ids[0])
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from fleetloop.core.errors import DiskTrouble
+from fleetloop.core.errors import DiskFull, DiskTrouble
 
 PIECE = 1 << 16
 """Bytes that are written at once: for more, Linux may look for larger pages, and take ten times as long."""
@@ -171,7 +171,7 @@ def alone(lock: Path, field: str, problem: str, remedy: str) -> Iterator[None]:
 def disk_trouble(path: Path, error: OSError) -> DiskTrouble:
     """What an operating-system error means to the person who must mend it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskTrouble(str(path), "the disk is full", "free some space or choose another directory")
+        return DiskFull(str(path), "the disk is full", "free some space or choose another directory")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return DiskTrouble(str(path), "can't be written", "choose a directory that you may write to")
     remedy = "check the path: each part of it but the last must be a directory, and the name must be free"

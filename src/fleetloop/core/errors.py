@@ -86,6 +86,10 @@ class DiskTrouble(FleetLoopError):
     """A directory can't be written, or a disk is full."""
 
 
+class DiskFull(DiskTrouble):
+    """It has no room for more: what can be done without may make some."""
+
+
 class RobotTrouble(FleetLoopError):
     """A robot can't be reset, observed or moved at the moment; the next reset may mend it."""
 

@@ -6,7 +6,7 @@ from threading import Lock
 
 from fleetloop.core.disk import Disk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import DiskTrouble, EpisodeInvalid
+from fleetloop.core.errors import DiskFull, EpisodeInvalid
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import SEALED
 from fleetloop.core.turns import Turns
@@ -70,7 +70,7 @@ class EpisodeCache:
             try:
                 self._hub.get_episode(id, incoming)
                 break
-            except DiskTrouble:  # full before `most_bytes` are there: then that is the limit
+            except DiskFull:  # before `most_bytes` are there: then that is the limit
                 with self._lock:
                     if not self._sizes:
                         raise
