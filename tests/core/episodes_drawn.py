@@ -13,6 +13,7 @@ from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import Recording
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
 
+told = st.characters(codec="utf-8", exclude_characters="\0")  # what an episode may say
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 shapes = st.lists(st.integers(1, 3), max_size=2).map(tuple)
 features = st.builds(
@@ -38,10 +39,10 @@ metas = st.builds(
     robot=names,
     site=names,
     task=names,
-    instruction=st.text(max_size=20),
+    instruction=st.text(told, max_size=20),
     purpose=st.sampled_from(PURPOSES),
     spec=specs,
-    operator=st.text(max_size=5),
+    operator=st.text(told, max_size=5),
     seed=st.integers(-1, 2**40),
     reset_s=st.floats(0, 1e6),
     clock_offset_s=st.floats(-1e12, 1e12),
