@@ -21,7 +21,7 @@ features = st.builds(
     names,
     shapes,
     st.sampled_from(["float32", "float64", "int32", "int64", "uint8"]),
-    unit=st.text(max_size=3),
+    unit=st.text(told, max_size=3),
 )
 cameras = st.builds(CameraSpec, names, st.integers(1, 9), st.integers(1, 9))
 specs = st.builds(
