@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fleetloop.lab.arms import OfflineRounds
+from fleetloop.lab.arms import OfflineRounds, Online
 from fleetloop.lab.bench import FEW, Bench
 from fleetloop.lab.experiments import FLEET
 from fleetloop.lab.fleet import VirtualFleet
@@ -55,3 +55,9 @@ def test_robots_of_later_offline_rounds_act_as_the_policy_was_trained_to(bench, 
     assert first == {None}
     assert second == {"positive"}
     assert steps == [0, 0]  # nobody learns while they collect
+
+
+def test_a_fleet_that_works_longer_learns_for_longer(bench):
+    once, twice = (Online(f"{times}", times=times).run(bench)["fleet"] for times in (1.0, 2.0))
+    assert twice["steps"] == pytest.approx(2 * once["steps"], abs=1)
+    assert twice["episodes"] > once["episodes"]

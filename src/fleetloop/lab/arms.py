@@ -102,7 +102,7 @@ class Watch:
     Attributes:
         until: success, averaged over the tasks and `window` evaluations in a row, that must have been reached once and
             is waited for beyond the setting's minutes; None to wait for nothing.
-        longest: times the setting's minutes, after which nothing is waited for any more.
+        longest: times the minutes that the fleet works, after which nothing is waited for any more.
     """
 
     until: float | None = None
@@ -116,6 +116,7 @@ class Online:
 
     Attributes:
         algorithm: which cartridge.
+        times: the setting's minutes, that the fleet works.
         robots: the first so many of the setting's; None for all.
         generalist: whether each robot works at all tasks, whatever the setting says.
         helped: whether anybody takes over.
@@ -132,6 +133,7 @@ class Online:
 
     name: str
     algorithm: Choice = HG_DAGGER
+    times: float = 1.0
     robots: int | None = None
     generalist: bool = False
     helped: bool = True
@@ -152,7 +154,7 @@ class Online:
             self._robots(bench),
             algorithm,
             operators=operators,
-            minutes=setting.minutes,
+            minutes=self.times * setting.minutes,
             learner=self.learner,
             exploration=self.exploration,
         )
@@ -196,7 +198,7 @@ class Online:
     def _work(self, fleet: VirtualFleet, bench: Bench) -> list[list[Any]]:
         """Let the time pass; the points of the curve are [minute, {task: [successes, episodes]}]."""
         setting, watch, curve = bench.setting, self.watch, list[list[Any]]()
-        until = setting.minutes * 60
+        until = self.times * setting.minutes * 60
         if watch is None:
             fleet.run(until)
             return curve
