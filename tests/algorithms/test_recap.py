@@ -77,6 +77,16 @@ def test_the_value_function_knows_how_near_success_is(world, tmp_path):
     assert max(lost, far) < half < near
 
 
+def test_a_long_episode_is_judged_piece_by_piece(world, tmp_path, monkeypatch):
+    _, judgement = world
+    episode = walk(tmp_path, 99, np.linspace(1, 0, 20), Outcome.SUCCESS)
+    whole, looked, look = judgement.values(episode), [], judgement.critic.look
+    monkeypatch.setattr(judgement.critic, "look", lambda one, frames: looked.append(len(frames)) or look(one, frames))
+    monkeypatch.setattr("fleetloop.algorithms.recap_judgement.MOST_FRAMES", 7)
+    np.testing.assert_allclose(judgement.values(episode), whole, atol=1e-5)
+    assert looked == [7, 7, 6]
+
+
 def test_coming_nearer_is_positive_and_turning_away_is_not(world):
     episodes, judgement = world
     good, bad = (

@@ -67,6 +67,7 @@ def record(
             "force": rng.normal(size=2),
             "named": rng.integers(0, 9, 2).astype(np.int32),
         }
+        state = {feature.name: state[feature.name.split("/")[-1]] for feature in spec.state}
         observation = Observation(state, tick / 12.5, images, taken)
         requested, sent = rng.normal(size=(2, 2)).astype(np.float32)
         source = Source.HUMAN if index in (2, 3) else Source.POLICY

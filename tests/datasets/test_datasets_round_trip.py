@@ -17,6 +17,7 @@ from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, SpecMismatch
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
+from fleetloop.core.spec import CameraSpec, FeatureSpec
 from fleetloop.datasets.batch import MOST
 from fleetloop.datasets.errors import DatasetInvalid
 from fleetloop.datasets.foreign import Naming
@@ -342,6 +343,27 @@ def test_a_damaged_data_set_is_refused_by_name(tmp_path, episodes, harm, named):
 def _edit(root, **changes):
     file = root / "meta/info.json"
     file.write_text(json.dumps({**json.loads(file.read_bytes()), **changes}))
+
+
+def test_a_name_with_a_slash_is_no_directory_of_the_data_set(tmp_path):
+    cameras = (CameraSpec("../../../wrist/left", 16, 16), CameraSpec("top", 16, 16))
+    spec = replace(SEEING, cameras=cameras, state=(FeatureSpec("arm/held", (1,), "int64"),))
+    episode = record(tmp_path / "recorded", 0, spec=spec)
+    export(tmp_path / "sets" / "dataset", [episode], video=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"recorded", "sets"}
+    assert [path.name for path in (tmp_path / "sets").iterdir()] == ["dataset"]
+    info = json.loads((tmp_path / "sets/dataset/meta/info.json").read_bytes())
+    assert not any("/" in name for name in info["features"])
+    (back,) = imported(tmp_path / "sets" / "dataset").values()
+    assert back.meta == episode.meta
+    np.testing.assert_array_equal(back.state("arm/held"), episode.state("arm/held"))
+
+
+def test_cameras_that_would_be_one_in_a_data_set_are_refused(tmp_path):
+    cameras = (CameraSpec("wrist/left", 16, 16), CameraSpec("wrist.left", 16, 16))
+    with pytest.raises(SpecMismatch, match=r"observation\.images\.wrist\.left"):
+        export(tmp_path / "dataset", [record(tmp_path / "recorded", 0, spec=replace(SEEING, cameras=cameras))])
+    assert not (tmp_path / "dataset/meta").exists()
 
 
 def test_another_kind_of_robot_is_refused(tmp_path, episodes):

@@ -283,6 +283,20 @@ def test_words_of_any_script_are_told_apart(one, other):
     assert word_ids("put the red-ball_2 away") == word_ids("put the red ball 2 away")
 
 
+def test_a_camera_may_have_any_name():
+    cameras = tuple(CameraSpec(name, 8, 8) for name in ("wrist.left", "type", "a/b"))
+    policy, rng = fresh(replace(VECTOR, cameras=cameras), observe="images"), np.random.default_rng(0)
+    images = {camera.name: rng.integers(0, 255, (8, 8, 3), np.uint8) for camera in cameras}
+    times = dict.fromkeys(images, 0.0)
+    seen = [
+        replace(observation(vectors(np.random.default_rng(0), 1), 0), images=shown, images_taken=times)
+        for shown in (images, dict(reversed(images.items())), {**images, "type": images["a/b"]})
+    ]
+    one, reordered, other = (policy.chunk(item, "do it", None, rng=np.random.default_rng(0)) for item in seen)
+    np.testing.assert_array_equal(one, reordered)
+    assert not np.array_equal(one, other)
+
+
 def test_its_spec_fits_the_robot_that_it_was_built_for():
     for robot in (VECTOR, GRIPPERS):
         check_fit(robot, fresh(robot).spec)

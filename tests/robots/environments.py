@@ -52,6 +52,22 @@ class Choice(Room):
         return super().step(np.array([action, 0.0]))
 
 
+class Choices(Room):
+    action_space = spaces.MultiDiscrete([[3], [2]], start=[[5], [0]])
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return super().step(action[:, 0].astype(float))
+
+
+class Switches(Room):
+    action_space = spaces.MultiBinary(2)
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return super().step(action.astype(float))
+
+
 class Pair(Room):
     action_space = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
 
@@ -138,6 +154,6 @@ class Spaceless(gymnasium.Env):
     pass
 
 
-KINDS = (Room, Choice, Pair, Bright, Slow, Faulty, Silent, Undrawn, Listing, Spaceless)
+KINDS = (Room, Choice, Choices, Switches, Pair, Bright, Slow, Faulty, Silent, Undrawn, Listing, Spaceless)
 for kind in KINDS:
     gymnasium.register(f"Tests/{kind.__name__}-v0", entry_point=kind)

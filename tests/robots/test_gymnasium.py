@@ -109,6 +109,22 @@ def test_a_choice_is_the_largest_number():
     assert room.env.unwrapped.taken.tolist() == [6, 0]
 
 
+def test_several_choices_stand_one_after_the_other():
+    room, task = robot("Tests/Choices-v0")
+    assert room.spec.action.shape == (5,)
+    room.reset(task, 0)
+    assert room.act(np.array([0.1, 0.9, 0.3, 0.2, 0.1], np.float32)).tolist() == [0, 1, 0, 1, 0]
+    assert room.env.unwrapped.taken.tolist() == [6, 0]
+
+
+def test_a_switch_is_on_from_a_half_on():
+    room, task = robot("Tests/Switches-v0")
+    assert (room.spec.action.low, room.spec.action.high) == (0, 1)
+    room.reset(task, 0)
+    assert room.act(np.array([0.49, 0.5], np.float32)).tolist() == [0, 1]
+    assert room.env.unwrapped.taken.tolist() == [0, 1]
+
+
 def test_how_an_episode_ended():
     room, task = robot()
     room.reset(task, 0)

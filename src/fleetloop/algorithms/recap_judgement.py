@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fleetloop.algorithms.recap_options import RecapOptions
@@ -18,6 +19,7 @@ from fleetloop.core.frame import FloatArray, Source
 from fleetloop.core.policy import TrainablePolicy
 
 CRITIC = "critic."
+MOST_FRAMES = 1024  # of an episode that are judged at once: a critic may look at their pictures
 
 
 def blank(policy: TrainablePolicy, options: RecapOptions) -> "Judgement":
@@ -105,8 +107,12 @@ class Judgement:
         count = len(episode)
         if not count:
             return np.empty(0, np.float32)
-        sights = self.critic.look(episode, np.arange(count))
-        logits = self.critic.logits(sights, (episode.meta.instruction,), np.zeros(count, np.int64))
+        pieces = np.split(np.arange(count), range(MOST_FRAMES, count, MOST_FRAMES))
+        return np.concatenate([self._values_at(episode, frames) for frames in pieces])
+
+    def _values_at(self, episode: Episode, frames: npt.NDArray[np.intp]) -> FloatArray:
+        sights = self.critic.look(episode, frames)
+        logits = self.critic.logits(sights, (episode.meta.instruction,), np.zeros(len(frames), np.int64))
         values: FloatArray = (torch.softmax(logits, -1) @ torch.from_numpy(centres(logits.shape[1]))).numpy()
         return values
 

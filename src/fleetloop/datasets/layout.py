@@ -11,6 +11,7 @@ What LeRobot has no name for is kept under `fleetloop.…`, which its policies t
 Format: https://huggingface.co/docs/lerobot/lerobot-dataset-v3
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from fleetloop.core.columns import COUNTERS
 from fleetloop.core.episode import PURPOSES, Episode
+from fleetloop.core.errors import SpecMismatch
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import FeatureSpec, RobotSpec
@@ -34,11 +36,25 @@ DATA_MB, VIDEO_MB = 100, 200  # a file's size at the most
 STATE, ACTION, IMAGES, OWN = "observation.state", "action", "observation.images.", "fleetloop."
 META = f"{OWN}meta"  # of an episode: its metadata, as in the episode's own file
 PURPOSE = f"{OWN}purpose"  # which of PURPOSES: LeRobot's tools drop the metadata, and an evaluation is not to train
-TAKEN = f"{OWN}taken."  # of a camera: when; LeRobot's tools take a column with `image` in its name for images
 
 
 def camera_key(camera: str) -> str:
-    return f"{IMAGES}{camera}"
+    return f"{IMAGES}{_without_slash(camera)}"
+
+
+def taken_key(camera: str) -> str:
+    """When its images were: LeRobot's tools take a column with `image` in its name for images."""
+    return f"{OWN}taken.{_without_slash(camera)}"
+
+
+def state_key(feature: str) -> str:
+    """Of what `observation.state` can't hold as it is."""
+    return f"{OWN}state.{_without_slash(feature)}"
+
+
+def _without_slash(name: str) -> str:
+    """LeRobot allows none in a column's name, and videos lie in directories of that name."""
+    return name.replace("/", ".")
 
 
 def visible(spec: RobotSpec) -> list[FeatureSpec]:
@@ -66,14 +82,21 @@ def columns_of(episode: Episode) -> dict[str, Array]:
     columns[PURPOSE] = np.full(len(episode), PURPOSES.index(episode.meta.purpose), np.int8)
     for feature in spec.state:
         if feature.label or feature.dtype != "float32":  # all others are in `observation.state` as they are
-            columns[f"{OWN}state.{feature.name}"] = episode.state(feature.name).reshape(len(episode), -1)
+            columns[state_key(feature.name)] = episode.state(feature.name).reshape(len(episode), -1)
     for camera in spec.cameras:
-        columns[f"{TAKEN}{camera.name}"] = episode.column(f"image_taken.{camera.name}")
+        columns[taken_key(camera.name)] = episode.column(f"image_taken.{camera.name}")
     return columns
 
 
 def features_of(spec: RobotSpec, columns: Mapping[str, Array], *, video: bool) -> dict[str, dict[str, Any]]:
-    """The table of features in info.json."""
+    """The table of features in info.json.
+
+    Raises:
+        SpecMismatch: if two would be of one name.
+    """
+    for key, times in Counter(camera_key(camera.name) for camera in spec.cameras).items():
+        if times > 1:
+            raise SpecMismatch(key, "is what two of the robot's cameras are called in a data set", "rename one of them")
     features = {name: _feature(values, _names(spec, name)) for name, values in columns.items()}
     for camera in spec.cameras:
         names = ["height", "width", "channels"]

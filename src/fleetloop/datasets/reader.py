@@ -26,11 +26,12 @@ from fleetloop.datasets.layout import (
     META,
     OWN,
     STATE,
-    TAKEN,
     TASKS,
     VERSION,
     camera_key,
     numpy_of,
+    state_key,
+    taken_key,
     visible,
 )
 from fleetloop.datasets.video import read_video
@@ -125,10 +126,10 @@ class DatasetReader:
                 columns[f"state.{feature.name}"] = together[:, place : place + size]
             place += size
         for feature in spec.state:
-            if f"{OWN}state.{feature.name}" in frames.column_names:
-                columns[f"state.{feature.name}"] = numpy_of(frames[f"{OWN}state.{feature.name}"], feature.shape)
+            if (key := state_key(feature.name)) in frames.column_names:
+                columns[f"state.{feature.name}"] = numpy_of(frames[key], feature.shape)
         for camera in spec.cameras:
-            now, before = f"{TAKEN}{camera.name}", f"{OWN}image_taken.{camera.name}"  # `before`: in earlier exports
+            now, before = taken_key(camera.name), f"{OWN}image_taken.{camera.name}"  # `before`: in earlier exports
             columns[f"image_taken.{camera.name}"] = frames[now if now in frames.column_names else before].to_numpy()
         return columns
 

@@ -79,7 +79,7 @@ class Encoder(nn.Module):
             self.learned_width += pointers * scene_width
         self.anchors = pointers + slots if scene else 0
         self._cameras = spec.cameras
-        self.eyes = nn.ModuleDict({} if sight else {camera.name: _eye() for camera in spec.cameras})
+        self.eyes = nn.ModuleList(() if sight else (_eye() for _ in spec.cameras))  # a camera's name may be any
         self.learned_width += IMAGE_WIDTH * len(self.eyes)
 
     def fit(self, state: Mapping[str, Tensor]) -> None:
@@ -100,7 +100,6 @@ class Encoder(nn.Module):
         if self.sight is not None:
             found_in = self.sight.estimate(state["hands"], images) if images else {}
             state = {**state, **found_in, "names": self.sight.names.expand(len(instruction), -1, -1)}
-            images = {}
         sentence = self.words(sentences)
         measured = [self.stats["plain"](self._plain_row(state))]
         learned = [sentence[instruction]]
@@ -119,7 +118,7 @@ class Encoder(nn.Module):
             places = torch.bmm(found, positions)[:, None] - self.scene.hand_positions(state["hands"])[:, :, None]
             anchors = torch.cat([places, away], dim=2)
             anchor_mask = torch.cat([torch.ones_like(found[:, :, 0]), state["mask"]], dim=1)
-        learned += [self.eyes[name](_pixels(image)) for name, image in images.items()]
+        learned += [eye(_pixels(images[camera.name])) for camera, eye in zip(self._cameras, self.eyes, strict=False)]
         return Encoded(torch.cat(measured, 1), torch.cat(learned, 1), pointers, anchors, anchor_mask)
 
     def prepare(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, Tensor]:

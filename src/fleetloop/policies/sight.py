@@ -98,7 +98,7 @@ class Sight(nn.Module):
         )
         self.cameras = cameras
         hands_width = hands.shape[0] * hands.shape[1]
-        self.eyes = nn.ModuleDict({camera.name: Eye(things, hands.shape[0]) for camera in cameras})
+        self.eyes = nn.ModuleList(Eye(things, hands.shape[0]) for _ in cameras)  # one's name may be any
         self.stats: dict[str, Statistics] = nn.ModuleDict(  # type: ignore[assignment]
             {"hands": Statistics(hands_width, LEAST_DEVIATION)}
         )
@@ -133,7 +133,7 @@ class Sight(nn.Module):
 
     def look(self, hands: Tensor, images: Mapping[str, Tensor]) -> Looked:
         """(B, 2, .) gripper poses and (B, h, w, 3) uint8 per camera."""
-        looks = {camera.name: self.eyes[camera.name](images[camera.name]) for camera in self.cameras}
+        looks = {camera.name: eye(images[camera.name]) for camera, eye in zip(self.cameras, self.eyes, strict=True)}
         around = torch.cat([self.stats["hands"](hands.flatten(1)), *(look.overall for look in looks.values())], 1)
         found = self.found(torch.cat([look.found for look in looks.values()], -1))
         rows = self.rest(found + self.around(around)[:, None] + self.thing)

@@ -76,7 +76,7 @@ class GymnasiumRobot:
         return Observation(self._layout.state(self.seen), now, images, dict.fromkeys(images, now))
 
     def act(self, action: FloatArray) -> FloatArray:
-        native, sent = self._layout.native(action)
+        native, sent = self._layout.action.native(action)
         if self._outcome is not None:
             return sent
         with blaming(RobotTrouble, self._task, "failed in `step`"):

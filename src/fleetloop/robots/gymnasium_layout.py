@@ -13,6 +13,7 @@ from gymnasium import spaces
 from fleetloop.core.errors import ConfigInvalid, FleetLoopError, RobotTrouble, SpecMismatch
 from fleetloop.core.frame import FloatArray
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
+from fleetloop.robots.gymnasium_actions import Actions, actions_of
 from fleetloop.robots.gymnasium_options import GymnasiumOptions
 
 WHOLE = ""  # names the observation itself, where it is no dictionary
@@ -29,8 +30,7 @@ class Layout:
         cameras: camera -> (key, (height, width)).
     """
 
-    action: spaces.Box | spaces.Discrete
-    scale: bool
+    action: Actions
     parts: Mapping[str, tuple[str, spaces.Space[Any]]]
     cameras: Mapping[str, tuple[str, tuple[int, int]]]
 
@@ -52,43 +52,16 @@ class Layout:
                 raise SpecMismatch(
                     _named(key), problem, "wrap the environment, or choose others by `robot.options.state`"
                 )
-        action = env.action_space
-        if not isinstance(action, spaces.Box | spaces.Discrete):
-            raise SpecMismatch("action", f"the action space is {action}", "wrap it into a Box or a Discrete one")
-        if options.scale_actions and not (isinstance(action, spaces.Box) and action.is_bounded()):
-            raise SpecMismatch("action", f"{action} has no limits to stretch to", "leave `scale_actions` off")
-        return cls(action, options.scale_actions, parts, cameras)
+        return cls(actions_of(env.action_space, scale=options.scale_actions), parts, cameras)
 
     def spec(self, options: GymnasiumOptions) -> RobotSpec:
         return RobotSpec(
             options.embodiment,
             tuple(FeatureSpec(name, (spaces.flatdim(space),)) for name, (_, space) in self.parts.items()),
-            self._action_feature(),
+            self.action.feature,
             options.control_hz,
             tuple(CameraSpec(name, *size) for name, (_, size) in self.cameras.items()),
         )
-
-    def _action_feature(self) -> FeatureSpec:
-        if isinstance(self.action, spaces.Discrete):
-            return FeatureSpec("action", (int(self.action.n),), unit="largest is chosen")
-        if self.scale:
-            return FeatureSpec("action", (spaces.flatdim(self.action),), low=-1.0, high=1.0)
-        low, high = float(self.action.low.min()), float(self.action.high.max())
-        limits = (low, high) if np.isfinite([low, high]).all() else (None, None)
-        return FeatureSpec("action", (spaces.flatdim(self.action),), low=limits[0], high=limits[1])
-
-    def native(self, action: FloatArray) -> tuple[Any, FloatArray]:
-        """What the environment takes, and the (A,) action that this is."""
-        if isinstance(self.action, spaces.Discrete):
-            choice = int(np.argmax(action))
-            return self.action.start + choice, np.eye(int(self.action.n), dtype=np.float32)[choice]
-        low, high = self.action.low.ravel(), self.action.high.ravel()
-        if not self.scale:
-            sent = np.clip(action, low, high).astype(np.float32)
-            return sent.reshape(self.action.shape).astype(self.action.dtype), sent
-        sent = np.clip(action, -1, 1).astype(np.float32)
-        stretched = low + (sent + 1) / 2 * (high - low)
-        return stretched.reshape(self.action.shape).astype(self.action.dtype), sent
 
     def state(self, seen: Any) -> dict[str, FloatArray]:
         """Copies: environments may reuse their arrays. Raises RobotTrouble for what is not as its space says."""
