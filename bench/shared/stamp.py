@@ -6,12 +6,13 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
-from fleetloop.core.episode import CONTENT_KEY, META_KEY, Ending, EpisodeMeta, content_hash, schema_of
+from fleetloop.core.episode import CONTENT_KEY, META_KEY, Ending, EpisodeMeta, schema_of
 from fleetloop.core.ids import new_id
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import seal_bytes
 from fleetloop.core.release import Release
 from fleetloop.core.spec import FeatureSpec, PolicySpec, RobotSpec
+from fleetloop.core.validation import content_hash
 from fleetloop.weights.codec import encode
 
 RUN, TASK = "bench", "bench/task"

@@ -7,11 +7,11 @@ import pytest
 from slider import Slider, with_camera
 from stage import Script, Stage
 
-from fleetloop.core.episode import validate
 from fleetloop.core.errors import FleetLoopError, RobotTrouble, SystemMissing
 from fleetloop.core.frame import Source
 from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.validation import validate
 
 GLITCH = RobotTrouble("/dev/ttyACM0", "no answer from servo 3", "look at its plug")
 

@@ -1,5 +1,6 @@
 """The episode format under everything that a disk, a crash or a bad writer can do to it."""
 
+import io
 import json
 import os
 from contextlib import suppress
@@ -8,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from blake3 import blake3
 from episodes_drawn import endings, frames_of, metas, record
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Ending, Episode, EpisodeMeta, validate
+from fleetloop.core.episode import META_KEY, Ending, Episode, EpisodeMeta
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.recording import open_sealed, seal
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
+from fleetloop.core.validation import validate
 
 
 def drawn(examples: int = 60) -> settings:
@@ -270,6 +274,87 @@ def test_an_impossible_value_names_its_column(tmp_path: Path, column: str, chang
     with pytest.raises(EpisodeInvalid) as error:
         seal(RealDisk(), path)
     assert error.value.field == column
+
+
+ODD: dict[str, Any] = {"low": [0.0, 1.0, 2.0], "unit": {}, "label": [], "fields": [["x"], "y", "z"], "dtype": "(1f4,f4"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"spec": {"action": {name: value}}} for name, value in ODD.items()),
+        {"spec": {"action": {"fields": ["x"]}}},
+        {"spec": {"action": {"shape": [1 << 40]}}},
+        {"spec": {"cameras": {0: {"name": ["top"]}}}},
+        {"spec": {"control_hz": 10**400}},
+        {"seed": 10**400},
+        {"reset_s": 10**400},
+        {"ending": {"ticks_missed": float("inf")}},
+    ],
+    ids=str,
+)
+def test_what_nobody_means_to_write_is_an_invalid_episode(tmp_path: Path, change: dict[str, Any]) -> None:
+    path, _ = record(tmp_path, META, frames_of(SPEC, 2, 0), WON)
+    batch = Episode.open(seal(RealDisk(), path).path)._batch
+    meta = json.loads(batch.schema.metadata[META_KEY])
+    _change(meta, change)
+    meta["spec_hash"] = blake3(json.dumps(meta["spec"], sort_keys=True).encode()).hexdigest()
+    with pytest.raises(EpisodeInvalid):
+        Episode.from_bytes(_written(batch, json.dumps(meta).encode()))
+
+
+def test_metadata_nested_without_end_are_an_invalid_episode(tmp_path: Path) -> None:
+    path, _ = record(tmp_path, META, frames_of(SPEC, 2, 0), WON)
+    batch = Episode.open(seal(RealDisk(), path).path)._batch
+    with pytest.raises(EpisodeInvalid, match="metadata"):
+        Episode.from_bytes(_written(batch, b'{"a":' * 5000 + b"1" + b"}" * 5000))
+
+
+def test_further_columns_are_not_looked_at(tmp_path: Path) -> None:
+    path, _ = record(tmp_path, META, frames_of(SPEC, 2, 0), WON)
+    batch = Episode.open(seal(RealDisk(), path).path)._batch
+    depth = pa.array([[1, 2], [3, 4]], pa.list_(pa.uint16()))
+    for name in ("image.depth", "twice", "twice"):
+        batch = batch.append_column(pa.field(name, depth.type), depth)
+    episode = Episode.from_bytes(_written(batch, batch.schema.metadata[META_KEY]))
+    validate(episode)
+    assert len(episode) == 2
+
+
+def test_what_is_true_or_false_can_be_a_feature(tmp_path: Path) -> None:
+    spec = replace(SPEC, state=(FeatureSpec("grip", (2,), "bool", label=True),))
+    rows = frames_of(spec, 4, 0)
+    path, _ = record(tmp_path, replace(META, spec=spec), rows, WON)
+    read = Episode.open(seal(RealDisk(), path).path).state("grip")
+    assert read.dtype == bool
+    np.testing.assert_array_equal(read, [frame.observation.state["grip"] for frame, _ in rows])
+
+
+def _change(data: Any, change: dict[Any, Any]) -> None:
+    for name, value in change.items():
+        if isinstance(value, dict) and value:
+            _change(data[name], value)
+        else:
+            data[name] = value
+
+
+def _written(batch: pa.RecordBatch, meta: bytes) -> bytes:
+    sink = io.BytesIO()
+    schema = batch.schema.with_metadata({META_KEY: meta})
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+    return sink.getvalue()
+
+
+def test_a_picture_that_says_it_is_huge_is_none(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(sink, "JPEG")
+    head, size, rest = sink.getvalue().partition(b"\x00\x08\x00\x08\x03")
+    rows = [(frame, {"top": head + b"\xea\x60\xea\x60\x03" + rest}) for frame, _ in frames_of(SPEC, 2, 0)]
+    assert size
+    path, _ = record(tmp_path, META, rows, WON)
+    with pytest.raises(EpisodeInvalid, match=r"image\.top: can't be decoded at frame 1"):
+        Episode.open(seal(RealDisk(), path).path).pictures("top", np.array([1]), 8, 8)
 
 
 def test_a_picture_that_is_none_names_its_camera(tmp_path: Path) -> None:

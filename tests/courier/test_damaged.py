@@ -10,9 +10,10 @@ from spooled import FakeHub, record
 
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Episode, validate
+from fleetloop.core.episode import Episode
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.recording import seal
+from fleetloop.core.validation import validate
 from fleetloop.courier.backoff import Backoff
 from fleetloop.courier.options import CourierOptions
 from fleetloop.courier.spool import Spool

@@ -19,10 +19,11 @@ from fleetloop.cli.check.robot import RobotSubject
 from fleetloop.cli.config import FleetConfig
 from fleetloop.core.clock import Virtual
 from fleetloop.core.disk import RealDisk
-from fleetloop.core.episode import Episode, validate
+from fleetloop.core.episode import Episode
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.recording import open_sealed
 from fleetloop.core.task import Site, Task
+from fleetloop.core.validation import validate
 from fleetloop.hub.options import HubOptions
 from fleetloop.hub.service import HubService
 from fleetloop.learner.arrival import prepare

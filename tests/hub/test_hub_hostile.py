@@ -15,9 +15,10 @@ import pytest
 from blake3 import blake3
 from hub_world import HubProcess, fresh_id, manifest, registration, sealed
 
-from fleetloop.core.episode import Episode, validate
+from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.outcome import Annotation, Judge, Outcome
+from fleetloop.core.validation import validate
 from fleetloop.hub.http import wire
 
 PATIENCE_S = 20.0

@@ -205,16 +205,22 @@ def test_what_differs_is_named(options, lived):
     assert "outcome success" in found.different[1]
 
 
-def test_a_damaged_or_missing_episode_is_left_out_by_name(options, lived, kept):
+def test_a_damaged_or_missing_episode_is_named_and_what_was_said_of_it_is_kept(options, lived, kept):
     first, second = (f"episodes/{lived[number].meta.id}.arrow" for number in (0, 1))
     kept.remove(first)
     kept.damage(second)
     found = rebuild(options, CLOCK, DISK)
-    assert found.episodes == 1
-    assert [line.split(":")[0] for line in found.damaged[:2]] == [first, second]
+    assert (found.episodes, found.annotations, found.different) == (3, 1, ())
+    assert [line.split(":")[0] for line in found.damaged] == [first, second]
     assert "is gone" in found.damaged[0]
     assert "hashes to" in found.damaged[1]
-    assert "is about" in found.damaged[2]
+    service = opened(options)
+    for episode in lived[:2]:
+        service.put_episode(episode.meta.id, episode.path, episode.hash)
+        assert kept.read(f"episodes/{episode.path.name}") == episode.path.read_bytes()
+    assert [row["outcome"] for row in service.episodes(outcome="failure")] == ["failure"]
+    assert len(service.events(0)) == 4
+    service.close()
 
 
 @pytest.mark.parametrize("name", ["events/000000000004.json", "releases/00000001.json"])
@@ -274,6 +280,17 @@ def test_an_episode_whose_event_was_not_kept_comes_last(options, lived, kept):
     found = rebuild(options, CLOCK, DISK)
     assert found.unheard_of == (lived[0].meta.id,)
     assert [event.ref for event in opened(options).events(0)][-1] == lived[0].meta.id
+
+
+def test_what_was_said_of_an_episode_outlives_its_event(options, lived, kept):
+    """An episode's event is not forced onto the disk, what people say of it is."""
+    kept.remove(f"events/{2:012d}.json")
+    found = rebuild(options, CLOCK, DISK)
+    assert (found.unheard_of, found.annotations, found.damaged) == ((lived[1].meta.id,), 1, ())
+    service = opened(options)
+    (row,) = service.episodes(outcome="failure")
+    assert row["id"] == lived[1].meta.id
+    service.close()
 
 
 def test_a_learner_from_before_can_not_publish_any_more(options, lived):

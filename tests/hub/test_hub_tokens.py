@@ -258,6 +258,7 @@ def test_a_certificate_that_does_not_fit_is_refused_in_a_line(tmp_path: Path) ->
 
 
 def test_a_token_never_travels_in_the_clear() -> None:
-    with pytest.raises(ConfigInvalid, match=r"hub_url: http://10\.0\.0\.5:8787 would show the token"):
-        HttpHub("http://10.0.0.5:8787", token="secret")
+    for url in ("http://10.0.0.5:8787", "HTTP://10.0.0.5:8787"):
+        with pytest.raises(ConfigInvalid, match=r"(?i)hub_url: http://10\.0\.0\.5:8787 would show the token"):
+            HttpHub(url, token="secret")
     HttpHub("http://127.0.0.1:8787", token="secret").close()

@@ -131,6 +131,16 @@ def test_unfinished_uploads_take_no_more_room_than_they_may(options: HubOptions)
                 uploads.begin(ids[0], hash, 4000)
 
 
+@pytest.mark.parametrize("store", [""])
+def test_who_never_asks_where_to_go_takes_no_more_room_either(options: HubOptions) -> None:
+    options = options.model_copy(update={"max_waiting_mb": 0.01})
+    with in_process(options, Virtual(time.time())) as world:
+        for _ in range(5):
+            with world.hub.uploads.append(fresh_id(), "0" * 64, 0) as part:  # type: ignore[union-attr]
+                part.write(bytes(8000))
+        assert len(world.kept.names("incoming")) <= 2
+
+
 def test_a_hub_that_nobody_talks_to_forgets_abandoned_uploads_too(tmp_path: Path, outbox: Path) -> None:
     options, episode = HubOptions(directory=tmp_path / "hub"), large(outbox)
     hub = HubProcess.start(options.directory, keep_uploads_wall_s=2.0)

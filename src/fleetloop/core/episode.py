@@ -6,7 +6,6 @@ holds `fleetloop.meta`, one JSON object: `EpisodeMeta`. How such a file comes to
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
@@ -16,8 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from blake3 import blake3
 
 from fleetloop.core.columns import columns_of
 from fleetloop.core.errors import EpisodeInvalid
@@ -32,8 +29,10 @@ FORMAT = 1
 META_KEY = b"fleetloop.meta"
 CONTENT_KEY = b"fleetloop.content"
 PURPOSES = ("online", "demonstration", "evaluation")
-MAX_FRAMES = 200_000
+HUGE = 2**63  # from here on a catalog can keep no whole number
 SMALL = 1 << 20  # bytes up to which a file is sooner read than mapped
+UNREADABLE = (pa.ArrowException, ValueError, TypeError, OverflowError, MemoryError, OSError)
+"""What Arrow and numpy raise for files that nobody means to write."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class EpisodeMeta:
                     Outcome(ending["outcome"]), Judge(ending["judge"]), int(ending["ticks_missed"])
                 )
             meta = cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EpisodeInvalid("metadata", f"is incomplete or malformed ({error})") from error
         if spec_hash != meta.spec.hash():
             raise EpisodeInvalid("spec_hash", "does not belong to the spec in this file")
@@ -142,15 +141,15 @@ class Episode:
                 return cls._read(pa.BufferReader(path.read_bytes()))
             with pa.memory_map(str(path)) as source:
                 return cls._read(source)
-        except (pa.ArrowException, ValueError, OSError) as error:
-            raise EpisodeInvalid(path.name, f"is no readable Arrow file ({_first_line(error)})") from error
+        except UNREADABLE as error:
+            raise EpisodeInvalid(path.name, f"is no readable Arrow file ({first_line(error)})") from error
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Episode":
         try:
             return cls._read(pa.BufferReader(data))
-        except (pa.ArrowException, ValueError, OSError) as error:
-            raise EpisodeInvalid("file", f"is no readable Arrow file ({_first_line(error)})") from error
+        except UNREADABLE as error:
+            raise EpisodeInvalid("file", f"is no readable Arrow file ({first_line(error)})") from error
 
     @classmethod
     def _read(cls, source: pa.NativeFile) -> "Episode":
@@ -169,11 +168,12 @@ class Episode:
         return int(self._batch.num_rows)
 
     def column(self, name: str) -> Array:
-        """(T, …): a column as an array without a copy, shaped as the spec says."""
+        """(T, …): a column as an array, without a copy unless it is of bool, shaped as the spec says."""
         values = self._batch.column(name)
         if not pa.types.is_fixed_size_list(values.type):
             return values.to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
-        flat = values.flatten().to_numpy(zero_copy_only=True)
+        inner = values.flatten()
+        flat = inner.to_numpy(zero_copy_only=not pa.types.is_boolean(inner.type))  # those are bits
         return flat.reshape(len(self), *self._shape(name))  # type: ignore[no-any-return]
 
     def state(self, name: str) -> Array:
@@ -202,14 +202,19 @@ class Episode:
         """The compressed image of one frame."""
         return self._batch.column(f"image.{camera}")[index].as_py()  # type: ignore[no-any-return]
 
+    def picture(self, camera: str, index: int) -> npt.NDArray[np.uint8]:
+        """(h, w, 3): what a camera showed at one frame, as large as it was. Raises EpisodeInvalid naming the camera."""
+        try:
+            return decoded(self.jpeg(camera, index))
+        except OSError as error:
+            problem = f"can't be decoded at frame {index} of {self.meta.id} ({error})"
+            raise EpisodeInvalid(f"image.{camera}", problem) from error
+
     def pictures(self, camera: str, frames: npt.NDArray[np.integer], height: int, width: int) -> npt.NDArray[np.uint8]:
-        """(n, height, width, 3): what a camera showed at these frames. Raises EpisodeInvalid naming the camera."""
+        """(n, height, width, 3): what a camera showed at these frames, made smaller. Raises as `picture`."""
         pictures = np.empty((len(frames), height, width, 3), np.uint8)
         for row, frame in enumerate(frames.tolist()):
-            try:
-                pictures[row] = resized(decoded(self.jpeg(camera, frame)), height, width)
-            except OSError as error:
-                raise EpisodeInvalid(f"image.{camera}", f"can't be decoded at frame {frame} ({error})") from error
+            pictures[row] = resized(self.picture(camera, frame), height, width)
         return pictures
 
     def interventions(self) -> list[tuple[int, int]]:
@@ -250,7 +255,7 @@ def read_meta(schema: pa.Schema) -> EpisodeMeta:
         raise EpisodeInvalid("metadata", f"has no {META_KEY.decode()!r}", "write it as docs/reference/episode.md says")
     try:
         data = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EpisodeInvalid("metadata", f"is no JSON ({error})") from error
     if not isinstance(data, dict):
         raise EpisodeInvalid("metadata", "is no JSON object")
@@ -259,41 +264,9 @@ def read_meta(schema: pa.Schema) -> EpisodeMeta:
     return EpisodeMeta.from_json(data)
 
 
-def content_hash(batch: pa.RecordBatch, meta: bytes) -> bytes:
-    """blake3 over the metadata and every column: a sealed file carries it as `fleetloop.content`."""
-    return blake3(meta + batch.serialize()).hexdigest().encode()
-
-
-def validate(episode: Episode) -> None:
-    """Read every value and raise EpisodeInvalid naming the first column that can't be right."""
-    batch = episode._batch
-    try:
-        batch.validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise EpisodeInvalid("file", f"holds inconsistent data ({_first_line(error)})") from error
-    said = batch.schema.metadata.get(CONTENT_KEY)  # other writers need not give one
-    if said is not None and said != content_hash(batch, batch.schema.metadata[META_KEY]):
-        raise EpisodeInvalid("file", "has changed since it was sealed", "its disk or memory is failing; look at it")
-    if len(episode) > MAX_FRAMES:
-        raise EpisodeInvalid("tick", f"has {len(episode)} frames", f"the limit is {MAX_FRAMES}")
-    for name in batch.schema.names:
-        column = batch.column(name)
-        inner = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
-        if column.null_count or inner.null_count:
-            raise EpisodeInvalid(name, "holds missing values")
-        if pa.types.is_floating(inner.type) and not np.isfinite(inner.to_numpy(zero_copy_only=False)).all():
-            raise EpisodeInvalid(name, "holds numbers that are not finite")
-        if name.startswith("image.") and not pc.all(pc.starts_with(column, b"\xff\xd8"), min_count=0).as_py():
-            raise EpisodeInvalid(name, "holds something that is no JPEG")
-    if (np.diff(episode.column("tick")) <= 0).any():
-        raise EpisodeInvalid("tick", "does not rise from frame to frame")
-    if not np.isin(episode.source, [int(member) for member in Source]).all():
-        raise EpisodeInvalid("source", f"holds a value outside 0 to {max(Source)}")
-
-
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -HUGE < value < HUGE
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,6 +10,11 @@ def new_id(wall_s: float, rng: np.random.Generator) -> str:
     return str(ULID.from_bytes(milliseconds.to_bytes(6, "big") + rng.bytes(10)))
 
 
+def is_name(text: str) -> bool:
+    """Whether something may be called so that an address or a file is to name."""
+    return text not in ("", ".", "..") and "/" not in text
+
+
 def is_id(text: str) -> bool:
     """Whether `text` is a well-formed ULID."""
     try:

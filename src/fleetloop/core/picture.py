@@ -9,8 +9,11 @@ from PIL import Image
 
 
 def decoded(jpeg: bytes) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) uint8, RGB. Raises OSError for what is no picture."""
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    """(height, width, 3) uint8, RGB. Raises OSError for what is no picture, or too large to be one."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from error
 
 
 def resized(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.uint8]:

@@ -22,14 +22,13 @@ from fleetloop.core.episode import (
     Ending,
     Episode,
     EpisodeMeta,
-    content_hash,
     read_meta,
     schema_of,
-    validate,
 )
 from fleetloop.core.errors import EpisodeInvalid
 from fleetloop.core.frame import Frame
 from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.validation import content_hash, validate
 
 PARTIAL, SEALED = ".partial", ".arrow"
 ENDING_KEY = b"fleetloop.ending"

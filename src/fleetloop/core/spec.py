@@ -1,7 +1,7 @@
 """What robots offer and policies need, and whether the two fit."""
 
 import json
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from fleetloop.core.errors import SpecMismatch
 
+FASTEST_HZ = 1e6
 RENAME = "where only names differ, set `PolicySpec.rename` in the policy's plug-in"
 
 
@@ -40,6 +41,11 @@ class FeatureSpec:
     high: float | None = None
     categories: tuple[str, ...] = ()
     label: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if there are more or fewer fields than entries."""
+        if self.fields and (not self.shape or len(self.fields) != self.shape[-1]):
+            raise ValueError(f"{self.name} has {len(self.fields)} fields and the shape {list(self.shape)}")
 
     def describe(self) -> str:
         return f"{self.name} {self.dtype}{list(self.shape)}"
@@ -204,12 +210,22 @@ def _feature(data: Mapping[str, Any]) -> FeatureSpec:
     values["categories"] = tuple(values["categories"])
     if not all(isinstance(size, int) and size > 0 for size in values["shape"]):
         raise ValueError(f"{values['name']} has the shape {list(values['shape'])}")
-    if np.dtype(values["dtype"]).kind not in "biuf":
+    texts = [values["name"], values["dtype"], values.get("unit", ""), *values["fields"], *values["categories"]]
+    if odd := [text for text in texts if not isinstance(text, str)]:
+        raise ValueError(f"{values['name']} says {odd[0]!r} where a text is meant")
+    if not isinstance(values.get("label", False), bool):
+        raise ValueError(f"label is {values['label']!r} for {values['name']}, neither true nor false")
+    for limit in (values.get("low"), values.get("high")):
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
+            raise ValueError(f"{values['name']} has the limit {limit!r}, not one number for all of it")
+    if not re.fullmatch(r"\w+", values["dtype"]) or np.dtype(values["dtype"]).kind not in "biuf":
         raise ValueError(f"{values['name']} has the dtype {values['dtype']}, which is no kind of number")
     return FeatureSpec(**values)
 
 
 def _camera(data: Mapping[str, Any]) -> CameraSpec:
+    if not isinstance(data["name"], str):
+        raise ValueError(f"a camera's name is {data['name']!r}, not a text")
     return CameraSpec(**{**data, "height": _count(data, "height"), "width": _count(data, "width")})
 
 
@@ -222,7 +238,7 @@ def _count(data: Mapping[str, Any], name: str) -> int:
 
 def _control_hz(data: Mapping[str, Any]) -> float:
     hz = data["control_hz"]
-    if isinstance(hz, bool) or not isinstance(hz, int | float) or not 0 < hz < math.inf:
+    if isinstance(hz, bool) or not isinstance(hz, int | float) or not 0 < hz < FASTEST_HZ:
         raise ValueError(f"control_hz is {hz!r}, not a positive number")
     return hz
 

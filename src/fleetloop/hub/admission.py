@@ -50,11 +50,12 @@ class Admission:
 
     def _commit(self, group: Sequence[_Named]) -> Sequence[Acknowledgement | Exception]:
         self._objects.settle(episode_object(group[0].episode.meta.id))
-        with self._catalog.writing() as records:
-            edge = records.channel(EDGE)
-            said = [self._record(records, one, edge) for one in group]
-        self._news.ring()
-        return said
+        try:
+            with self._catalog.writing() as records:
+                edge = records.channel(EDGE)
+                return [self._record(records, one, edge) for one in group]
+        finally:  # a commit whose answer was lost is one all the same
+            self._news.ring()
 
     def _record(self, records: Records, one: _Named, edge: int) -> Acknowledgement | Exception:
         id, hash = one.episode.meta.id, one.arrived.hash

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fleetloop.core.clock import Clock
-from fleetloop.core.episode import Episode, validate
+from fleetloop.core.episode import Episode
 from fleetloop.core.errors import EpisodeInvalid, HubRefused, UnknownName
 from fleetloop.core.hub import Acknowledgement, Event
 from fleetloop.core.ids import is_id
 from fleetloop.core.outcome import Annotation, Judge, Outcome, standing
 from fleetloop.core.turns import Turns
+from fleetloop.core.validation import validate
 from fleetloop.hub.admission import Admission, episode_object, event_json, event_object, known
 from fleetloop.hub.bell import Bell
 from fleetloop.hub.catalog.catalog import Catalog, Records
@@ -85,6 +86,7 @@ class Experience:
                 acknowledged, wanted_back = known(records, id, hash), self._is_wanted_back(records, id)
                 self._learn_run(records)
             if acknowledged and not wanted_back:
+                self.news.ring()  # whoever sends again was told nothing: it may be that nobody was
                 return acknowledged
             if acknowledged is None:
                 episode = self._checked(id, arrived.path)
@@ -93,21 +95,22 @@ class Experience:
             else:
                 self._objects.replace(arrived, episode_object(id))
                 self._objects.settle(episode_object(id))
-            self._is_whole_again(id)
+                self._is_whole_again(id)
             return acknowledged
 
     def _is_wanted_back(self, records: Records, id: str) -> bool:
         """Whether an episode is damaged or gone, and meant to be there."""
-        if id not in self._damaged:
-            return False
         row = records.episode(id)
-        return row is not None and not row["tombstone"]
+        if row is None or row["tombstone"]:
+            return False
+        return id in self._damaged or self._objects.size(episode_object(id)) is None
 
     def _is_whole_again(self, id: str) -> None:
+        """What is gone was noticed or not: nobody need have asked for it since the hub began."""
         if id in self._damaged:
             self._objects.remove(quarantine_object(id))
             self._damaged.discard(id)
-            log.warning("%s was damaged, and has come again", id)
+        log.warning("%s was damaged or gone, and has come again", id)
 
     def locate(self, id: str) -> tuple[Path | Link, str]:
         """Where the sealed file is, and its hash. Raises HubRefused: 410 if it is damaged or gone."""
@@ -193,6 +196,7 @@ class Experience:
             if known := records.annotation(annotation.id):
                 if known[1] != data:
                     raise HubRefused("annotation.id", f"{annotation.id} says something else already", status=409)
+                self.news.ring()
                 return known[0]
             seq = records.add_annotation(annotation.id, annotation.episode, data)
             records.judge_episode(annotation.episode, **holding(records, annotation.episode))

@@ -8,6 +8,7 @@ from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubRefused, HubUnavailable, SpecMismatch
 from fleetloop.core.hub import EDGE, STABLE, Fleet, LearnerStatus, Member, Orders, Registration, RobotStatus
+from fleetloop.core.ids import is_name
 from fleetloop.core.spec import PolicySpec, check_fit
 from fleetloop.core.steering import Steering
 from fleetloop.hub.attention import Attention
@@ -69,8 +70,8 @@ class FleetBook:
         Raises SpecMismatch if the policy does not fit the robot, UnknownName for a task, HubRefused (409) while a robot
         of that name may be there on another host.
         """
-        if not registration.robot:
-            raise HubRefused("robot", "is empty", "give the robot a name")
+        if not is_name(registration.robot):
+            raise HubRefused("robot", f"{registration.robot!r} is no name", "give the robot one without a slash")
         check_tasks(self._tasks, registration.tasks)
         if policy := self._policy():
             check_fit(registration.spec, policy)

@@ -17,18 +17,19 @@ import sqlalchemy as sa
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.disk import Disk, alone
-from fleetloop.core.episode import Episode, validate
+from fleetloop.core.episode import Episode
 from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, FleetLoopError, ReleaseInvalid
 from fleetloop.core.hub import EDGE, STABLE, LearnerLease
 from fleetloop.core.release import Release
-from fleetloop.hub.admission import episode_object, event_object
+from fleetloop.core.validation import validate
+from fleetloop.hub.admission import episode_object
 from fleetloop.hub.catalog.catalog import CATALOG, Catalog, Records
 from fleetloop.hub.catalog.copying import copy_catalog
 from fleetloop.hub.catalog.database import said
 from fleetloop.hub.catalog.place import holds_catalog, place_of, sole_hub
 from fleetloop.hub.catalog.rows import catalog_row
 from fleetloop.hub.comparison import catalog_before, differences, tokens_of
-from fleetloop.hub.experience import holding
+from fleetloop.hub.experience import holding, quarantine_object
 from fleetloop.hub.options import LOCK, HubOptions
 from fleetloop.hub.releases.collector import collecting
 from fleetloop.hub.releases.helm import OBJECT as STEERING
@@ -45,7 +46,7 @@ BESIDE = ("", "-wal", "-shm")  # the files of a SQLite database
 class Rebuilt:
     """Attributes:
     kept: where the catalog that was there lies now; None if there was none.
-    damaged: objects that were left out, and why; and releases that robots can't be sent to.
+    damaged: objects that are not as they were, or were left out, and why; and releases that robots can't be sent to.
     unheard_of: episodes whose object was there and whose event was not; they come last.
     different: what the catalog that was there said otherwise, a line each; None if it could not be read.
     """
@@ -102,7 +103,8 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
 
 
 def _fill(records: Records, objects: ObjectStore, clock: Clock, damaged: list[str]) -> Rebuilt:
-    known = set[tuple[str, str]]()
+    known, early = set[tuple[str, str]](), list[tuple[str, Mapping[str, Any]]]()
+    # `early`: what was said of an episode whose own event a power cut took.
     names = objects.names("events")  # read twice: a million of them need not fit into memory
     read = (_read(objects, name, []) for name in names)
     buried = {event["ref"] for event in read if event and event["kind"] == "tombstone"}
@@ -112,12 +114,20 @@ def _fill(records: Records, objects: ObjectStore, clock: Clock, damaged: list[st
         what = event["kind"], event["ref"]
         if what in known:  # a hub died over this number, and what it was for came again under an earlier one
             damaged.append(f"{name}: is the {event['kind']} {event['ref']} once more")
-        elif problem := _add(records, objects, event, int(Path(name).stem), known=known, buried=buried):
-            damaged.append(problem)
+        elif event["kind"] != "episode" and ("episode", event["data"]["episode"]) not in known:
+            early.append((name, event))
         else:
+            damaged += _add(records, objects, event, int(Path(name).stem), buried=buried)
             known.add(what)
     unheard_of = [id for name in objects.names("episodes") if ("episode", id := Path(name).stem) not in known]
-    unheard_of = [id for id in unheard_of if _add_unheard_of(records, objects, id, clock, damaged)]
+    given = max((int(Path(name).stem) for name in names), default=0)
+    unheard_of = [id for id in unheard_of if _add_unheard_of(records, objects, id, clock, damaged, above=given)]
+    for name, event in early:
+        if event["data"]["episode"] in unheard_of:
+            damaged += _add(records, objects, event, int(Path(name).stem), buried=buried)
+            known.add((event["kind"], event["ref"]))
+        else:
+            damaged.append(f"{name}: is about {event['data']['episode']}, which is not there")
     kinds = Counter(kind for kind, _ in known)
     return Rebuilt(kinds["episode"] + len(unheard_of), kinds["annotation"], unheard_of=tuple(unheard_of))
 
@@ -128,26 +138,26 @@ def _add(
     event: Mapping[str, Any],
     seq: int,
     *,
-    known: Collection[tuple[str, str]],
     buried: Collection[str],
-) -> str:
-    """Take an event in; returns why it can't be, empty if it could."""
+) -> list[str]:
+    """Take an event in; returns what is wrong with its object. An episode that is damaged or gone is known all the
+    same: what was said of it holds when it comes again."""
     kind, ref, data = event["kind"], event["ref"], event["data"]
     if kind == "episode":
         removed = ref in buried and objects.size(episode_object(ref)) is None
-        if not removed and (problem := _problem(objects, ref, data["hash"])):
-            return f"{episode_object(ref)}: {problem}"
         records.add_episode(data, seq)
-        return ""
+        if removed or not (problem := _problem(objects, ref, data["hash"])):
+            return []
+        if objects.size(episode_object(ref)) is not None:  # so that the hub takes it anew from whoever has it still
+            objects.move(episode_object(ref), quarantine_object(ref))
+        return [f"{episode_object(ref)}: {problem}"]
     id = data["episode"]
-    if ("episode", id) not in known:
-        return f"{event_object(seq)}: is about {id}, which is not there"
     if kind == "tombstone":
         records.add_tombstone(id, data, seq, object_there=objects.size(episode_object(id)) is not None)
-        return ""
+        return []
     records.add_annotation(ref, id, data, seq)
     records.judge_episode(id, **holding(records, id))
-    return ""
+    return []
 
 
 def _read(objects: ObjectStore, name: str, damaged: list[str]) -> Any:
@@ -167,7 +177,10 @@ def _problem(objects: ObjectStore, id: str, hash: str) -> str:
     return "" if found == hash else f"hashes to {found}, not to {hash}"
 
 
-def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Clock, damaged: list[str]) -> bool:
+def _add_unheard_of(
+    records: Records, objects: ObjectStore, id: str, clock: Clock, damaged: list[str], *, above: int
+) -> bool:
+    """Take in an episode that has no event; it gets a number `above` all that were given out."""
     if any(line.startswith(episode_object(id)) for line in damaged):
         return False
     data = b"".join(objects.read(episode_object(id)))
@@ -183,7 +196,7 @@ def _add_unheard_of(records: Records, objects: ObjectStore, id: str, clock: Cloc
     row = catalog_row(
         episode, hash=hash, size=len(data), received_clock_s=arrived, received_wall_s=clock.wall(), edge=0
     )
-    records.add_episode(row)
+    records.add_episode(row, max(above, records.newest_event()) + 1)
     return True
 
 

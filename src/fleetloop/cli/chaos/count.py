@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fleetloop.cli.chaos.witness import frames_in
-from fleetloop.core.episode import Episode, validate
+from fleetloop.core.episode import Episode
 from fleetloop.core.errors import FleetLoopError
 from fleetloop.core.hub import Event, Hub
+from fleetloop.core.validation import validate
 from fleetloop.courier.spool import REASON, refusal
 
 PAGE = 1000

@@ -25,6 +25,7 @@ from fleetloop.core.hub import (
     RobotStatus,
     never,
 )
+from fleetloop.core.ids import is_name
 from fleetloop.core.outcome import Annotation
 from fleetloop.core.release import BlobEntry, Encoding, Release
 from fleetloop.core.steering import Steering, Tally
@@ -292,6 +293,6 @@ class HttpHub:
 
 
 def _in_a_path(robot: str) -> str:
-    if robot in ("", ".", "..") or "/" in robot:
+    if not is_name(robot):
         raise UnknownName("robot", f"{robot!r} is no name of a robot", "`fleetloop status` shows the robots' names")
     return quote(robot, safe="")

@@ -24,8 +24,8 @@ class Line:
         """Arguments and errors are those of `HttpHub`."""
         self.url = url.rstrip("/")
         self.tls = _trusting(ca)
-        host = httpx.URL(self.url).host
-        if token and self.url.startswith("http://") and not is_loopback(host):
+        scheme, host = httpx.URL(self.url).scheme, httpx.URL(self.url).host
+        if token and scheme == "http" and not is_loopback(host):
             raise ConfigInvalid("hub_url", f"{self.url} would show the token to everybody on the way", "use https://")
         self._timeout_s, self._store = timeout_s, StoreLinks(timeout_s, _trusting_too(ca))
         self._http = httpx.Client(

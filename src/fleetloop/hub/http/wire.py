@@ -147,7 +147,7 @@ def registration_from_json(data: Mapping[str, Any]) -> Registration:
     check(_registrations, data, "registration")
     try:
         spec = RobotSpec.from_json(data["spec"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise HubRefused("registration.spec", f"is wrong ({error})", status=422) from error
     return Registration(data["robot"], data["host"], data["site"], tuple(data["tasks"]), spec)
 

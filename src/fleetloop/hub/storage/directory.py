@@ -71,7 +71,9 @@ class DirectoryStore:
             if offset > size:  # no part of these bytes
                 self._disk.remove(path)
                 offset = 0
-            self._make_room(path, size)
+            under_way, taken = self._make_room(path, size)
+            if under_way and taken > self._most_waiting:
+                raise HubUnavailable("upload", "must wait: others take all the room", "raise hub.max_waiting_mb")
         return Place(offset, size - offset)
 
     def append(self, key: str, offset: int, limit: int) -> Part:
@@ -83,6 +85,7 @@ class DirectoryStore:
             found = _size(path) or 0
             if found != offset:
                 raise HubUnavailable("Upload-Offset", f"is {offset}, but {found} bytes are here", "ask where to go on")
+            self._make_room(path, found)  # for who never asked where to go, too
             file: BinaryIO = path.open("ab") if found else self._disk.create(path)
             self._sending[path] = part = Part(file, found, limit, lambda: self._sent(path, part))
         return part
@@ -133,7 +136,8 @@ class DirectoryStore:
         paths = [path for path in self._staging.directory.glob("[!.]*.*") if path not in busy]
         return sorted(paths, key=lambda path: path.stat().st_mtime)
 
-    def _make_room(self, path: Path, size: int) -> None:
+    def _make_room(self, path: Path, size: int) -> tuple[int, int]:
+        """Forget the oldest for `size` bytes of this upload: how many are under way, and how many there are then."""
         others = [other for other in self._waiting() if other != path]
         under_way = sum(_size(other) or 0 for other in self._sending)
         taken = size + under_way + sum(_size(other) or 0 for other in others)
@@ -142,8 +146,7 @@ class DirectoryStore:
             taken -= _size(oldest) or 0
             log.warning("forgot the unfinished upload %s to make room", oldest.name)
             self._disk.remove(oldest)
-        if under_way and taken > self._most_waiting:
-            raise HubUnavailable("upload", "must wait: others take all the room", "raise hub.max_waiting_mb")
+        return under_way, taken
 
     def _cut_off(self, path: Path) -> None:
         if part := self._sending.pop(path, None):
