@@ -61,6 +61,20 @@ def test_a_spool_carried_to_another_host_goes_up_from_there(world, tmp_path):
     assert list(stick.glob("*.arrow")) == []
 
 
+def test_a_spool_is_not_carried_onto_itself(world):
+    id = record(world.host, 1)
+    said = spool(world, "export", str(world.host.spool), "--move")
+    assert (said.exit_code, "is the spool itself" in said.output) == (1, True)
+    assert list(world.host.spool.glob(f"{id}.*"))
+
+
+@pytest.mark.parametrize("command", [["ls"], ["drain"], ["export", "stick"]], ids=lambda command: command[0])
+def test_where_no_robot_ever_was_nothing_is_well(world, tmp_path, command):
+    said = CliRunner().invoke(app, ["spool", *command, "--home", str(tmp_path / "hots")], env={"COLUMNS": "400"})
+    assert (said.exit_code, "hots has no spool" in said.output) == (1, True), said.output
+    assert not (tmp_path / "hots").exists()
+
+
 def test_draining_does_not_pass_over_what_was_refused(world):
     good = record(world.host, 1)
     (world.host.spool / f"{episode_id(2)}.arrow").write_bytes(b"no episode")

@@ -366,6 +366,33 @@ def test_cameras_that_would_be_one_in_a_data_set_are_refused(tmp_path):
     assert not (tmp_path / "dataset/meta").exists()
 
 
+def test_features_that_would_be_one_in_a_data_set_are_refused(tmp_path):
+    spec = replace(BLIND, state=tuple(FeatureSpec(name, (1,), "int64") for name in ("a/held", "a.held/held")))
+    export(tmp_path / "other", [record(tmp_path / "recorded", 0, spec=spec)])
+    spec = replace(BLIND, state=tuple(FeatureSpec(name, (1,), "int64") for name in ("a/b/held", "a.b/held")))
+    with pytest.raises(SpecMismatch, match=r"fleetloop\.state\.a\.b\.held"):
+        export(tmp_path / "dataset", [record(tmp_path / "recorded", 1, spec=spec)])
+
+
+def test_an_episode_that_comes_twice_is_written_once(tmp_path, episodes):
+    assert export(tmp_path / "dataset", [*episodes, episodes[0]]) == 4
+    assert list(imported(tmp_path / "dataset")) == [one.meta.id for one in episodes]
+
+
+@pytest.mark.parametrize(
+    "moves", ["[", "{}", "[1]", '["../outside"]', '["data/../../outside"]', '["/outside"]', '["README.md"]']
+)
+def test_a_list_of_moves_from_elsewhere_moves_nothing(tmp_path, episodes, moves):
+    root, outside = tmp_path / "dataset", tmp_path / "outside"
+    outside.write_text("mine")
+    (root / ".fleetloop").mkdir(parents=True)
+    (root / ".fleetloop/moves.json").write_text(moves)
+    (tmp_path / "dataset" / "outside").write_text("theirs")
+    with pytest.raises(DatasetInvalid, match=r"moves\.json"):
+        export(root, episodes)
+    assert outside.read_text() == "mine"
+
+
 def test_another_kind_of_robot_is_refused(tmp_path, episodes):
     other = record(tmp_path / "recorded", 9, spec=replace(SEEING, embodiment="one-hand"))
     with pytest.raises(SpecMismatch, match="one-hand"):

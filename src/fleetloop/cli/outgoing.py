@@ -47,6 +47,9 @@ class InDirectory:
         self.known: list[Known] = []
         for path in sorted(place.glob(f"*{SEALED}")):
             meta = Episode.open(path).meta
+            if meta.id in self._paths:
+                problem = f"{path} and {self._paths[meta.id].name} are one episode"
+                raise ConfigInvalid("--from", problem, "leave one of them there")
             self._paths[meta.id] = path
             self.known.append(Known(meta.id, meta.task, meta.robot, meta.spec.hash()[:SHORT]))
         if not self.known:

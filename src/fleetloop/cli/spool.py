@@ -1,11 +1,14 @@
 """`fleetloop spool`: what waits on a robot's host, and two ways to get it off."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fleetloop.cli import flags
+
+if TYPE_CHECKING:
+    from fleetloop.core.host import HostDirectory
 
 app = typer.Typer(
     no_args_is_help=True, help="Look into the episodes that wait on this host, upload them, carry them away."
@@ -18,11 +21,10 @@ def list_spool(config: flags.Config = None, sets: flags.Sets = None, home: flags
     from fleetloop.cli import tables
     from fleetloop.cli.config import load_config
     from fleetloop.core.disk import RealDisk
-    from fleetloop.core.host import HostDirectory
     from fleetloop.courier.inventory import inventory
 
     chosen, disk = load_config(config, sets or (), {"directories.home": home}), RealDisk()
-    items = inventory(HostDirectory(chosen.directories.home, disk).spool, disk)
+    items = inventory(_host(chosen.directories.home).spool, disk)
     rows = tables.table("id", "state", "robot", "task", "outcome", "frames", "takeovers", "bytes", "why")
     for item in items:
         meta = item.meta
@@ -45,13 +47,12 @@ def drain(
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub
     from fleetloop.core.disk import RealDisk
-    from fleetloop.core.host import HostDirectory
     from fleetloop.courier.by_hand import drain_spool
 
     flags.log_to_terminal()
     chosen = load_config(config, sets or (), {"hub_url": hub, "directories.home": home})
     disk = RealDisk()
-    host = HostDirectory(chosen.directories.home, disk)
+    host = _host(chosen.directories.home)
     client = open_hub(chosen)
     drain_spool(host, client, disk=disk, options=chosen.courier, wait_s=wait)
     typer.echo("Nothing waits any more.")
@@ -68,9 +69,19 @@ def export(
     """Copy the sealed episodes elsewhere. As the spool of another host they go up from there."""
     from fleetloop.cli.config import load_config
     from fleetloop.core.disk import RealDisk
-    from fleetloop.core.host import HostDirectory
     from fleetloop.courier.by_hand import export_spool
 
     chosen, disk = load_config(config, sets or (), {"directories.home": home}), RealDisk()
-    copied = export_spool(HostDirectory(chosen.directories.home, disk), directory, disk=disk, move=move)
+    copied = export_spool(_host(chosen.directories.home), directory, disk=disk, move=move)
     typer.echo(f"{len(copied)} episodes are in {directory}")
+
+
+def _host(home: Path) -> "HostDirectory":
+    """Raises ConfigInvalid where no robot was ever: an empty spool would say that all is well."""
+    from fleetloop.core.disk import RealDisk
+    from fleetloop.core.errors import ConfigInvalid
+    from fleetloop.core.host import SPOOL, HostDirectory
+
+    if not (home / SPOOL).is_dir():
+        raise ConfigInvalid("directories.home", f"{home} has no {SPOOL}", "name a host's directory with --home")
+    return HostDirectory(home, RealDisk())

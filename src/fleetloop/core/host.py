@@ -36,13 +36,15 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+SPOOL = "spool"
+
 
 class HostDirectory:
     """Paths and mail of one host."""
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self.root, self._disk = root, disk
-        self.spool, self.releases, self.mail = root / "spool", root / "releases", root / "mail"
+        self.spool, self.releases, self.mail = root / SPOOL, root / "releases", root / "mail"
         self.downloads = root / "downloads"
         self._damaged = set[Path]()
         for directory in (self.spool, self.releases, self.mail, self.downloads):

@@ -8,7 +8,7 @@ import numpy as np
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.clock import Wall
 from fleetloop.core.disk import Disk, disk_trouble
-from fleetloop.core.errors import DiskTrouble, HubRefused, HubUnavailable
+from fleetloop.core.errors import ConfigInvalid, DiskTrouble, HubRefused, HubUnavailable
 from fleetloop.core.host import HostDirectory
 from fleetloop.core.hub import Hub
 from fleetloop.courier.backoff import Backoff
@@ -54,9 +54,12 @@ def export_spool(host: HostDirectory, directory: Path, *, disk: Disk, move: bool
     afterwards, which may make the room to seal the others.
 
     Raises:
+        ConfigInvalid: if the target is the spool itself.
         DiskTrouble: if the target can't be written, if a courier serves this host's directory, or, after all others
             were copied, for the first that can't be read.
     """
+    if directory.exists() and directory.samefile(host.spool):
+        raise ConfigInvalid(str(directory), "is the spool itself", "name another directory")
     with only_courier(host, "stop it first: it would upload what is being copied"):
         spool = Spool(host.spool, disk, Alarms())
         disk.make(directory)

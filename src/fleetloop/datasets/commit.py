@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fleetloop.core.disk import Disk, disk_trouble
+from fleetloop.datasets.errors import DatasetInvalid
 
 HIDDEN, LIST = ".fleetloop", "moves.json"
+ROOMS = ("meta", "data", "videos")
 
 
 class Staging:
-    """Files on their way into `root`. Finishes what an earlier one left behind."""
+    """Files on their way into `root`. Finishes what an earlier one left behind.
+
+    Raises DatasetInvalid if what lies there in its place is no such list.
+    """
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self._root, self._disk, self._place = root, disk, root / HIDDEN
         self._names: list[str] = []
         if (self._place / LIST).exists():
-            self._move(json.loads((self._place / LIST).read_bytes()))
+            self._move(_moves(self._place / LIST))
         shutil.rmtree(self._place, ignore_errors=True)
 
     def put(self, name: str, data: bytes) -> None:
@@ -62,3 +67,20 @@ class Staging:
                 self._disk.make(target.parent)
                 self._disk.rename(source, target)
         self._disk.remove(self._place / LIST)
+
+
+def _moves(file: Path) -> list[str]:
+    """The list that an export left when it died; a data set may come from anybody."""
+    remedy = "if no export of yours left it there, look where the data set comes from"
+    try:
+        names = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DatasetInvalid(str(file), f"is no JSON ({error})", remedy) from error
+    if not isinstance(names, list) or not all(isinstance(name, str) and _is_below(name) for name in names):
+        raise DatasetInvalid(str(file), "names what is no file of a data set", remedy)
+    return names
+
+
+def _is_below(name: str) -> bool:
+    first, *others = name.split("/")
+    return first in ROOMS and not {"", ".", ".."} & set(others)

@@ -94,9 +94,11 @@ def features_of(spec: RobotSpec, columns: Mapping[str, Array], *, video: bool) -
     Raises:
         SpecMismatch: if two would be of one name.
     """
-    for key, times in Counter(camera_key(camera.name) for camera in spec.cameras).items():
+    keys = [camera_key(camera.name) for camera in spec.cameras] + [state_key(item.name) for item in spec.state]
+    for key, times in Counter(keys).items():
         if times > 1:
-            raise SpecMismatch(key, "is what two of the robot's cameras are called in a data set", "rename one of them")
+            problem = "is what two of the robot's cameras or features are called in a data set"
+            raise SpecMismatch(key, problem, "rename one of them")
     features = {name: _feature(values, _names(spec, name)) for name, values in columns.items()}
     for camera in spec.cameras:
         names = ["height", "width", "channels"]

@@ -85,14 +85,14 @@ class DatasetWriter:
     def append(self, episodes: Iterable[Episode]) -> int:
         """Write those that are not there yet; returns how many. What was committed stays if a later one fails.
 
-        Episodes without a frame are left out: LeRobot has none.
+        One that comes twice is written once. Those without a frame are left out: LeRobot has none.
 
         Raises:
             SpecMismatch: if a robot's specification is not that of the others.
             SystemMissing: for videos without PyAV.
         """
-        added = 0
-        fresh = (episode for episode in episodes if episode.meta.id not in self.held.ids and len(episode))
+        added, seen = 0, set(self.held.ids)
+        fresh = (episode for episode in episodes if len(episode) and not _seen(seen, episode.meta.id))
         for batch in in_batches(fresh, video=self._video):
             self._add(batch)
             added += len(batch)
@@ -153,6 +153,13 @@ def read_held(root: Path) -> Held:
     except (OSError, ValueError, KeyError, IndexError, pa.ArrowException) as error:
         remedy = "export into a new directory"
         raise DatasetInvalid(str(root), f"can't be added to: an export did not write it ({error})", remedy) from error
+
+
+def _seen(seen: set[str], id: str) -> bool:
+    """Whether an id was among these; it is afterwards."""
+    before = len(seen)
+    seen.add(id)
+    return len(seen) == before
 
 
 def _check_spec(meta: EpisodeMeta, spec: RobotSpec) -> None:
