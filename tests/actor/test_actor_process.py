@@ -57,14 +57,15 @@ def status(host):
     return next(iter(host.statuses()), None)
 
 
-def test_it_waits_drives_and_ends_its_episode_when_told_to_stop(host, start):
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])
+def test_it_waits_drives_and_ends_its_episode_when_told_to_stop(host, start, told):
     process = start()
     until(lambda: (said := status(host)) and said.phase == "waiting")
     (registration,) = host.registrations()
     assert (registration.robot, registration.tasks) == ("robot-1", ("slide/far",))
     install(host, 1)
     until(lambda: status(host).frames >= 10)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(told)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0, said
     assert "waits for a first release" in said

@@ -44,11 +44,12 @@ def record(
     robot: str = "robot-1",
     task: str = "cups/away",
     padding: int = 0,
+    cut: int | None = None,
     purpose: str = "online",
 ) -> Episode:
     """A sealed episode; two of its frames in the middle are a person's, and a tick before its last is missing.
 
-    Each image is followed by `padding` bytes, which no decoder minds.
+    Each image is followed by `padding` bytes, which no decoder minds, or is but its first `cut` bytes.
     """
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(number)
@@ -74,7 +75,7 @@ def record(
         frame = Frame(
             tick, tick / 12.5, 1e9 + tick / 12.5, observation, requested, sent, source, 3, index // 4, index % 4
         )
-        recording.add(frame, {name: jpeg(image) + bytes(padding) for name, image in images.items()})
+        recording.add(frame, {name: jpeg(image)[:cut] + bytes(padding) for name, image in images.items()})
     recording.finish(Ending(outcome, Judge.PERSON, 1))
     return Episode.open(seal(RealDisk(), recording.path).path)
 

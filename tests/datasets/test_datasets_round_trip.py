@@ -14,7 +14,7 @@ from recorded import BLIND, SEEING, column_names, record
 
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import DiskTrouble, SpecMismatch
+from fleetloop.core.errors import DiskTrouble, EpisodeInvalid, SpecMismatch
 from fleetloop.core.frame import Source
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.spec import CameraSpec, FeatureSpec
@@ -372,6 +372,12 @@ def test_features_that_would_be_one_in_a_data_set_are_refused(tmp_path):
     spec = replace(BLIND, state=tuple(FeatureSpec(name, (1,), "int64") for name in ("a/b/held", "a.b/held")))
     with pytest.raises(SpecMismatch, match=r"fleetloop\.state\.a\.b\.held"):
         export(tmp_path / "dataset", [record(tmp_path / "recorded", 1, spec=spec)])
+
+
+def test_a_picture_that_is_broken_names_its_episode(tmp_path, episodes):
+    cut = record(tmp_path / "recorded", 9, cut=40)
+    with pytest.raises(EpisodeInvalid, match=rf"image\.top: can't be decoded at frame 0 of {cut.meta.id}"):
+        export(tmp_path / "dataset", [*episodes, cut])
 
 
 def test_an_episode_that_comes_twice_is_written_once(tmp_path, episodes):

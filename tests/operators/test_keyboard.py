@@ -208,7 +208,10 @@ def test_what_was_typed_for_the_last_episode_does_not_end_the_next(person):
     ("spec", "says"),
     [
         (replace(ROBOT, state=()), "the robot offers none"),
-        (replace(ROBOT, state=(replace(HANDS, fields=("x", "y", "z")),)), "sin_yaw.*the robot offers x, y, z"),
+        (
+            replace(ROBOT, state=(replace(HANDS, shape=(2, 3), fields=("x", "y", "z")),)),
+            "sin_yaw.*the robot offers x, y, z",
+        ),
         (replace(ROBOT, action=FeatureSpec("joints", (7,))), r"joints: the keyboard sends \[10\].*takes \[7\]"),
     ],
 )

@@ -34,6 +34,7 @@ def test_keys_are_neither_echoed_nor_held_back_and_all_is_restored(far_and_near)
         eventually(lambda: terminal.read() == b"x")
         assert not during[3] & (termios.ECHO | termios.ICANON)
         assert during[3] & termios.ISIG
+        assert (during[6][termios.VQUIT], during[6][termios.VSUSP]) == (b"\0", b"\0")
         assert read_all(far) == b""
     assert termios.tcgetattr(near) == before
     terminal.close()

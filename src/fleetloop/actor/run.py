@@ -61,7 +61,7 @@ def run_actor(
     options: ActorOptions,
     trust: Trust = ANYBODYS,
 ) -> None:
-    """Drive one robot until SIGTERM or SIGINT, which end the running episode as aborted.
+    """Drive one robot until SIGTERM, SIGINT or SIGHUP, which end the running episode as aborted.
 
     It drives by releases alone that `trust` takes. To be called in the main thread, within `sole_driver`; closing the
     robot is the caller's. Raises what any of the actor's parts raised, after the running episode was ended.
@@ -84,7 +84,7 @@ def run_actor(
     loader = Loader(host, name, robot.spec, load_policy, clock, condition=condition, alarms=alarms, trust=trust)
     clerk = Clerk(actor, loader, host, _registration(assignment, robot), alarms)
     ended, bell = threading.Event(), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
 
     def infer() -> None:

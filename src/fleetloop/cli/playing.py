@@ -12,7 +12,6 @@ from fleetloop.cli.rerun_recording import write_recording
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid
 from fleetloop.core.frame import Source
-from fleetloop.core.picture import decoded
 from fleetloop.datasets.video import write_video
 
 Image = npt.NDArray[np.uint8]
@@ -56,7 +55,7 @@ def play(episode: Episode, path: Path) -> None:
 
 def _frame(episode: Episode, index: int) -> Image:
     """All cameras side by side, equally high, under a bar in the colour of who drove."""
-    pictures = [Pictures.fromarray(decoded(episode.jpeg(camera.name, index))) for camera in episode.meta.spec.cameras]
+    pictures = [Pictures.fromarray(episode.picture(camera.name, index)) for camera in episode.meta.spec.cameras]
     scaled = [picture.resize((2 * round(picture.width * HEIGHT / picture.height / 2), HEIGHT)) for picture in pictures]
     row = np.concatenate([np.asarray(picture) for picture in scaled], axis=1)
     bar = np.empty((BAR, row.shape[1], 3), np.uint8)

@@ -13,7 +13,6 @@ from fleetloop.algorithms.recap_value import NEGATIVE, POSITIVE, Track, returns
 from fleetloop.core.episode import Episode
 from fleetloop.core.errors import ConfigInvalid, EpisodeInvalid
 from fleetloop.core.frame import Source
-from fleetloop.core.picture import decoded
 from fleetloop.core.spec import FeatureSpec
 from fleetloop.policies.scene_fields import has_scene
 
@@ -121,7 +120,7 @@ def _picture(episode: Episode, frame: int) -> Any:
     """What the first camera saw; a sketch of grippers and entities where there is no camera; else None."""
     spec = episode.meta.spec
     if spec.cameras:
-        return decoded(episode.jpeg(spec.cameras[0].name, frame))
+        return episode.picture(spec.cameras[0].name, frame)
     features = {feature.name: feature for feature in spec.state}
     if not has_scene(spec.state):
         return None

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Observation, Source
-from fleetloop.core.picture import decoded
 from fleetloop.core.policy import ActingPolicy, under_robot_names
 from fleetloop.core.spec import check_fit
 
@@ -65,5 +64,5 @@ def open_loop_errors(
 def _observation(episode: Episode, row: int) -> Observation:
     spec = episode.meta.spec
     state = {feature.name: episode.state(feature.name)[row].copy() for feature in spec.state}
-    images = {camera.name: decoded(episode.jpeg(camera.name, row)) for camera in spec.cameras}
+    images = {camera.name: episode.picture(camera.name, row) for camera in spec.cameras}
     return Observation(state, float(episode.column("clock_s")[row]), images)

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Array
-from fleetloop.core.picture import decoded
 from fleetloop.core.spec import CameraSpec
 from fleetloop.datasets import statistics
 from fleetloop.datasets.layout import DATA_MB, META, VIDEO_MB, arrow, camera_key, columns_of
@@ -99,7 +98,7 @@ class Batch:
     def _stats(self, episode: Episode, columns: Mapping[str, Array]) -> dict[str, statistics.Stats]:
         found = {name: statistics.of_values(values) for name, values in columns.items()}
         for camera in self._spec.cameras:
-            images = [decoded(episode.jpeg(camera.name, index)) for index in statistics.sampled(len(episode))]
+            images = [episode.picture(camera.name, index) for index in statistics.sampled(len(episode))]
             found[camera_key(camera.name)] = statistics.of_images(images, len(episode))
         return found
 
@@ -107,7 +106,7 @@ class Batch:
         """What it saw, of all episodes one after the other."""
         for episode in self._episodes:
             for index in range(len(episode)):
-                yield decoded(episode.jpeg(camera.name, index))
+                yield episode.picture(camera.name, index)
 
     def _numbering(self, number: int) -> dict[str, Array]:
         count = len(self._episodes[number])

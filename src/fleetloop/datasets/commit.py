@@ -83,4 +83,4 @@ def _moves(file: Path) -> list[str]:
 
 def _is_below(name: str) -> bool:
     first, *others = name.split("/")
-    return first in ROOMS and not {"", ".", ".."} & set(others)
+    return first in ROOMS and bool(others) and not {"", ".", ".."} & set(others)

@@ -102,13 +102,17 @@ class Terminal:
             return  # nobody reads it, or the terminal is gone, which `read` reports
 
 
+NO_KEY = b"\0"
+
+
 def _key_by_key(attributes: list[Any]) -> list[Any]:
-    """Without echo, line editing, and the Ctrl-S that stops all output."""
+    """Without echo, line editing, the Ctrl-S that stops all output, and the keys that kill or stop a process."""
     changed = [*attributes]
     changed[0] &= ~termios.IXON
     changed[3] &= ~(termios.ECHO | termios.ICANON)
     changed[6] = [*attributes[6]]
     changed[6][termios.VMIN], changed[6][termios.VTIME] = 1, 0
+    changed[6][termios.VQUIT] = changed[6][termios.VSUSP] = NO_KEY  # a robot must not be left in mid-motion
     return changed
 
 

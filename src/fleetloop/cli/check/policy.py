@@ -13,7 +13,6 @@ from fleetloop.cli.check.experience import batch_for
 from fleetloop.cli.check.findings import expect, left_alone
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import FloatArray, Observation
-from fleetloop.core.picture import decoded
 from fleetloop.core.policy import Batch, under_robot_names
 from fleetloop.core.spec import PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import release_weights, tensors
@@ -40,7 +39,7 @@ class PolicySubject:
         """A frame of a recording as the robot shows it, without labels."""
         episode = self.episodes[0]
         state = {item.name: episode.state(item.name)[0].copy() for item in self.robot.state if not item.label}
-        images = {item.name: decoded(episode.jpeg(item.name, 0)) for item in self.robot.cameras}
+        images = {item.name: episode.picture(item.name, 0) for item in self.robot.cameras}
         return Observation(state, 0.0, images, dict.fromkeys(images, 0.0))
 
     def chunk(self, policy: Any, instruction: str = INSTRUCTION, seed: int = 0) -> FloatArray:
