@@ -65,7 +65,9 @@ def test_one_that_is_gone_is_reported_too(world: World, outbox: Path, tmp_path: 
     assert episode.meta.id in world.hub.fleet().alarm
 
 
-@pytest.mark.parametrize("lost", ["damaged", "gone", "damaged, and the catalog is made anew"])
+@pytest.mark.parametrize("lost", ["damaged", "gone", "damaged, with a new catalog", "damaged, and lost by the catalog"])
+    "lost", ["damaged", "gone", "damaged, and the catalog is made anew", "damaged, and the catalog lost it"]
+)
 @pytest.mark.parametrize("made", [sealed, large], ids=["small", "large"])
 def test_one_that_comes_again_is_whole_again(
     options: HubOptions, outbox: Path, tmp_path: Path, made: Callable[[Path], Sealed], lost: str
@@ -79,7 +81,9 @@ def test_one_that_comes_again_is_whole_again(
         else:
             world.kept.damage(name)
         refusal(world, episode.meta.id, tmp_path / "copy")
-    if lost == "damaged, and the catalog is made anew":
+        if lost == "damaged, and lost by the catalog":
+            world.kept.remove(f"events/{seq:012d}.json")
+    if "catalog" in lost:
         rebuild(options, Virtual(time.time()), RealDisk())
     with behind_http(options, Virtual(time.time())) as world:
         assert put(world.hub, episode) == seq

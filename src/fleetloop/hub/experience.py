@@ -95,7 +95,8 @@ class Experience:
             else:
                 self._objects.replace(arrived, episode_object(id))
                 self._objects.settle(episode_object(id))
-                self._is_whole_again(id)
+                log.warning("%s was damaged or gone, and has come again", id)
+            self._is_whole_again(id)
             return acknowledged
 
     def _is_wanted_back(self, records: Records, id: str) -> bool:
@@ -106,11 +107,10 @@ class Experience:
         return id in self._damaged or self._objects.size(episode_object(id)) is None
 
     def _is_whole_again(self, id: str) -> None:
-        """What is gone was noticed or not: nobody need have asked for it since the hub began."""
+        """It may be known as damaged although the catalog lost it, and be gone although nobody has noticed."""
         if id in self._damaged:
             self._objects.remove(quarantine_object(id))
             self._damaged.discard(id)
-        log.warning("%s was damaged or gone, and has come again", id)
 
     def locate(self, id: str) -> tuple[Path | Link, str]:
         """Where the sealed file is, and its hash. Raises HubRefused: 410 if it is damaged or gone."""
