@@ -66,8 +66,6 @@ def test_one_that_is_gone_is_reported_too(world: World, outbox: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("lost", ["damaged", "gone", "damaged, with a new catalog", "damaged, and lost by the catalog"])
-    "lost", ["damaged", "gone", "damaged, and the catalog is made anew", "damaged, and the catalog lost it"]
-)
 @pytest.mark.parametrize("made", [sealed, large], ids=["small", "large"])
 def test_one_that_comes_again_is_whole_again(
     options: HubOptions, outbox: Path, tmp_path: Path, made: Callable[[Path], Sealed], lost: str
