@@ -310,3 +310,9 @@ def test_a_write_that_takes_for_ever_keeps_beats_and_view_going(world: World) ->
 
 def test_the_policy_of_a_release_is_readable_from_its_manifest(world: World) -> None:
     assert publish(world.hub).policy_spec() == POLICY
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+def test_a_robot_that_no_address_could_name_may_not_join(world: World, name: str) -> None:
+    with pytest.raises(HubRefused, match="is no name"):
+        world.hub.register(registration(name))
