@@ -12,7 +12,7 @@ from stepped import OPTIONS, Courier
 from fleetloop.core.alarm import Alarms
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
-from fleetloop.core.errors import DiskTrouble, GaveWay, HubRefused, HubUnavailable, NotTheHub
+from fleetloop.core.errors import DiskTrouble, GaveWay, HubFailed, HubRefused, HubUnavailable, NotTheHub
 from fleetloop.core.frame import Source
 from fleetloop.core.hub import never
 from fleetloop.core.outcome import Outcome
@@ -119,9 +119,17 @@ def test_a_refusal_of_the_courier_keeps_the_episode_waiting(courier, status):
     assert "token" in courier.alarms.text
 
 
-def test_what_a_proxy_lets_not_pass_holds_back_no_other(courier):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NotTheHub("http://hub", "answered HTTP 413", "is this a FleetLoop hub?"),
+        HubFailed("hub", "failed to serve this request", "see the hub's log: 413"),
+    ],
+)
+def test_what_can_not_go_up_alone_holds_back_no_other(courier, answer):
+    """A proxy that lets no body of this size pass; a hub with a fault that this one episode wakes."""
     large, *ids = [record(courier.host, number) for number in range(3)]
-    courier.hub.refuse[large] = NotTheHub("http://hub", "answered HTTP 413", "is this a FleetLoop hub?")
+    courier.hub.refuse[large] = answer
     for _ in range(5):
         courier.uploader.step()
     assert courier.hub.received == ids

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -330,6 +331,12 @@ def test_the_same_motion_before_another_background_is_another_episode(tmp_path, 
             "video",
         ),
         (lambda root: _edit(root, codebase_version="v2.1"), "version v2.1"),
+        (lambda root: _edit(root, features=[]), "can be read"),
+        (lambda root: _edit(root, data_path=7), "episode 0"),
+        (lambda root: _edit(root, data_path="data/{}.parquet"), "episode 0"),
+        (lambda root: _put(root, "meta/tasks.parquet", task_index=None), "can be read"),
+        (lambda root: _put(root, "meta/tasks.parquet", **{"__index_level_0__": None, "task": None}), "can be read"),
+        (lambda root: _put(root, FRAMES, **{"fleetloop.purpose": 7, "action": None}), "episode 0"),
     ],
 )
 def test_a_damaged_data_set_is_refused_by_name(tmp_path, episodes, harm, named):
@@ -343,6 +350,58 @@ def test_a_damaged_data_set_is_refused_by_name(tmp_path, episodes, harm, named):
 def _edit(root, **changes):
     file = root / "meta/info.json"
     file.write_text(json.dumps({**json.loads(file.read_bytes()), **changes}))
+
+
+FRAMES = "data/chunk-000/file-000.parquet"
+
+
+def _put(root, file, **columns):
+    """One value in all of a column; None takes the column out."""
+    table = pq.read_table(root / file)
+    for name, value in columns.items():
+        table = table.drop_columns([name] if name in table.column_names else [])
+        if value is not None:
+            table = table.append_column(name, pa.array([value] * len(table)))
+    pq.write_table(table, root / file)
+
+
+def test_a_purpose_that_nobody_knows_is_refused(tmp_path, episodes):
+    export(tmp_path / "dataset", episodes[:1])
+    as_anothers(tmp_path / "dataset")
+    _put(tmp_path / "dataset", FRAMES, **{"fleetloop.purpose": 7})
+    with pytest.raises(DatasetInvalid, match="episode 0"):
+        imported(tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("key", ["observation.state", "action"])
+def test_numbers_that_are_missing_are_not_made_up(tmp_path, episodes, key):
+    export(tmp_path / "dataset", episodes[:1])
+    as_anothers(tmp_path / "dataset")
+    table = pq.read_table(tmp_path / "dataset" / FRAMES)
+    values = table[key].to_pylist()
+    values[1] = [None, *values[1][1:]] if isinstance(values[1], list) else None
+    place, kind = table.column_names.index(key), table[key].type
+    pq.write_table(table.set_column(place, key, pa.array(values, kind)), tmp_path / "dataset" / FRAMES)
+    with pytest.raises(DatasetInvalid, match=r"1 of \d+ \w+ are missing"):
+        imported(tmp_path / "dataset")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path, episodes):
+    export(tmp_path / "dataset", episodes[:1])
+    as_anothers(tmp_path / "dataset")
+    info = json.loads((tmp_path / "dataset/meta/info.json").read_bytes())
+    info["features"]["observation.more"] = info["features"]["observation.state"]
+    _edit(tmp_path / "dataset", **info)
+    with pytest.raises(SpecMismatch, match=r"'state': is the name of 2 features: observation.state and observation.mo"):
+        imported(tmp_path / "dataset", Naming(features={"observation.more": "state"}))
+
+
+def test_a_colon_in_the_path_is_no_protocol(tmp_path, episodes, monkeypatch):
+    (tmp_path / "at:home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    root = Path("at:home/dataset")
+    export(root, episodes[:1], video=True)
+    assert len(imported(root)) == 1
 
 
 def test_a_name_with_a_slash_is_no_directory_of_the_data_set(tmp_path):
@@ -372,6 +431,8 @@ def test_features_that_would_be_one_in_a_data_set_are_refused(tmp_path):
     spec = replace(BLIND, state=tuple(FeatureSpec(name, (1,), "int64") for name in ("a/b/held", "a.b/held")))
     with pytest.raises(SpecMismatch, match=r"fleetloop\.state\.a\.b\.held"):
         export(tmp_path / "dataset", [record(tmp_path / "recorded", 1, spec=spec)])
+    spec = replace(BLIND, state=tuple(FeatureSpec(name, (1,)) for name in ("a/b/held", "a.b/held")))
+    export(tmp_path / "as they are", [record(tmp_path / "recorded", 2, spec=spec)])
 
 
 def test_a_picture_that_is_broken_names_its_episode(tmp_path, episodes):

@@ -20,6 +20,7 @@ from fleetloop.core.episode import META_KEY
 from fleetloop.core.errors import (
     EpisodeInvalid,
     FleetLoopError,
+    HubFailed,
     HubRefused,
     HubUnavailable,
     LeaseLost,
@@ -32,6 +33,7 @@ from fleetloop.core.outcome import Annotation, Judge, Outcome
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.client import HttpHub
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.service import HubService
 
 slow_fixture = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -311,7 +313,9 @@ def test_a_registration_says_no_more_than_it_may(http: httpx.Client) -> None:
 
 _errors = st.builds(
     lambda kind, texts: kind(*texts),
-    st.sampled_from([EpisodeInvalid, SpecMismatch, ReleaseInvalid, UnknownName, HubRefused, LeaseLost, HubUnavailable]),
+    st.sampled_from(
+        [EpisodeInvalid, SpecMismatch, ReleaseInvalid, UnknownName, HubRefused, LeaseLost, HubFailed, HubUnavailable]
+    ),
     st.tuples(st.text(), st.text(), st.text()),
 )
 
@@ -322,6 +326,21 @@ def test_errors_keep_their_type_and_words_over_the_wire(error: FleetLoopError) -
     came = wire.error_from_json(status, json.dumps(body).encode(), "http://hub")
     assert (came.field, came.problem, came.remedy) == (error.field, error.problem, error.remedy)
     assert type(came) is type(error)
+
+
+def test_a_fault_of_the_hubs_own_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a courier may send another episode first."""
+
+    def fault(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(HubService, "register", fault)
+    with (
+        behind_http(HubOptions(directory=tmp_path / "hub"), Virtual(1000)) as world,
+        pytest.raises(HubFailed, match="see the hub's log") as raised,
+    ):
+        world.hub.register(registration())
+    assert "ZeroDivision" not in str(raised.value)
 
 
 def test_what_is_no_hub_is_named_by_its_address() -> None:

@@ -315,6 +315,40 @@ def test_tokens_outlive_it_where_the_catalog_can_be_read(options, lived):
     service.close()
 
 
+class KilledAfter(RealDisk):
+    """The process ends at a rename."""
+
+    def __init__(self, renames):
+        super().__init__()
+        self.left = renames
+
+    def rename(self, source, target):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().rename(source, target)
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_tokens_outlive_a_rebuild_that_was_killed(options, lived, renames):
+    service = opened(options)
+    (token, secret), (revoked, gone) = (service.tokens.issue(Scope.ROBOT) for _ in range(2))
+    service.close()
+    rebuild(options, CLOCK, DISK)  # what it put aside is not what the killed one did
+    service = opened(options)
+    service.tokens.revoke(revoked.id)
+    service.close()
+    with suppress(KeyboardInterrupt):
+        rebuild(options, CLOCK, KilledAfter(renames))
+    assert rebuild(options, CLOCK, DISK).different == ()
+    service = opened(options)
+    assert service.tokens.holder(secret) == token
+    with pytest.raises(HubRefused, match="revoked"):
+        service.tokens.holder(gone)
+    service.close()
+    assert not list(options.directory.glob("*.buil*"))
+
+
 def test_a_hub_that_runs_is_left_alone(options, lived):
     with alone(options.directory / LOCK, "hub", "runs", "stop it"), pytest.raises(DiskTrouble, match="running hub"):
         rebuild(options, CLOCK, DISK)

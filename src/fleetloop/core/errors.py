@@ -70,6 +70,10 @@ class HubUnavailable(FleetLoopError):
     """The hub can't be reached or can't serve now. Try again later."""
 
 
+class HubFailed(HubUnavailable):
+    """The hub came upon a fault of its own over this request (HTTP 500); it may serve others."""
+
+
 class NotTheHub(HubUnavailable):
     """Something else has answered in the hub's place: a proxy, a network's log-in page."""
 

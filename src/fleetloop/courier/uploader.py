@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from fleetloop.core.alarm import Alarms
-from fleetloop.core.errors import DiskTrouble, FleetLoopError, GaveWay, HubRefused, HubUnavailable, NotTheHub
+from fleetloop.core.errors import DiskTrouble, FleetLoopError, GaveWay, HubFailed, HubRefused, HubUnavailable, NotTheHub
 from fleetloop.core.hub import Hub
 from fleetloop.core.recording import open_sealed
 from fleetloop.courier.backoff import Backoff
@@ -72,7 +72,7 @@ class Uploader:
         try:
             sealed = open_sealed(path)
             acknowledged = self._hub.put_episode(sealed.meta.id, path, sealed.hash, gives_way=self._overtaken)
-        except NotTheHub:
+        except (NotTheHub, HubFailed):
             self._spool.put_back(path)  # a proxy may let no body of this size pass, and others all the same
             raise
         except (HubUnavailable, DiskTrouble, GaveWay):

@@ -13,7 +13,7 @@ from ulid import ULID
 
 from fleetloop.core.columns import COUNTERS
 from fleetloop.core.episode import PURPOSES, Ending, EpisodeMeta
-from fleetloop.core.errors import UnknownName
+from fleetloop.core.errors import SpecMismatch, UnknownName
 from fleetloop.core.frame import Array, Source
 from fleetloop.core.outcome import Judge, Outcome
 from fleetloop.core.spec import CameraSpec, FeatureSpec, RobotSpec
@@ -67,10 +67,17 @@ class Foreign:
         self.state_keys = [key for key, one in self._features.items() if _is_state(key, one)]
         seen = [key for key, one in self._features.items() if one["dtype"] in ("image", "video")]
         self.depth_keys = [key for key in seen if _is_depth(self._features[key])]
-        self.camera_keys = {naming.feature(key): key for key in seen if key not in self.depth_keys}
+        self._seen = [key for key in seen if key not in self.depth_keys]
+        self.camera_keys = {naming.feature(key): key for key in self._seen}
 
     def check_naming(self) -> None:
-        """Raises UnknownName for an instruction or a column that is named here and that the data set doesn't have."""
+        """Raises UnknownName for an instruction or a column that is named here and that the data set doesn't have,
+        SpecMismatch for two that would have one name."""
+        for what, keys in (("features", self.state_keys), ("cameras", self._seen)):
+            for name, times in Counter(self._naming.feature(key) for key in keys).items():
+                if times > 1:
+                    found = " and ".join(key for key in keys if self._naming.feature(key) == name)
+                    raise SpecMismatch(repr(name), f"is the name of {times} {what}: {found}", "rename all but one")
         features = {*self.state_keys, *self.camera_keys.values(), ACTION}
         for what, named, had in (
             ("instruction", self._naming.tasks, set(self._tasks.values())),

@@ -62,6 +62,11 @@ def visible(spec: RobotSpec) -> list[FeatureSpec]:
     return [feature for feature in spec.state if not feature.label]
 
 
+def _stands_aside(feature: FeatureSpec) -> bool:
+    """All others are in `observation.state` as they are."""
+    return feature.label or feature.dtype != "float32"
+
+
 def columns_of(episode: Episode) -> dict[str, Array]:
     """(T,) or (T, n): every column of the frames but images, task and numbering."""
     spec, last = episode.meta.spec, np.arange(len(episode)) == len(episode) - 1
@@ -81,7 +86,7 @@ def columns_of(episode: Episode) -> dict[str, Array]:
     columns |= {f"{OWN}{name}": episode.column(name) for name in COUNTERS}
     columns[PURPOSE] = np.full(len(episode), PURPOSES.index(episode.meta.purpose), np.int8)
     for feature in spec.state:
-        if feature.label or feature.dtype != "float32":  # all others are in `observation.state` as they are
+        if _stands_aside(feature):
             columns[state_key(feature.name)] = episode.state(feature.name).reshape(len(episode), -1)
     for camera in spec.cameras:
         columns[taken_key(camera.name)] = episode.column(f"image_taken.{camera.name}")
@@ -94,7 +99,8 @@ def features_of(spec: RobotSpec, columns: Mapping[str, Array], *, video: bool) -
     Raises:
         SpecMismatch: if two would be of one name.
     """
-    keys = [camera_key(camera.name) for camera in spec.cameras] + [state_key(item.name) for item in spec.state]
+    aside = [state_key(feature.name) for feature in spec.state if _stands_aside(feature)]
+    keys = [camera_key(camera.name) for camera in spec.cameras] + aside
     for key, times in Counter(keys).items():
         if times > 1:
             problem = "is what two of the robot's cameras or features are called in a data set"
@@ -127,10 +133,12 @@ def arrow(values: Array) -> pa.Array:
 
 
 def numpy_of(column: pa.ChunkedArray, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """(T, *shape): a column of numbers, however it nests its lists."""
+    """(T, *shape): a column of numbers, however it nests its lists. Raises ValueError where one is missing."""
     flat = column.combine_chunks()
     while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type) or pa.types.is_large_list(flat.type):
         flat = flat.flatten()
+    if flat.null_count:
+        raise ValueError(f"{flat.null_count} of {len(flat)} {flat.type} are missing")
     if isinstance(flat, pa.ExtensionArray):
         return np.array(column.to_pylist()).reshape(len(column), *shape)
     return flat.to_numpy(zero_copy_only=False).reshape(len(column), *shape)  # type: ignore[no-any-return]

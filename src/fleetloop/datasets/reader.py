@@ -18,7 +18,7 @@ from fleetloop.core.columns import COUNTERS
 from fleetloop.core.episode import EpisodeMeta, schema_of
 from fleetloop.core.recording import seal_bytes
 from fleetloop.core.spec import RobotSpec
-from fleetloop.datasets.errors import DatasetInvalid
+from fleetloop.datasets.errors import UNREADABLE, DatasetInvalid
 from fleetloop.datasets.foreign import Foreign, Naming, Row
 from fleetloop.datasets.layout import (
     ACTION,
@@ -54,6 +54,7 @@ class DatasetReader:
     """
 
     def __init__(self, root: Path, naming: Naming) -> None:
+        root = root.absolute()  # a relative path with a colon in it would be a protocol's to pyarrow and FFmpeg
         self._root = root
         self._file, self._table = Path(), pa.table({})  # the one that was read last
         try:
@@ -63,7 +64,7 @@ class DatasetReader:
             files = sorted((root / "meta/episodes").glob("*/*.parquet"))
             self._rows: list[Row] = [row for file in files for row in _without_stats(file)]
             self._foreign = Foreign(self.info, _tasks(root / TASKS), naming)
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise DatasetInvalid(str(root), f"is no LeRobotDataset that can be read ({error})") from error
         self.own = bool(self._rows) and all(row.get(META) for row in self._rows)
         self.left_out = [f"{key}: a depth map, and no camera here has depth" for key in self._foreign.depth_keys]
@@ -91,7 +92,7 @@ class DatasetReader:
                     continue
                 meta = _own_meta(row) or self._foreign.meta(frames, known)
                 yield meta.id, self._sealed(row, frames, meta)
-            except (KeyError, ValueError, TypeError, OSError, pa.ArrowException) as error:
+            except UNREADABLE as error:
                 where = f"{self._root}: episode {row.get('episode_index')}"
                 raise DatasetInvalid(where, f"can't be read ({type(error).__name__}: {error})") from error
 
@@ -171,7 +172,7 @@ def _batch(columns: Mapping[str, Any], meta: EpisodeMeta) -> pa.RecordBatch:
 def _tasks(file: Path) -> dict[int, str]:
     table = pq.read_table(file)
     # The instruction is the index of a pandas table, which has whatever name its writer gave it.
-    words = next(name for name in table.column_names if name != "task_index")
+    (words,) = (name for name in table.column_names if name != "task_index")
     return dict(zip(table["task_index"].to_pylist(), table[words].to_pylist(), strict=True))
 
 

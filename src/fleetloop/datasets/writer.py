@@ -20,7 +20,7 @@ from fleetloop.core.spec import RobotSpec
 from fleetloop.datasets import statistics
 from fleetloop.datasets.batch import Batch, Place, in_batches
 from fleetloop.datasets.commit import Staging
-from fleetloop.datasets.errors import DatasetInvalid
+from fleetloop.datasets.errors import UNREADABLE, DatasetInvalid
 from fleetloop.datasets.layout import (
     DATA,
     DATA_MB,
@@ -72,6 +72,7 @@ class DatasetWriter:
     """
 
     def __init__(self, root: Path, disk: Disk, *, video: bool) -> None:
+        root = root.absolute()  # as DatasetReader has it
         self._root, self._video = root, video
         disk.make(root)
         self._staging = Staging(root, disk)
@@ -150,7 +151,7 @@ def read_held(root: Path) -> Held:
             raise DatasetInvalid(str(root), "is another version, or was changed by others", "choose a new directory")
         arrays = {name: {kind: np.array(value) for kind, value in one.items()} for name, one in stats.items()}
         return Held(RobotSpec.from_json(metas[0]["spec"]), info, ids, len(files), tuple(tasks), arrays)
-    except (OSError, ValueError, KeyError, IndexError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         remedy = "export into a new directory"
         raise DatasetInvalid(str(root), f"can't be added to: an export did not write it ({error})", remedy) from error
 

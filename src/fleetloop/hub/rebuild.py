@@ -74,8 +74,11 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
     place, remedy = place_of(options), "stop it first"
     with alone(directory / LOCK, str(directory), "belongs to a running hub", remedy), sole_hub(place, remedy):
         objects = open_store(options, disk)
-        building = directory / f"{CATALOG}.building"
-        _forget(building, disk)
+        building, built = directory / f"{CATALOG}.building", directory / f"{CATALOG}.built"
+        if built.exists() and not (directory / CATALOG).exists():
+            _put_back(directory, disk)  # one was killed before it could put its own in the place of what was there
+        for leftover in (building, built):
+            _forget(leftover, disk)
         catalog, damaged = Catalog(building), list[str]()
         # Before there was a database, the directory had the file.
         former = place if holds_catalog(place) else directory / CATALOG
@@ -92,12 +95,13 @@ def rebuild(options: HubOptions, clock: Clock, disk: Disk) -> Rebuilt:
         if not isinstance(place, Path):
             copy_catalog(catalog, place)
         catalog.close()
+        disk.rename(building, built)
         if isinstance(former, Path):
             kept = _put_aside(directory, disk)
         if isinstance(place, Path):
-            disk.rename(building, place)
+            disk.rename(built, place)
         else:
-            _forget(building, disk)
+            _forget(built, disk)
     damaged = list(dict.fromkeys(damaged))
     return replace(found, releases=releases, kept=kept, different=different, damaged=tuple(damaged))
 
@@ -267,9 +271,24 @@ def _put_aside(directory: Path, disk: Disk) -> Path | None:
     return kept
 
 
+def _put_back(directory: Path, disk: Disk) -> None:
+    """Take back what was put aside last. Its own name comes last, so that this can be begun again."""
+    if not (numbers := _aside(directory)):
+        return
+    path, kept = directory / CATALOG, directory / f"{CATALOG}.before-{numbers[-1]}"
+    for suffix in reversed(BESIDE):
+        if (source := kept.with_name(kept.name + suffix)).exists():
+            disk.rename(source, path.with_name(path.name + suffix))
+
+
 def _free_name(directory: Path) -> Path:
-    names = (directory / f"{CATALOG}.before-{number}" for number in range(1, 1 << 30))
-    return next(path for path in names if not path.exists())
+    return directory / f"{CATALOG}.before-{max(_aside(directory), default=0) + 1}"
+
+
+def _aside(directory: Path) -> list[int]:
+    """The numbers of what was put aside, in order."""
+    ends = (path.name.rpartition("-")[2] for path in directory.glob(f"{CATALOG}.before-*"))
+    return sorted(int(end) for end in ends if end.isdecimal())
 
 
 def _forget(path: Path, disk: Disk) -> None:

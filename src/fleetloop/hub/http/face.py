@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fleetloop.core.errors import FleetLoopError, HubRefused, HubUnavailable
+from fleetloop.core.errors import FleetLoopError, HubFailed, HubRefused
 from fleetloop.hub.http import wire
 from fleetloop.hub.http.bytes import Carrier, body, holder, whole
 from fleetloop.hub.http.doorbell import Doorbell
@@ -296,5 +296,5 @@ async def _hung_up(_: Request, __: Exception) -> Response:
 
 async def _fail(_: Request, __: Exception) -> Response:
     """A fault of ours: the server logs the traceback, the caller is told to come again."""
-    status, body = wire.error_to_json(HubUnavailable("hub", "failed to serve this request", "see the hub's log"))
+    status, body = wire.error_to_json(HubFailed("hub", "failed to serve this request", "see the hub's log"))
     return JSONResponse(body, status, headers={"Retry-After": str(RETRY_AFTER_S)})

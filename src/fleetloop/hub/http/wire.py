@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from fleetloop.core.errors import (
     EpisodeInvalid,
     FleetLoopError,
+    HubFailed,
     HubRefused,
     HubUnavailable,
     LeaseLost,
@@ -40,7 +41,7 @@ OFFSET_HEADER = "Upload-Offset"
 _PLAIN = (EpisodeInvalid, ReleaseInvalid, SpecMismatch, UnknownName, FleetLoopError)
 _REFUSALS = (LeaseLost, HubRefused)
 
-NO_REST = 416
+NO_REST, FAILED = 416, 500
 SOMEBODY_ELSE = "is this a FleetLoop hub? A proxy or a network's log-in page may answer in its place"
 
 T = TypeVar("T")
@@ -208,6 +209,7 @@ def error_to_json(error: FleetLoopError) -> tuple[int, dict[str, Any]]:
     """HTTP status and body of a refusal: by its type, or by what that is a kind of, whichever both sides know."""
     kind = next((known for known in (*_REFUSALS, *_PLAIN[:-1]) if isinstance(error, known)), type(error))
     status = 503 if isinstance(error, HubUnavailable) else getattr(error, "status", 422)
+    status = FAILED if isinstance(error, HubFailed) else status
     body = {"type": kind.__name__, "field": error.field, "problem": error.problem, "remedy": error.remedy}
     return status, {"error": body}
 
@@ -222,7 +224,7 @@ def error_from_json(status: int, body: bytes, url: str) -> FleetLoopError:
             return HubRefused("Range", "begins past the end", status=status)
         return NotTheHub(url, f"answered HTTP {status}", SOMEBODY_ELSE)  # nobody refused anything
     if status >= 500:
-        return HubUnavailable(field, problem, remedy)
+        return (HubFailed if status == FAILED else HubUnavailable)(field, problem, remedy)
     for refusal in _REFUSALS:
         if said.get("type") == refusal.__name__:
             return refusal(field, problem, remedy, status=status)
