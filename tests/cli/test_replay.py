@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from fleetloop.cli import measured
 from fleetloop.cli.main import app
 from fleetloop.cli.replaying import open_loop_errors
+from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.lab.candidate import Candidate
 from fleetloop.learner.assemble import open_demonstrations
 from fleetloop.learner.base import load_base
@@ -43,6 +44,12 @@ def test_open_loop_errors_are_those_of_the_same_tick(room):
     errors = found.by_driver["human"]
     assert errors[2] == pytest.approx(0.25, abs=1e-6)
     assert np.delete(errors, 2).max() == 0
+
+
+def test_a_policy_that_says_what_is_no_number_is_named(room):
+    episode = open_demonstrations(room / "demonstrations")[0]
+    with pytest.raises(ReleaseInvalid, match="frame 0: its chunk holds numbers that are not finite"):
+        open_loop_errors(Parrot(episode, load_base(room / "base").policy.spec, np.nan), episode)
 
 
 def test_replay_of_a_sealed_file(room):

@@ -61,7 +61,7 @@ def demonstrations(arm, tmp_path_factory):
     demonstrate = run(blocks(ROBOT_PAGE, "python")[1], "demonstrate")["demonstrate"]
     directory = tmp_path_factory.mktemp("demonstrations")
     for seed in range(40):
-        demonstrate(directory, seed, Virtual())
+        assert demonstrate(new(arm), directory, seed, Virtual()) is Outcome.SUCCESS
     return [Episode.open(path) for path in sorted(directory.glob("*.arrow"))]
 
 

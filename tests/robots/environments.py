@@ -68,6 +68,30 @@ class Switches(Room):
         return super().step(action.astype(float))
 
 
+class Levers(Room):
+    """Takes whole numbers."""
+
+    action_space = spaces.Box(np.array([-3, 0]), np.array([5, 255]), dtype=np.int16)
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return super().step(action)
+
+
+class Exact(Room):
+    """Its limits lie between two numbers of 32 bits."""
+
+    action_space = spaces.Box(-0.1, 0.1, (2,), np.float64)
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return super().step(action)
+
+
+class Grey(Room):
+    observation_space = spaces.Dict({"picture": spaces.Box(0, 255, (4, 6, 1), np.uint8)})
+
+
 class Pair(Room):
     action_space = spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2)))
 
@@ -154,6 +178,7 @@ class Spaceless(gymnasium.Env):
     pass
 
 
-KINDS = (Room, Choice, Choices, Switches, Pair, Bright, Slow, Faulty, Silent, Undrawn, Listing, Spaceless)
-for kind in KINDS:
+DRIVEN = (Room, Choice, Choices, Switches, Levers, Exact, Pair)
+ODD = (Grey, Bright, Slow, Faulty, Silent, Undrawn, Listing, Spaceless)
+for kind in DRIVEN + ODD:
     gymnasium.register(f"Tests/{kind.__name__}-v0", entry_point=kind)

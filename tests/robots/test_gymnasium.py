@@ -102,6 +102,42 @@ def test_what_is_sent_lies_within_the_limits_and_is_what_was_taken(action, scale
     np.testing.assert_array_equal(room.act(sent), sent, err_msg="sending what was sent changes nothing")
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+@given(arrays.arrays(np.float32, 2, elements=st.floats(-100, 400, width=32)))
+def test_of_whole_numbers_the_nearest_are_taken_and_recorded(scaled, action):
+    room, task = robot("Tests/Levers-v0", scale_actions=scaled)
+    room.reset(task, 0)
+    sent, taken = room.act(action), room.env.unwrapped.taken
+    if not scaled:
+        np.testing.assert_array_equal(taken, np.rint(np.clip(action, [-3, 0], [5, 255])))
+        np.testing.assert_array_equal(sent, taken)
+    np.testing.assert_array_equal(room.act(sent), sent, err_msg="sending what was sent changes nothing")
+    np.testing.assert_array_equal(room.env.unwrapped.taken, taken)
+
+
+def test_limits_of_64_bits_are_kept():
+    room, task = robot("Tests/Exact-v0")
+    room.reset(task, 0)
+    room.act(np.array([-1, 1], np.float32))
+    assert room.env.unwrapped.taken.tolist() == [-0.1, 0.1]
+
+
+def test_an_environment_that_can_not_be_closed_leaves_no_other_open():
+    room, _ = robot(more=[("b", "Tests/Room-v0")])
+    room.reset(room.tasks(room._options)[1], 0)
+    closed = []
+
+    def fail():
+        closed.append("b")
+        raise RuntimeError("the window is gone")
+
+    first, second = room._envs.values()
+    first.close, second.close = lambda: closed.append("a"), fail
+    with pytest.raises(RuntimeError, match="the window is gone"):
+        room.close()
+    assert sorted(closed) == ["a", "b"]
+
+
 def test_a_choice_is_the_largest_number():
     room, task = robot("Tests/Choice-v0")
     room.reset(task, 0)
@@ -270,6 +306,11 @@ def test_an_environment_that_has_ended_stands_still():
             {"images": {}},
             ConfigInvalid,
             r"observation\['picture'\]: is an image .* 72 numbers; add `images: {picture: ",
+        ),
+        (
+            {"env": "Tests/Grey-v0", "images": {}},
+            ConfigInvalid,
+            r"observation\['picture'\]: is an image .* 24 numbers; wrap the environment",
         ),
     ],
 )

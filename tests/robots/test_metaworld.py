@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from fleetloop.core.clock import Virtual
+from fleetloop.core.errors import ConfigInvalid
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.robot import OffersExpert, OffersOutcome, RobotKind
-from fleetloop.core.task import Site
+from fleetloop.core.task import Site, Task
 
 pytestmark = pytest.mark.extras
 
@@ -41,6 +42,11 @@ def test_an_expert_does_its_task_and_its_progress_grows(sawyer, name):
         assert (np.abs(sent) <= 1).all()
     assert sawyer.outcome() is Outcome.SUCCESS
     assert progress[-1] > progress[0] + 0.05
+
+
+def test_a_task_that_it_does_not_have_is_named(sawyer):
+    with pytest.raises(ConfigInvalid, match=r"robot.options.tasks.metaworld/fly: is no environment's; known: "):
+        sawyer.reset(Task("metaworld/fly", "fly", 10.0), 1)
 
 
 def test_a_reset_draws_the_scene_from_its_seed(sawyer):

@@ -10,6 +10,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.errors import ReleaseInvalid
 from fleetloop.core.frame import Chunk, FloatArray, Observation
 from fleetloop.core.policy import ActingPolicy
+from fleetloop.core.spec import PolicySpec
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,15 @@ def infer(request: Request) -> Answer:
         prefix=request.prefix,
         delay=request.delay,
     )
-    spec, named = pilot.policy.spec, f"release {pilot.release}" if pilot.release else "policy"
+    checked = checked_chunk(actions, pilot.policy.spec, f"release {pilot.release}" if pilot.release else "policy")
+    return Answer(request.epoch, Chunk(request.chunk_id, request.tick, checked, pilot.release))
+
+
+def checked_chunk(actions: FloatArray, spec: PolicySpec, named: str) -> FloatArray:
+    """(H, A) of a policy that is so `named`. Raises ReleaseInvalid as `infer`."""
     expected = (spec.horizon, *spec.action.shape)
     if actions.shape != expected:
         raise ReleaseInvalid(named, f"its chunk has the shape {actions.shape}, not {expected}")
     if not np.isfinite(actions).all():
         raise ReleaseInvalid(named, "its chunk holds numbers that are not finite")
-    chunk = Chunk(request.chunk_id, request.tick, np.asarray(actions, np.float32), pilot.release)
-    return Answer(request.epoch, chunk)
+    return np.asarray(actions, np.float32)

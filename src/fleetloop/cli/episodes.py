@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fleetloop.cli import flags
+from fleetloop.core.errors import ConfigInvalid
 
 UNITS = (("years", 365.25 * 86_400), ("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0))
 
@@ -113,7 +114,6 @@ def annotate(
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import open_hub
     from fleetloop.core.clock import Wall
-    from fleetloop.core.errors import ConfigInvalid
     from fleetloop.core.ids import new_id
     from fleetloop.core.outcome import Annotation, Judge
 
@@ -123,7 +123,7 @@ def annotate(
     said = {
         "id": new_id(wall_s, np.random.default_rng()),
         "episode": episode,
-        "author": author or getpass.getuser(),
+        "author": author or _user(),
         "judge": Judge.PERSON,
         "wall_s": wall_s,
         "outcome": outcome,
@@ -156,6 +156,13 @@ def play(
 
     write(named_episode(load_config(config, sets or (), {"hub_url": hub}), episode), out)
     typer.echo(str(out))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have a number alone
+        raise ConfigInvalid("author", "is unknown: your user has no name on this machine", "give --author") from None
 
 
 def _clock(row: Mapping[str, Any]) -> str:

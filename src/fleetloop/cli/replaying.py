@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fleetloop.actor.inference import checked_chunk
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import Observation, Source
 from fleetloop.core.policy import ActingPolicy, under_robot_names
@@ -38,6 +39,7 @@ def open_loop_errors(
 
     Raises:
         SpecMismatch: if the policy can't see what this robot recorded.
+        ReleaseInvalid: if it says what can't be sent to a robot.
     """
     check_fit(episode.meta.spec, policy.spec)
     policy = under_robot_names(policy)
@@ -45,7 +47,8 @@ def open_loop_errors(
     row_of = {int(tick): row for row, tick in enumerate(ticks)}
     errors = np.full((len(episode), *episode.action.shape[1:]), np.nan)
     for start in range(0, len(episode), policy.spec.execute):
-        chunk = policy.chunk(_observation(episode, start), episode.meta.instruction, condition, rng=rng)
+        said = policy.chunk(_observation(episode, start), episode.meta.instruction, condition, rng=rng)
+        chunk = checked_chunk(said, policy.spec, f"the policy at frame {start}")
         for ahead in range(policy.spec.execute):
             row = row_of.get(int(ticks[start]) + ahead)
             if row is not None:

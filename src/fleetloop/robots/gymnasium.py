@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import gymnasium
@@ -91,8 +92,9 @@ class GymnasiumRobot:
         return self._outcome
 
     def close(self) -> None:
-        for env in self._envs.values():
-            env.close()
+        with ExitStack() as all_of_them:  # one that fails leaves none open
+            for env in self._envs.values():
+                all_of_them.callback(env.close)
 
     def _ending(self, terminated: bool, truncated: bool, info: Mapping[str, Any]) -> Outcome | None:
         options = self._options

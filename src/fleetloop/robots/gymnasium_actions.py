@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from gymnasium import spaces
 
 from fleetloop.core.errors import SpecMismatch
@@ -50,8 +51,8 @@ class Clipped:
         return FeatureSpec("action", (spaces.flatdim(self.space),), low=limits[0], high=limits[1])
 
     def native(self, action: FloatArray) -> tuple[Any, FloatArray]:
-        sent = np.clip(action, self.space.low.ravel(), self.space.high.ravel()).astype(np.float32)
-        return sent.reshape(self.space.shape).astype(self.space.dtype), sent
+        taken = _taken(self.space, np.asarray(action, np.float64))
+        return taken.reshape(self.space.shape), taken.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,24 @@ class Stretched:
         return FeatureSpec("action", (spaces.flatdim(self.space),), low=-1.0, high=1.0)
 
     def native(self, action: FloatArray) -> tuple[Any, FloatArray]:
-        low, high = self.space.low.ravel(), self.space.high.ravel()
+        low, high = (limit.ravel().astype(np.float64) for limit in (self.space.low, self.space.high))
         sent = np.clip(action, -1, 1).astype(np.float32)
-        stretched = low + (sent + 1) / 2 * (high - low)
-        return stretched.reshape(self.space.shape).astype(self.space.dtype), sent
+        taken = _taken(self.space, low + (sent.astype(np.float64) + 1) / 2 * (high - low))
+        if _whole(self.space):
+            sent = ((taken - low) / np.maximum(high - low, 1) * 2 - 1).astype(np.float32)
+        return taken.reshape(self.space.shape), sent
+
+
+def _whole(space: spaces.Box) -> bool:
+    return np.issubdtype(space.dtype, np.integer)
+
+
+def _taken(space: spaces.Box, action: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """(A,) in the space's dtype, and within its limits in that dtype: whole numbers are the nearest ones."""
+    given = np.rint(action) if _whole(space) else action
+    # First in float64, so that nothing wraps around; then in the space's own, which rounds.
+    low, high = space.low.ravel(), space.high.ravel()
+    return np.clip(np.clip(given, low, high).astype(space.dtype), low, high)
 
 
 @dataclass(frozen=True)

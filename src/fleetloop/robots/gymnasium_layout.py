@@ -88,10 +88,12 @@ def _rest(offered: Mapping[str, spaces.Space[Any]], shown: set[str]) -> dict[str
     rest = {key or "state": key for key in offered if key not in shown}
     for name, key in rest.items():
         space = offered[key]
-        if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] == 3:
+        if isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3:
             problem = f"is an image that no camera shows: {space.shape} would be {spaces.flatdim(space)} numbers"
-            remedy = f"add `images: {{{name}: {key!r}}}` to robot.options, or choose features by its `state`"
-            raise ConfigInvalid(_named(key), problem, remedy)
+            mend = f"add `images: {{{name}: {key!r}}}` to robot.options"
+            if space.shape[2] != 3:
+                mend = "wrap the environment, so that it is (height, width, 3)"
+            raise ConfigInvalid(_named(key), problem, f"{mend}, or choose features by its `state`")
     return rest
 
 

@@ -87,8 +87,9 @@ class MetaWorldRobot:
         )
 
     def reset(self, task: Task, seed: int) -> EpisodeStart:
+        start = self._robot.reset(task, seed)
         self._expert.start(task)
-        return self._robot.reset(task, seed)
+        return start
 
     def observe(self) -> Observation:
         return self._robot.observe()
