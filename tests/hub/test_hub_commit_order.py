@@ -1,13 +1,20 @@
 """The order of the cursor is the order of commits, so that a reader who follows it misses nothing."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from hub_world import put, sealed
 
-from fleetloop.hub.catalog.catalog import Catalog
+from fleetloop.core.clock import Virtual
+from fleetloop.core.disk import RealDisk
+from fleetloop.core.errors import HubUnavailable
+from fleetloop.hub.catalog.catalog import Catalog, Records
 from fleetloop.hub.catalog.place import place_of
 from fleetloop.hub.options import HubOptions
+from fleetloop.hub.service import HubService
 
 PATIENCE_S = 0.3  # for a writer that does not wait for its turn to show itself
 
@@ -83,3 +90,28 @@ def test_what_is_rolled_back_leaves_no_event(hubs: list[Catalog]) -> None:
     seen: list[str] = []
     follow(reading, seen, 0)
     assert seen == ["kept"]
+
+
+def test_readers_are_woken_though_the_answer_to_a_commit_was_lost(
+    tmp_path: Path, outbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And when the courier sends it again, for the hub may have died before it could wake them."""
+    hub, rung = HubService.open(HubOptions(directory=tmp_path / "hub"), Virtual(), RealDisk()), list[str]()
+    real = hub._catalog.writing
+
+    @contextmanager
+    def lost(*args: float) -> Iterator[Records]:
+        with real(*args) as records:
+            yield records
+        raise HubUnavailable("hub catalog", "has gone away")
+
+    hub.experience.news.listen(lambda: rung.append("woken"))
+    with monkeypatch.context() as patch:
+        patch.setattr(hub._catalog, "writing", lost)
+        with pytest.raises(HubUnavailable, match="gone away"):
+            put(hub, episode := sealed(outbox))
+    assert [event.ref for event in hub.events(0)] == [episode.meta.id]
+    assert rung == ["woken"]
+    assert put(hub, episode) == 1
+    assert rung == ["woken"] * 2
+    hub.close()
