@@ -30,6 +30,7 @@ def list_episodes(
 ) -> None:
     """List episodes, newest first.
 
+    `staleness`: how many releases had come since the oldest that it ran under, when it arrived.
     `clock`: how far the robot's clock was off the hub's when the episode arrived, where it is doubtful: more than a
     minute ahead, or more than a week behind.
     """
@@ -42,7 +43,7 @@ def list_episodes(
     chosen = load_config(config, sets or (), {"hub_url": hub})
     known = open_hub(chosen).episodes(task=task, outcome=outcome, limit=limit)
     rows = tables.table(
-        "id", "robot", "site", "task", "purpose", "outcome", "frames", "takeovers", "release", "behind", "clock"
+        "id", "robot", "site", "task", "purpose", "outcome", "frames", "takeovers", "release", "staleness", "clock"
     )
     for row in known:
         rows.add_row(

@@ -124,7 +124,7 @@ def _learner_line(fleet: "Fleet") -> "str | Text":
     if learner is None:
         return Text(f"no learner has reported yet{told}", "yellow")
     state = "parked" if learner.parked else f"at step {learner.step}"
-    how = f"{learner.lag_s:.1f} s behind, heard {fleet.learner_silent_s:.0f} s ago"
+    how = f"lags {learner.lag_s:.1f} s, heard {fleet.learner_silent_s:.0f} s ago"
     return f"learner: run {learner.run}, {state}, release {learner.release}, {how}{told}{_left_out(learner)}"
 
 

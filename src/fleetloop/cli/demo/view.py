@@ -182,7 +182,7 @@ def _learner_line(moment: Moment) -> str:
         f"release {learner.release}",
         f"loss online {_mean_loss(learner, 'loss_online')}, offline {_mean_loss(learner, 'loss_offline')}",
         f"replay ratio {figures.get('replay_ratio', 0.0):.1f}",
-        f"{learner.lag_s:.1f} s behind",
+        f"lags {learner.lag_s:.1f} s",
     ]
     return " · ".join(parts)
 
