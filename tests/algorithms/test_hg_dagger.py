@@ -74,7 +74,7 @@ def test_the_intervention_weight_is_for_online_corrections_alone(tmp_path):
 @pytest.mark.parametrize(
     ("purpose", "outcome", "option", "stops"),
     [
-        ("demonstration", Outcome.FAILURE, False, dict.fromkeys(range(9), 9)),
+        ("demonstration", Outcome.FAILURE, False, {0: 2, 1: 2, 2: 4, 3: 4, 5: 7, 6: 7, 8: 9}),
         ("online", Outcome.SUCCESS, False, {}),
         ("online", Outcome.SUCCESS, True, {2: 4, 3: 4, 5: 7, 6: 7, 8: 9}),
         ("online", Outcome.FAILURE, True, {}),

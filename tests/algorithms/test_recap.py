@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from judged import JudgedPolicy, judged_base
 from learner_world import (
@@ -17,11 +18,11 @@ from learner_world import (
 from pydantic import ValidationError
 
 from fleetloop.algorithms.recap import Recap
-from fleetloop.algorithms.recap_file import write_judgement
+from fleetloop.algorithms.recap_file import FORMAT, write_judgement
 from fleetloop.algorithms.recap_fit import LEAST_FRAMES, ValueFit, fit_value
 from fleetloop.algorithms.recap_judgement import blank
 from fleetloop.algorithms.recap_lessons import Lessons
-from fleetloop.algorithms.recap_options import RecapOptions
+from fleetloop.algorithms.recap_options import RecapOptions, TaskOptions
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, Episode, EpisodeMeta
 from fleetloop.core.errors import ConfigInvalid
@@ -247,6 +248,20 @@ def test_what_it_is_fitted_to_takes_no_more_memory_than_it_may(tmp_path):
     assert all(lesson.bytes == 0 for lesson in lessons.taken), "they are held twice"
 
 
+def test_of_more_episodes_than_frames_fit_ends_are_seen_as_well_as_beginnings(tmp_path):
+    episodes = lived(tmp_path, 8)
+    critic, frame_bytes = blank(judged_base().policy, OPTIONS).critic, 3 * 4
+    lessons = Lessons(critic, most_bytes=40 * frame_bytes)
+    for _ in range(40):
+        for episode in episodes.values():
+            lessons.take(lessons.read(episode, most=20))
+            assert sum(lesson.bytes for lesson in lessons.taken) <= 40 * frame_bytes
+    frames = np.concatenate([lesson.frames for lesson in lessons.taken])
+    assert len(frames) >= 20, "half of what fits is kept at least"
+    assert len(set(frames.tolist())) >= 10, frames
+    assert len(lessons.sights()["position"]) == len(frames)
+
+
 def test_a_fit_thins_what_does_not_fit_into_memory(tmp_path):
     episodes, drawn = lived(tmp_path, 8), set()
     options = OPTIONS.model_copy(update={"value_bytes": 45 * 12, "value_steps": 20})
@@ -294,7 +309,7 @@ def test_the_indicator_is_left_out_for_a_share_of_the_samples():
 def test_a_frozen_value_function_labels_as_the_one_that_was_fitted(world, tmp_path):
     episodes, judgement = world
     file = tmp_path / "deep" / "values.safetensors"
-    write_judgement(RealDisk(), file, judgement)
+    write_judgement(RealDisk(), file, judgement, RecapOptions())
     algorithm = Recap(RecapOptions(value="frozen", value_file=file, bins=51))
     algorithm.setup(JudgedPolicy())
     assert algorithm.version == 1
@@ -304,7 +319,8 @@ def test_a_frozen_value_function_labels_as_the_one_that_was_fitted(world, tmp_pa
     again = Recap(RecapOptions(value="frozen", value_file=file, bins=51))
     again.setup(JudgedPolicy())
     again.load_state_dict(algorithm.state_dict())
-    write_judgement(RealDisk(), file, fitted(episodes, OPTIONS.model_copy(update={"value_steps": 1})).judgement)
+    another = fitted(episodes, OPTIONS.model_copy(update={"value_steps": 1})).judgement
+    write_judgement(RealDisk(), file, another, RecapOptions())
     again.setup(JudgedPolicy())
     with pytest.raises(ConfigInvalid, match="not what this run began with"):
         again.load_state_dict(algorithm.state_dict())
@@ -322,9 +338,18 @@ def test_bad_values_are_named(world, tmp_path):
     file.write_bytes(b"nonsense")
     with pytest.raises(ConfigInvalid, match="holds no value function"):
         algorithm.setup(JudgedPolicy())
-    write_judgement(RealDisk(), file, world[1])
+    write_judgement(RealDisk(), file, world[1], RecapOptions(positives=0.3, tasks={"box": TaskOptions(c_fail_s=4)}))
     with pytest.raises(ConfigInvalid, match="no value function of this policy"):
         Recap(RecapOptions(value_file=file, bins=7)).setup(JudgedPolicy())
+    with pytest.raises(ConfigInvalid, match=r"options\.positives: is 0\.4, and .* was fitted with 0\.3"):
+        Recap(RecapOptions(value="frozen", value_file=file, bins=51)).setup(JudgedPolicy())
+    frozen = RecapOptions(value="frozen", value_file=file, bins=51, positives=0.3, tasks={"box": {"c_fail_s": 5}})
+    with pytest.raises(ConfigInvalid, match=r"options\.tasks: is .*5\.0.* was fitted with .*4\.0"):
+        Recap(frozen).setup(JudgedPolicy())
+    Recap(RecapOptions(value_file=file, bins=51)).setup(JudgedPolicy())  # live goes on from it
+    safetensors.numpy.save_file({}, file, metadata={FORMAT: "[1]"})
+    with pytest.raises(ConfigInvalid, match="holds no value function"):
+        algorithm.setup(JudgedPolicy())
 
 
 def test_its_options_can_be_read_without_torch():

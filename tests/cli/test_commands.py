@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -46,10 +47,26 @@ def test_every_command_says_what_it_does_and_shows_examples(path):
     assert f"fleetloop {' '.join(path)}" in result.output.partition("Examples")[2]
 
 
-def test_an_option_before_a_command_of_the_hub_is_not_dropped(tmp_path):
-    result = invoke("hub", "--directory", str(tmp_path / "mine"), "rebuild")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("hub --directory mine rebuild", "--directory: stands before rebuild"),
+        ("pretrain --set encoder.steps=7 encoder", "--set: stands before encoder"),
+    ],
+)
+def test_an_option_before_a_command_of_the_hub_is_not_dropped(tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*words.split())
     assert result.exit_code == 1
-    assert "--directory: stands before rebuild" in " ".join(result.output.split())
+    assert told in " ".join(result.output.split())
+
+
+def test_where_an_encoder_can_not_be_written_nothing_is_rendered_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("in the way")
+    monkeypatch.setattr("fleetloop.cli.encoder.make_encoder", lambda *_, **__: pytest.fail("it has begun"))
+    result = invoke("pretrain", "encoder", "--out", "file/eyes")
+    assert (result.exit_code, "file" in result.stderr) == (1, True)
 
 
 def test_help_imports_nothing_heavy():

@@ -56,7 +56,7 @@ def test_a_robot_that_does_not_say_that_it_is_simulated_is_not_touched(command, 
 def test_success_below_what_is_asked_for_is_an_exit_status(room, tmp_path):
     """Of a gate: the report is written all the same."""
     report = tmp_path / "report.json"
-    words = ["eval", "--tasks", "restock/shelf", "--episodes", "4", "--sites", "0,1", "--calm", "-j", "1", "--report"]
+    words = ["eval", "--tasks", "restock/shelf,restock/shelf", "--episodes", "4", "--sites", "0,1", "--calm", "-j", "1", "--report"]
 
     def gate(*more):
         return CliRunner().invoke(app, [*words, str(report), *map(str, more)])
@@ -65,7 +65,9 @@ def test_success_below_what_is_asked_for_is_an_exit_status(room, tmp_path):
     assert gate(*base, "--at-least", 0).exit_code == 0
     refused = gate(*base, "--at-least", 0.5)
     assert (refused.exit_code, "less than 0.5" in refused.stderr) == (1, True)
-    assert json.loads(report.read_text())["tasks"]["restock/shelf"]["rate"] < 0.5
+    told = json.loads(report.read_text())["tasks"]["restock/shelf"]
+    assert told["rate"] < 0.5
+    assert told["episodes"] == 4, "a task that is named twice is one"
     assert gate("--expert", "--at-least", 0.75).exit_code == 0
     assert "--retention about two" in gate(*base, "--retention", "--at-least", 0.5).stderr
     unmeasured = gate("--base", tmp_path / "nowhere", "--at-least", 0.5)

@@ -68,8 +68,11 @@ def test_what_is_no_experiment_of_that_name_is_refused(site: Path, source: str, 
     (site / "odd_lab.py").write_text(source)
     (site / "mine-0.1.dist-info" / "entry_points.txt").write_text("[fleetloop.experiments]\nmine = odd_lab:MINE\n")
     said = CliRunner().invoke(app, ["lab", "run", "mine"])
+    listed = CliRunner().invoke(app, ["lab", "ls", "--results", str(site / "none")])
     sys.modules.pop("odd_lab")
     plugin.cache_clear()
+    assert "fleet-hg-dagger" in listed.stdout, "ours are shown all the same"
+    assert "experiments: mine: is" in listed.stderr
     assert said.exit_code == 1
     assert "experiments: mine: is" in said.stderr
     assert told in said.stderr

@@ -14,6 +14,7 @@ from fleetloop.learner.checkpoint import (
     TENSORS,
     Checkpoint,
     CheckpointWriter,
+    divided,
     existing,
     latest,
     load,
@@ -132,6 +133,20 @@ def test_if_all_are_damaged_it_says_so_instead_of_starting_over(tmp_path):
     (save(RealDisk(), tmp_path, checkpoint(5), keep=2) / TENSORS).unlink()
     with pytest.raises(CheckpointInvalid, match="step-0000000005"):
         latest(tmp_path)
+
+
+def test_a_state_that_the_algorithm_changes_afterwards_is_kept_as_it_was():
+    state = {"seen": [1], "mean": np.zeros(2)}
+    arrays, rest = divided(state)
+    state["seen"].append(2)
+    state["mean"][:] = 7
+    assert rest == {"seen": [1]}
+    assert arrays["mean"].tolist() == [0, 0]
+
+
+def test_a_directory_that_is_none_is_not_to_be_removed(tmp_path):
+    with pytest.raises(CheckpointInvalid, match="holds no checkpoint; name one of a learner's"):
+        load(tmp_path)
 
 
 def _said_otherwise(path, **changes):

@@ -102,6 +102,11 @@ def test_a_base_that_is_damaged_missing_or_another_policys_is_refused(kept):
     (directory / "base.json").write_text(json.dumps(description))
     with pytest.raises(BaseInvalid, match="tiny"):
         load_base(directory)
+    for odd in ('{"format": 1}', "[]", json.dumps({**description, "robot": 5})):
+        (directory / "base.json").write_text(odd)
+        with pytest.raises(BaseInvalid, match=r"base\.json: is no description of a base|format"):
+            load_base(directory)
+    (directory / "base.json").write_text(json.dumps(description))
     (directory / "weights.safetensors").write_bytes(b"x")
     with pytest.raises(BaseInvalid, match=r"weights\.safetensors"):
         load_base(directory)

@@ -26,7 +26,7 @@ class BehaviourCloningOptions(BaseModel):
 
 
 class BehaviourCloning(FixedLabels):
-    """Every frame of a demonstration trains; online experience does not, unless the options say so."""
+    """Whatever somebody drove in a demonstration trains; online experience does not, unless the options say so."""
 
     name: ClassVar[str] = "bc"
     Options: ClassVar[type[BehaviourCloningOptions]] = BehaviourCloningOptions
@@ -48,9 +48,10 @@ class BehaviourCloning(FixedLabels):
     def _train(self, episode: Episode) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """(T,) twice: the policy's own frames that train, and those of others."""
         nothing, purpose, source = np.zeros(len(episode), bool), episode.meta.purpose, episode.source
+        # What was held or blended is nobody's choice.
         if purpose == "demonstration":
-            return nothing, ~nothing
+            return source == Source.POLICY, source == Source.HUMAN
         if not self.options.successful_online or purpose != "online" or episode.meta.outcome is not Outcome.SUCCESS:
             return nothing, nothing
-        # What was held or blended is nobody's choice, and what made a takeover necessary no part of the success.
+        # What made a takeover necessary is no part of the success.
         return (source == Source.POLICY) & (takeovers(source) == len(episode)), source == Source.HUMAN

@@ -34,7 +34,8 @@ class HGDaggerOptions(BaseModel):
     intervention_weight: float = Field(
         default=1.0,
         gt=0,
-        description="how often a human frame of an online episode is drawn for every draw of another one (IWR)",
+        description="how often a human frame of an online episode is drawn for every draw of another one (IWR); there "
+        "is none without successful_autonomous",
     )
 
 

@@ -52,13 +52,17 @@ class Recap:
         self._began = 0  # the step at which the version in force began
 
     def setup(self, policy: TrainablePolicy) -> None:
-        """Raises ConfigInvalid if the policy offers no critic, or the value file is not of this policy."""
-        from fleetloop.algorithms.recap_file import file_hash, read_judgement
+        """Raises ConfigInvalid if the policy offers no critic, or the value file is not of this policy or, frozen, was
+        fitted under other options."""
+        from fleetloop.algorithms.recap_file import check_options, file_hash, read_judgement
         from fleetloop.algorithms.recap_judgement import blank
 
         judgement, file = blank(policy, self.options), self.options.value_file
         self._adopt(read_judgement(file, judgement.critic) if file else judgement)
-        self._value = file_hash(file) if file and self.options.value == "frozen" else "live"
+        self._value = "live"
+        if file and self.options.value == "frozen":
+            check_options(file, self.options)
+            self._value = file_hash(file)
 
     # ------------------------------------------------------------------ labels
 

@@ -24,35 +24,41 @@ class Lesson:
     def bytes(self) -> int:
         return sum(sight.nbytes for sight in self.sights.values())
 
-    def thinned(self) -> "Lesson":
-        """Every other frame of it."""
-        sights = {name: sight[::2].copy() for name, sight in self.sights.items()}  # a view would keep them all
-        return Lesson(self.track, self.frames[::2], sights, self.instruction)
+    def thinned(self, first: int) -> "Lesson":
+        """Every other frame of it, from the `first` on."""
+        sights = {name: sight[first::2].copy() for name, sight in self.sights.items()}  # a view would keep them all
+        return Lesson(self.track, self.frames[first::2], sights, self.instruction)
 
 
 class Lessons:
-    """Those of many episodes. Whenever they are more than `most_bytes`, every other frame of all is dropped.
+    """Those of many episodes. Whenever they are more than `most_bytes`, every other frame of all is dropped: the first
+    or the second in turn, so that ends are kept as well as beginnings, and of short lessons every other one.
 
     Attributes:
-        taken: in the order in which they came.
+        taken: those that have frames, in the order in which they came.
     """
 
     def __init__(self, critic: Critic, most_bytes: int) -> None:
         self.taken: list[Lesson] = []
-        self._critic, self._most_bytes, self._bytes, self._sparsity = critic, most_bytes, 0, 1
+        self._critic, self._most_bytes, self._bytes = critic, most_bytes, 0
+        self._came, self._sparsity = 0, 1
 
     def read(self, episode: Episode, most: int) -> Lesson:
         """Of `most` of its frames at most, evenly spread; as much sparser as those before it have become."""
-        most = min(-(-most // self._sparsity), len(episode))
-        frames = np.unique(np.linspace(0, max(len(episode) - 1, 0), most).astype(np.intp))
+        frames = np.unique(np.linspace(0, max(len(episode) - 1, 0), min(most, len(episode))).astype(np.intp))
+        frames = frames[self._came % self._sparsity :: self._sparsity]
         sights = dict(self._critic.look(episode, frames)) if len(frames) else {}
         return Lesson(Track.of(episode), frames, sights, episode.meta.instruction)
 
     def take(self, lesson: Lesson) -> None:
+        self._came += 1
+        if not len(lesson.frames):
+            return
         self.taken.append(lesson)
         self._bytes += lesson.bytes
         if self._bytes > self._most_bytes:
-            self.taken = [one.thinned() for one in self.taken]
+            thinned = (one.thinned(number % 2) for number, one in enumerate(self.taken))
+            self.taken = [one for one in thinned if len(one.frames)]
             self._bytes, self._sparsity = sum(one.bytes for one in self.taken), 2 * self._sparsity
 
     def sights(self) -> dict[str, Array]:

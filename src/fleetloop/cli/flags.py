@@ -54,11 +54,21 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *lines])
 
 
+def goes_to_subcommand(context: typer.Context) -> bool:
+    """Whether a command of its own follows. Raises ConfigInvalid for options before it, which it would not hear."""
+    command = context.invoked_subcommand
+    if command and (said := [name for name, value in context.params.items() if value]):
+        option = f"--{said[0].replace('_', '-').replace('sets', 'set')}"
+        raise ConfigInvalid(option, f"stands before {command}, which does not hear it", f"put it behind {command}")
+    return bool(command)
+
+
 def split(text: str | None, flag: str) -> tuple[str, ...] | None:
-    """The parts of a comma-separated flag; None if it was not given. Raises ConfigInvalid if it names nothing."""
+    """The parts of a comma-separated flag, each once; None if it was not given. Raises ConfigInvalid if it names
+    nothing."""
     if text is None:
         return None
-    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not parts:
         raise ConfigInvalid(flag, f"{text!r} names nothing", "leave it away, or name one or more, separated by commas")
     return parts

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from fleetloop.cli import flags
-from fleetloop.core.errors import ConfigInvalid
 
 EXAMPLES = flags.examples(
     "fleetloop hub",
@@ -39,10 +38,7 @@ def hub(
     ] = None,
 ) -> None:
     """Take in episodes, give out releases: everybody else finds each other here."""
-    if command := context.invoked_subcommand:
-        if said := [name for name, value in context.params.items() if value]:
-            option = f"--{said[0].replace('_', '-').replace('sets', 'set')}"
-            raise ConfigInvalid(option, f"stands before {command}, which does not hear it", f"put it behind {command}")
+    if flags.goes_to_subcommand(context):
         return
     from fleetloop.cli.config import load_config
     from fleetloop.cli.wiring import clock_from

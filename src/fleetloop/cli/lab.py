@@ -81,11 +81,16 @@ def ls(
 ) -> None:
     """Show which jobs are done."""
     from fleetloop.cli import tables
+    from fleetloop.core.errors import PluginBroken
     from fleetloop.lab.experiments import names
 
     rows = tables.table("experiment", "arm", "done", "not yet")
     for name in names():
-        jobs = _jobs(name, seeds, minutes=minutes, quick=quick, results=results, cache=cache)
+        try:
+            jobs = _jobs(name, seeds, minutes=minutes, quick=quick, results=results, cache=cache)
+        except PluginBroken as error:  # another package's: all others are shown
+            typer.secho(f"fleetloop: {error}", fg="red", err=True)
+            continue
         for arm in dict.fromkeys(job.arm for job in jobs):
             mine = [job for job in jobs if job.arm == arm]
             done, left = (" ".join(str(job.seed) for job in mine if job.done is state) for state in (True, False))
@@ -102,24 +107,26 @@ def report(
     cache: Cached = CACHE,
 ) -> None:
     """Write tables and plots from the results that are there, and the reference's figures beside them."""
+    from fleetloop.core.errors import PluginBroken
     from fleetloop.lab.comparison import write_comparison
     from fleetloop.lab.experiments import experiment, names
     from fleetloop.lab.report import write_report
 
-    place, broken = _place(quick, minutes, results, cache), list[ConfigInvalid]()
-    for one in map(experiment, [name] if name else names()):
+    place, broken = _place(quick, minutes, results, cache), list[ConfigInvalid | PluginBroken]()
+    for one in [name] if name else names():
         try:
-            page = write_report(one, place)
-            typer.echo(str(page) if page else f"{one.name}: no result in {place / one.name}")
-        except ConfigInvalid as error:  # one experiment's: the others' pages are written all the same
+            page = write_report(experiment(one), place)
+            typer.echo(str(page) if page else f"{one}: no result in {place / one}")
+        except (ConfigInvalid, PluginBroken) as error:  # one experiment's: the others' pages are written all the same
             broken.append(error)
-    if broken:
-        for other in broken[1:]:
-            typer.secho(f"fleetloop: {other}", fg="red", err=True)
-        raise broken[0]
+    for other in broken[1:]:
+        typer.secho(f"fleetloop: {other}", fg="red", err=True)
     page = results.parent / "README.md"
-    if place == results and write_comparison(place, page):
+    whole = not any(isinstance(error, ConfigInvalid) for error in broken)
+    if whole and place == results and write_comparison(place, page):
         typer.echo(str(page))
+    if broken:
+        raise broken[0]
 
 
 @app.command(

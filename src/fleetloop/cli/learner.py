@@ -75,7 +75,7 @@ def learner(
         return base, wiring.build_algorithm(chosen.algorithm)
 
     demonstrations_held = open_demonstrations(places.demonstrations)
-    _check_tasks(chosen, {episode.meta.task for episode in demonstrations_held})
+    check_tasks(chosen, {episode.meta.task for episode in demonstrations_held})
     for line in beyond_limits(chosen, demonstrations_held):
         typer.echo(line, err=True)
     around = Surroundings(wiring.open_hub(chosen), wiring.clock_from(chosen.clock.file), RealDisk(), places.learner)
@@ -91,7 +91,7 @@ def learner(
     )
 
 
-def _check_tasks(config: "FleetConfig", demonstrated: set[str]) -> None:
+def check_tasks(config: "FleetConfig", demonstrated: set[str]) -> None:
     """Raise ConfigInvalid where an option is about a task that is neither worked at nor demonstrated."""
     from fleetloop.algorithms.recap_options import RecapOptions
     from fleetloop.cli.config import chosen_options

@@ -50,7 +50,7 @@ def pretrain(
 
     With --steps 0 only its statistics are computed: for weights that were trained elsewhere.
     """
-    if ctx.invoked_subcommand is not None:
+    if flags.goes_to_subcommand(ctx):
         return
     from fleetloop.cli.config import load_config
 
@@ -111,9 +111,12 @@ def pretrain_encoder(
     chosen = load_config(config, sets or (), given)
     from fleetloop.cli.encoder import make_encoder, views
     from fleetloop.cli.progress import counting
+    from fleetloop.core.disk import RealDisk, check_writable
 
     directory, options = chosen.directories.encoder or Path("encoder"), chosen.encoder
     _check_free(directory, "encoder.json", "encoder", replace=replace)
+    RealDisk().make(directory)  # now, rather than when there is something to write
+    check_writable(directory / "encoder.json")
     with counting("rendering", sum(view.frames for view in views(chosen.tasks, options))) as looked:
         facts = make_encoder(
             directory,

@@ -48,6 +48,7 @@ def fit(
     from fleetloop.algorithms.recap_fit import fit_value
     from fleetloop.algorithms.recap_judgement import blank
     from fleetloop.algorithms.recap_options import RecapOptions
+    from fleetloop.cli.learner import check_tasks
     from fleetloop.cli.progress import counting
     from fleetloop.core.disk import RealDisk, check_writable
     from fleetloop.core.errors import ConfigInvalid
@@ -58,6 +59,7 @@ def fit(
     held: dict[str, Episode] = {}
     for directory in episodes or [chosen.directories.demonstrations]:
         held |= _lessons(directory, policy.spec)
+    check_tasks(chosen, {episode.meta.task for episode in held.values()})
     options = chosen_options("algorithms", chosen.algorithm)
     assert isinstance(options, RecapOptions)
     start = blank(policy, options)
@@ -67,7 +69,7 @@ def fit(
         problem = f"{len(held)} episodes, and nothing to fit a value function to"
         remedy = "record attempts that succeed or fail; what was aborted tells of no end"
         raise ConfigInvalid("--episodes", problem, remedy)
-    write_judgement(RealDisk(), out, found.judgement)
+    write_judgement(RealDisk(), out, found.judgement, options)
     _print(found.judgement, list(held.values()))
     typer.echo(f"{out}: {len(held)} episodes, {found.steps} steps, cross-entropy {found.loss:.2f} nats")
 

@@ -142,7 +142,7 @@ class NamesConditions(Protocol):
 
 def check_conditions(policy: object, wanted: Collection[str]) -> None:
     """Raise ConfigInvalid unless the policy can be conditioned on all of these, as far as it says."""
-    if isinstance(policy, NamesConditions) and (odd := sorted(set(wanted) - policy.conditions)):
+    if isinstance(policy, NamesConditions) and (odd := sorted(set(wanted) - set(policy.conditions))):
         known = ", ".join(sorted(policy.conditions)) or "none"
         raise ConfigInvalid("condition", f"{', '.join(map(repr, odd))} is unknown to the policy", f"it knows: {known}")
 

@@ -281,5 +281,5 @@ def with_values(bench: Bench, algorithm: Choice, place: Path, episodes: list[Epi
     critic = load_base(place).policy.critic(options.bins)
     fit = fit_value(Judgement(0, {}, critic), {episode.meta.id: episode for episode in episodes}, options)
     file = bench.scratch / f"values-{len(episodes)}.safetensors"
-    write_judgement(RealDisk(), file, fit.judgement)
+    write_judgement(RealDisk(), file, fit.judgement, options)
     return bench.setting.algorithm(algorithm, value="frozen", value_file=str(file))

@@ -23,6 +23,7 @@ NECESSARY = frozenset(
     | {"commit", "cpu_s", "minutes", "command", "privileged"}
 )
 """What every result has."""
+MAPPINGS = frozenset({"evaluation", "setting", "options", "versions", "fleet", "facts"})
 PACKAGES = ("fleetloop", "mujoco", "numpy", "pyarrow", "torch")
 PRIVILEGED = "scripted, privileged: operator, expert and judge read the simulator's true state"
 
@@ -117,6 +118,8 @@ def read(file: Path, experiment: str) -> Mapping[str, Any]:
         if lacks := sorted(NECESSARY - found.keys()):
             raise ValueError(f"it lacks {', '.join(lacks)}")
         counts = {len(tried) for tried in found["evaluation"].values()}
+        if odd := [name for name in MAPPINGS & found.keys() if not isinstance(found[name], Mapping)]:
+            raise ValueError(f"its {min(odd)} is none")
         if len(counts) != 1 or not all(len(one) == 3 for tried in found["evaluation"].values() for one in tried):
             raise ValueError("its evaluation is not as many episodes of each task, each [site, success, ticks]")
     except (OSError, ValueError, AttributeError, TypeError) as error:

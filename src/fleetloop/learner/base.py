@@ -86,19 +86,23 @@ def load_base(directory: Path) -> Base:
         raise BaseInvalid(
             str(directory), f"holds no base policy ({error})", "make one with `fleetloop pretrain`"
         ) from error
-    if description.get("format") != FORMAT:
-        raise BaseInvalid("format", f"is {description.get('format')!r}", f"this version reads {FORMAT}")
-    if blake3(data).hexdigest() != description["weights_hash"]:
-        raise BaseInvalid(WEIGHTS, f"is not what {DESCRIPTION} says", "make it anew with `fleetloop pretrain`")
-    name, config = description["policy"]["name"], description["policy"]["config"]
-    robot = RobotSpec.from_json(description["robot"])
+    try:
+        if description["format"] != FORMAT:
+            raise BaseInvalid("format", f"is {description['format']!r}", f"this version reads {FORMAT}")
+        if blake3(data).hexdigest() != description["weights_hash"]:
+            raise BaseInvalid(WEIGHTS, f"is not what {DESCRIPTION} says", "make it anew with `fleetloop pretrain`")
+        name, config, facts = description["policy"]["name"], description["policy"]["config"], description["facts"]
+        robot = RobotSpec.from_json(description["robot"])
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"is no description of a base ({type(error).__name__}: {error})"
+        raise BaseInvalid(DESCRIPTION, problem, "make it anew with `fleetloop pretrain`") from error
     policy = plugin("policies", name).build(config, robot)
     try:
         policy.load_state_dict(tensors(from_safetensors(data)))
     except RuntimeError as error:
         problem = " ".join(str(error).split())
         raise BaseInvalid(WEIGHTS, f"doesn't fit the policy {name!r} ({problem})", "make it anew") from error
-    return Base(policy, name, robot, description["facts"])
+    return Base(policy, name, robot, facts)
 
 
 def fill(policy: Any, file: Path, may_lack: Callable[[str], bool] = is_statistic) -> str:

@@ -4,6 +4,7 @@ It appears under its name only when it is whole and on the disk. Experience is n
 again (or the local cache), in the same order, up to the checkpoint's cursor.
 """
 
+import copy
 import json
 import logging
 import shutil
@@ -63,8 +64,10 @@ class Checkpoint:
 
 
 def divided(state: Any) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The arrays of an algorithm's state, and the rest of it. Raises CheckpointInvalid if that is not JSON, or would
-    read back as something else."""
+    """The arrays of an algorithm's state, and the rest of it: copies, which the algorithm may not change any more.
+
+    Raises CheckpointInvalid if the rest is not JSON, or would read back as something else.
+    """
     remedy = "hold texts, numbers, lists and dicts with text keys, and numpy arrays of numbers at the top"
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise CheckpointInvalid("Algorithm.state_dict", f"returned a {type(state).__name__}", remedy)
@@ -74,7 +77,7 @@ def divided(state: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     rest = {name: value for name, value in state.items() if name not in arrays}
     if where := _changed_by_json(rest, ""):
         raise CheckpointInvalid(f"Algorithm.state_dict: {where}", "is no JSON value", remedy)
-    return arrays, rest
+    return {name: value.copy() for name, value in arrays.items()}, copy.deepcopy(rest)
 
 
 def _changed_by_json(value: Any, path: str) -> str:
@@ -251,6 +254,8 @@ def _state(path: Path) -> dict[str, Any]:
     """All but the tensors."""
     if not path.is_dir():
         raise CheckpointInvalid(str(path), "is no directory", "name one of a learner's checkpoints/step-…")
+    if not (path / STATE).exists():
+        raise CheckpointInvalid(str(path), "holds no checkpoint", "name one of a learner's checkpoints/step-…")
     try:
         state: dict[str, Any] = json.loads((path / STATE).read_bytes())
     except (OSError, ValueError) as error:

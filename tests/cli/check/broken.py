@@ -1,5 +1,6 @@
 """Plug-ins that each break one rule of their contract."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -206,7 +207,7 @@ class Cloning(FixedLabels):
             train=episode.source == Source.HUMAN,
             stop=frames + 1,
             weight=np.full(count, self.kept, np.float32),
-            indicator=np.full(count, -1, np.int8),
+            indicator=np.full(count, 0 if self.fault == "picky" else -1, np.int8),
         )
         changed = {
             "long": {"train": np.ones(count + 1, bool)},
@@ -231,6 +232,8 @@ class Cloning(FixedLabels):
             batch.mask[:] = 0
         if self.fault == "nan":
             return losses * float("nan")
+        if self.fault == "picky":
+            return torch.where(torch.from_numpy(batch.indicator) == 0, losses * float("nan"), losses)
         if self.fault == "random":
             return losses * torch.rand(len(losses))
         return losses.detach() if self.fault == "detached" else losses
@@ -243,6 +246,43 @@ class Cloning(FixedLabels):
 
     def load_state_dict(self, state):
         self.kept = 7.0 if self.fault == "forgets" else state["kept"]
+
+
+class Versioned(FixedLabels):
+    """Every refresh doubles the weights; `fault` says what goes wrong with it."""
+
+    name, conditions, condition = "versioned", frozenset({"positive", "negative"}), "positive"
+
+    def __init__(self, fault=""):
+        self.fault, self.version, self.weight = fault, 0, 1.0
+
+    def label(self, episode):
+        return Cloning.label(Cloning(), episode) if self.fault == "splits" else self._labels(episode, self.weight)
+
+    def refresh(self, episodes, step):
+        return Doubled({id: self._labels(episode, 2 * self.weight) for id, episode in episodes.items()})
+
+    def switch(self, refresh):
+        self.version, self.weight = self.version + (self.fault != "stays"), 2 * self.weight
+
+    def state_dict(self):
+        kept = {"version": self.version, "weight": self.weight}
+        return {} if self.fault == "forgetful" else kept
+
+    def load_state_dict(self, state):
+        self.version = state.get("version", 0)
+        self.weight = 1.0 if self.fault == "lossy" else state.get("weight", 1.0)
+
+    def _labels(self, episode, weight):
+        labels = Cloning().label(episode)
+        return replace(labels, weight=labels.weight * np.float32(weight), version=self.version)
+
+
+class Doubled:
+    ready = True
+
+    def __init__(self, labels):
+        self.labels = labels
 
 
 WATCHED = RobotSpec("watched", (PLACE,), PLACE, 10, (CameraSpec("wrist", 8, 12),))
@@ -350,3 +390,44 @@ class Sighted(Linear):
 
     def _look(self, pictures):
         return self.eye(torch.from_numpy(pictures).flatten(1) / 255)
+
+
+class Asking(Linear):
+    """One that can be conditioned, and that has a critic."""
+
+    conditions = frozenset({"positive", "negative"})
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        if self.fault == "listed":
+            self.conditions = ["negative", "positive"]
+        if self.fault == "locked":
+            self.lock = threading.Lock()
+
+    def chunk(self, observation, instruction, condition, *, rng, prefix=None, delay=0):
+        if condition is not None and self.fault == "deaf":
+            raise KeyError(condition)
+        return super().chunk(observation, instruction, condition, rng=rng)
+
+    def loss(self, batch, *, rng):
+        losses = super().loss(batch, rng=rng)
+        if self.fault == "unsure":
+            return torch.where(torch.from_numpy(batch.indicator >= 0), losses / 0, losses)
+        return losses
+
+    def critic(self, bins):
+        return Critic(1 if self.fault == "narrow" else bins, self.fault)
+
+
+class Critic(nn.Module):
+    def __init__(self, bins, fault):
+        super().__init__()
+        self.map, self.fault = nn.Linear(2, bins), fault
+
+    def look(self, episode, frames):
+        return {"place": episode.state("place")[frames]}
+
+    def logits(self, sights, instructions, instruction):
+        if self.fault == "unjudging":
+            raise NotImplementedError
+        return self.map(torch.from_numpy(np.array(sights["place"])))

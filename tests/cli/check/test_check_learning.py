@@ -5,11 +5,13 @@ import torch
 from asked import problems, told_by
 from broken import (
     WATCHED,
+    Asking,
     Cloning,
     Imported,
     Linear,
     Point,
     Sighted,
+    Versioned,
 )
 from typer.testing import CliRunner
 
@@ -52,18 +54,39 @@ def told_on_toy(tmp_path_factory):
         ("words", "Algorithm.state_dict: odd: is <U1"),
         ("nothing", "Algorithm.state_dict: returned a NoneType"),
         ("forgets", "differ after the restart"),
+        ("picky", "it is not finite"),
     ],
 )
 def test_an_algorithm_that_breaks_a_rule(told_on_toy, fault, told):
     learner, recorded = told_on_toy
-    subject = algorithm.AlgorithmSubject(Cloning(fault), Cloning(fault), learner, recorded)
+    subject = algorithm.AlgorithmSubject(Cloning(fault), lambda: Cloning(fault), learner, recorded)
     wrong = problems(algorithm.CHECKS, subject)
     told_by(told, wrong)
 
 
 def test_an_algorithm_that_breaks_none(told_on_toy):
     learner, recorded = told_on_toy
-    assert not problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning(), Cloning(), learner, recorded))
+    assert not problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning(), Cloning, learner, recorded))
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("", ""),
+        ("stays", "the version stayed 0; count it up in `switch`"),
+        ("splits", "`label` says something else of .* than the refresh did"),
+        ("forgetful", "What a refresh has learned survives.*the version is 0 after the restart, not 1"),
+        ("lossy", "What a refresh has learned survives.*labels of .* differ after the restart"),
+    ],
+)
+def test_an_algorithm_whose_labels_have_versions(told_on_toy, fault, told):
+    learner, recorded = told_on_toy
+    subject = algorithm.AlgorithmSubject(Versioned(fault), lambda: Versioned(fault), learner, recorded)
+    wrong = problems(algorithm.CHECKS, subject)
+    if fault:
+        told_by(told, wrong)
+    else:
+        assert not wrong
 
 
 def about(fault, directory, kind=Linear, spec=Point.spec):
@@ -100,6 +123,26 @@ def test_a_policy_that_breaks_none(tmp_path, kind):
     assert not problems(policy.CHECKS, about(kind, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("", ""),
+        ("listed", r"`conditions` is \['negative', 'positive'\]; make it a frozenset of words"),
+        ("deaf", "every condition that it names: KeyError: 'negative'"),
+        ("unsure", "the loss of samples with an indicator is not finite"),
+        ("narrow", r"its logits are torch.float32 \[3, 1\]; return float32 \[3, 11\]"),
+        ("unjudging", "Its critic.*: NotImplementedError"),
+        ("locked", "A copy acts as it does.*: TypeError: cannot pickle"),
+    ],
+)
+def test_a_policy_that_has_conditions_and_a_critic(tmp_path, fault, told):
+    wrong = problems(policy.CHECKS, about(fault, tmp_path, Asking))
+    if fault:
+        told_by(told, wrong)
+    else:
+        assert not wrong
+
+
 def test_a_policy_whose_statistics_would_be_rounded(tmp_path):
     assert not problems(policy.CHECKS, about("", tmp_path / "buffer", Imported))
     wrong = problems(policy.CHECKS, about("rounded", tmp_path / "parameter", Imported))
@@ -116,7 +159,7 @@ def test_a_policy_is_checked_on_what_the_robots_camera_shows(tmp_path):
 def test_debugging_shows_where_other_peoples_code_failed(told_on_toy, monkeypatch, capsys):
     learner, recorded = told_on_toy
     monkeypatch.setenv("FLEETLOOP_DEBUG", "1")
-    problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning("hungry"), Cloning("hungry"), learner, recorded))
+    problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning("hungry"), Cloning, learner, recorded))
     assert "broken.py" in capsys.readouterr().err
 
 

@@ -1,15 +1,15 @@
 """The contract of an algorithm: its labels, its loss, what it keeps, its label versions."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fleetloop.cli.check.experience import batch_for
+from fleetloop.cli.check.experience import batch_for, every_indicator
 from fleetloop.cli.check.findings import expect
 from fleetloop.core.algorithm import Algorithm, FrameLabels
 from fleetloop.core.episode import Episode
@@ -25,10 +25,10 @@ LATE = 1_000_000  # optimizer steps after which any refresh is due
 
 @dataclass(frozen=True)
 class AlgorithmSubject:
-    """`algorithm` is set up with `policy`; `another` is a fresh one under the same options, set up with it too."""
+    """`algorithm` is set up with `policy`; `fresh` makes another under the same options, set up with it too."""
 
     algorithm: Algorithm
-    another: Algorithm
+    fresh: Callable[[], Algorithm]
     policy: Any
     episodes: Sequence[Episode]
 
@@ -36,7 +36,12 @@ class AlgorithmSubject:
         return [(episode, self.algorithm.label(episode)) for episode in self.episodes]
 
     def batch(self) -> Batch:
-        return batch_for(self.policy, self.episodes)
+        """As the learner draws it; where the algorithm has conditions, under each of them and none."""
+        self.labels()  # what is wrong with them is told in their own words
+        batch = batch_for(self.policy, self.episodes, self.algorithm)
+        if not self.algorithm.conditions:
+            return batch
+        return replace(batch, indicator=every_indicator(len(batch)))
 
 
 def naming(subject: AlgorithmSubject) -> None:
@@ -135,14 +140,14 @@ def repeating(subject: AlgorithmSubject) -> None:
 
 def surviving(subject: AlgorithmSubject) -> None:
     """What it keeps survives a restart: JSON values and numpy arrays, and a fresh one labels the same."""
-    arrays, rest = divided(subject.algorithm.state_dict())
-    subject.another.load_state_dict({**json.loads(json.dumps(rest)), **from_safetensors(to_safetensors(arrays))})
+    another, (arrays, rest) = subject.fresh(), divided(subject.algorithm.state_dict())
+    another.load_state_dict({**json.loads(json.dumps(rest)), **from_safetensors(to_safetensors(arrays))})
+    remedy = "put all that labels depend on into the state"
+    versions = f"the version is {another.version} after the restart, not {subject.algorithm.version}"
+    expect(another.version == subject.algorithm.version, versions, remedy)
     for episode, labels in subject.labels():
-        again = subject.another.label(episode)
-        same = all(np.array_equal(getattr(labels, name), getattr(again, name)) for name in DTYPES)
-        expect(
-            same, f"labels of {episode.meta.id} differ after the restart", "put all that they depend on into the state"
-        )
+        same = _alike(labels, another.label(episode))
+        expect(same, f"labels of {episode.meta.id} differ after the restart", remedy)
 
 
 def refreshing(subject: AlgorithmSubject) -> None:
@@ -167,6 +172,15 @@ def refreshing(subject: AlgorithmSubject) -> None:
     before = subject.algorithm.version
     subject.algorithm.switch(refresh)
     expect(subject.algorithm.version > before, f"the version stayed {before}", "count it up in `switch`")
+    for episode, labels in subject.labels():
+        same = _alike(labels, refresh.labels.get(episode.meta.id, labels))
+        wrong = f"`label` says something else of {episode.meta.id} than the refresh did"
+        expect(same, wrong, "after `switch` label by what it took over: so are episodes that come later")
+
+
+def surviving_a_refresh(subject: AlgorithmSubject) -> None:
+    """What a refresh has learned survives a restart as well."""
+    surviving(subject)
 
 
 CHECKS = (
@@ -181,7 +195,12 @@ CHECKS = (
     repeating,
     surviving,
     refreshing,
+    surviving_a_refresh,
 )
+
+
+def _alike(one: FrameLabels, other: FrameLabels) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in DTYPES)
 
 
 def _arrays(batch: Batch) -> dict[str, npt.NDArray[Any]]:

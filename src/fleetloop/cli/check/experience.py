@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fleetloop.actor.recorder import EpisodeWriter
-from fleetloop.core.algorithm import FixedLabels, FrameLabels
+from fleetloop.core.algorithm import Algorithm, FixedLabels, FrameLabels
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Ending, Episode, EpisodeMeta
 from fleetloop.core.frame import Array, Frame, Observation, Source
@@ -42,7 +43,7 @@ class Story:
 
 STORIES = (
     Story("demonstration", [(H, 40)], Outcome.SUCCESS),
-    Story("demonstration", [(H, 30)], Outcome.SUCCESS),
+    Story("demonstration", [(H, 16), (X, 4), (H, 10)], Outcome.SUCCESS),
     Story("online", [(P, 40)], Outcome.SUCCESS),
     Story("online", [(P, 20), (H, 12), (P, 15)], Outcome.SUCCESS),
     Story("online", [(P, 10), (B, 2), (H, 8), (X, 3), (P, 20)], Outcome.FAILURE),
@@ -59,15 +60,25 @@ def episodes(directory: Path, spec: RobotSpec, seed: int = 0) -> list[Episode]:
     return [_tell(directory, spec, story, number, seed) for number, story in enumerate(STORIES)]
 
 
-def batch_for(policy: Any, told: Sequence[Episode], size: int = BATCH) -> Batch:
-    """What the learner would hand to `policy.loss`: real samples of these episodes, some cut short by their end."""
+def batch_for(policy: Any, told: Sequence[Episode], algorithm: Algorithm | None = None, size: int = BATCH) -> Batch:
+    """What the learner would hand to `policy.loss`: real samples of these episodes, some cut short by their end.
+
+    Without an algorithm whose labels say so, or where these let nothing train, every frame does.
+    """
     buffer = ExperienceBuffer(policy.spec, max_replay=1000, held_out=0.0)
     for episode in told:
-        buffer.ingest(prepare(episode, _Everything(), policy.spec, features_of(policy)))
+        buffer.ingest(prepare(episode, algorithm or _Everything(), policy.spec, features_of(policy)))
     offline, online = buffer.part(TASK, Part.OFFLINE), buffer.part(TASK, Part.ONLINE)
     samples = np.concatenate([offline, online])
+    if algorithm and not len(samples):
+        return batch_for(policy, told, size=size)
     chosen = samples[np.linspace(0, len(samples) - 1, size).astype(int)]
     return buffer.gather(chosen, np.full(size, TASK), np.isin(chosen, online))
+
+
+def every_indicator(count: int) -> npt.NDArray[np.int8]:
+    """(count,): positive, negative and none in turn."""
+    return np.resize(np.array([1, 0, -1], np.int8), count)
 
 
 class _Everything(FixedLabels):

@@ -1,7 +1,8 @@
 """The contract of a policy: one that acts, one that trains, and that both are the same."""
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fleetloop.cli.check.experience import batch_for
+from fleetloop.cli.check.experience import batch_for, every_indicator
 from fleetloop.cli.check.findings import expect, left_alone
 from fleetloop.core.episode import Episode
 from fleetloop.core.frame import FloatArray, Observation
@@ -18,6 +19,7 @@ from fleetloop.core.spec import PolicySpec, RobotSpec, check_fit
 from fleetloop.learner.export import release_weights, tensors
 from fleetloop.weights.codec import BLOCKS, decode_tensors, encode, from_safetensors, to_safetensors
 
+BINS = 11
 CLOSE = 1e-3  # of the largest action
 INSTRUCTION = "do task 0"
 
@@ -42,11 +44,13 @@ class PolicySubject:
         images = {item.name: episode.picture(item.name, 0) for item in self.robot.cameras}
         return Observation(state, 0.0, images, dict.fromkeys(images, 0.0))
 
-    def chunk(self, policy: Any, instruction: str = INSTRUCTION, seed: int = 0) -> FloatArray:
+    def chunk(
+        self, policy: Any, instruction: str = INSTRUCTION, condition: str | None = None, seed: int = 0
+    ) -> FloatArray:
         """As a robot asks for it."""
         rng, seen = np.random.default_rng(seed), self.observation()
         with left_alone(seen):
-            return under_robot_names(policy).chunk(seen, instruction, None, rng=rng)
+            return under_robot_names(policy).chunk(seen, instruction, condition, rng=rng)
 
     def apart(self, one: Any, other: Any) -> float:
         """How far their chunks are apart, as a share of the largest action (at least 1)."""
@@ -90,13 +94,35 @@ def chunking(subject: PolicySubject) -> None:
     spec = subject.policy.spec
     wanted = (spec.horizon, *spec.action.shape)
     for instruction in (INSTRUCTION, "xyzzy plugh", ""):
-        chunk = subject.chunk(subject.policy, instruction)
-        expect(isinstance(chunk, np.ndarray), f"{instruction!r} gives a {type(chunk).__name__}", "return a numpy array")
-        given = f"{instruction!r} gives {chunk.dtype}{list(chunk.shape)}"
-        expect((chunk.shape, chunk.dtype.name) == (wanted, "float32"), given, f"return float32{list(wanted)}")
-        expect(
-            bool(np.isfinite(chunk).all()), f"{instruction!r} gives numbers that are not finite", "look at the network"
-        )
+        _expect_chunk(subject.chunk(subject.policy, instruction), wanted, repr(instruction))
+
+
+def heeding_conditions(subject: PolicySubject) -> None:
+    """It acts, and has a loss, under every condition that it names."""
+    policy, spec = subject.policy, subject.policy.spec
+    named: Any = getattr(policy, "conditions", frozenset())
+    fine = isinstance(named, Set) and all(isinstance(word, str) for word in named)
+    expect(fine, f"`conditions` is {named!r}", "make it a frozenset of words")
+    for condition in sorted(named):
+        chunk = subject.chunk(policy, condition=condition)
+        _expect_chunk(chunk, (spec.horizon, *spec.action.shape), f"the condition {condition!r}")
+    if named:
+        batch = subject.batch()
+        losses = subject.losses(replace(batch, indicator=every_indicator(len(batch))))
+        problem = "the loss of samples with an indicator is not finite"
+        expect(bool(torch.isfinite(losses).all()), problem, "1 is positive, 0 negative, -1 none")
+
+
+def judging(subject: PolicySubject) -> None:
+    """Its critic, if it has one, says something finite of every frame, and can learn."""
+    if not hasattr(subject.policy, "critic"):
+        return
+    critic, frames = subject.policy.critic(BINS), np.arange(3)
+    logits = critic.logits(critic.look(subject.episodes[0], frames), [INSTRUCTION, ""], np.array([0, 1, 0]))
+    given = f"its logits are {logits.dtype} {list(logits.shape)}"
+    expect((logits.shape, logits.dtype) == ((3, BINS), torch.float32), given, f"return float32 {[3, BINS]}")
+    expect(bool(torch.isfinite(logits).all()), "its logits are not finite", "look at the network")
+    expect(logits.requires_grad, "its logits carry no gradient", "compute them in torch, without no_grad or detach")
 
 
 def going_on(subject: PolicySubject) -> None:
@@ -213,6 +239,12 @@ def kept_exact(subject: PolicySubject) -> None:
     expect(apart <= CLOSE, wrong, "what does not train, and is no weight, belongs into buffers")
 
 
+def being_copied(subject: PolicySubject) -> None:
+    """A copy acts as it does: the learner keeps an average of it."""
+    apart = subject.apart(subject.policy.eval(), copy.deepcopy(subject.policy))
+    expect(apart <= CLOSE, f"a copy acts {apart:.1%} otherwise", "keep whatever it acts by in parameters and buffers")
+
+
 def refusing_strangers(subject: PolicySubject) -> None:
     """Weights that lack a tensor are refused, not run."""
     weights = subject.released()
@@ -230,6 +262,9 @@ CHECKS = (
     remembering_its_options,
     normalising,
     chunking,
+    heeding_conditions,
+    judging,
+    being_copied,
     going_on,
     repeating,
     losing,
@@ -240,3 +275,10 @@ CHECKS = (
     kept_exact,
     refusing_strangers,
 )
+
+
+def _expect_chunk(chunk: Any, wanted: tuple[int, ...], under: str) -> None:
+    expect(isinstance(chunk, np.ndarray), f"{under} gives a {type(chunk).__name__}", "return a numpy array")
+    given = f"{under} gives {chunk.dtype}{list(chunk.shape)}"
+    expect((chunk.shape, chunk.dtype.name) == (wanted, "float32"), given, f"return float32{list(wanted)}")
+    expect(bool(np.isfinite(chunk).all()), f"{under} gives numbers that are not finite", "look at the network")

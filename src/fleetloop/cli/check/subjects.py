@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from fleetloop.actor.run import sole_driver
 from fleetloop.cli import wiring
+from fleetloop.cli.base import check_base, robot_spec
 from fleetloop.cli.check.findings import Finding, finding, findings
 from fleetloop.cli.config import FleetConfig, RobotEntry, chosen_options
+from fleetloop.core.algorithm import Algorithm
 from fleetloop.core.clock import Virtual, Wall
 from fleetloop.core.disk import RealDisk
 from fleetloop.core.episode import Episode
@@ -121,14 +123,24 @@ def _policy(workshop: Workshop) -> Iterator[Finding]:
 def _algorithm(workshop: Workshop) -> Iterator[Finding]:
     from fleetloop.cli.check.algorithm import CHECKS, AlgorithmSubject
     from fleetloop.cli.check.experience import TOY, batch_for
+    from fleetloop.learner.base import DESCRIPTION, load_base
 
-    config, told = workshop.config, workshop.episodes(TOY)
-    policy = wiring.build_policy(config.policy, TOY, config.seed)
-    policy.fit_statistics(batch_for(policy, told))
-    algorithm, another = (wiring.build_algorithm(config.algorithm) for _ in range(2))
-    for one in (algorithm, another):
-        one.setup(policy)
-    return findings(CHECKS, AlgorithmSubject(algorithm, another, policy, told))
+    config = workshop.config
+    if (config.directories.base / DESCRIPTION).exists():
+        base = load_base(config.directories.base)
+        check_base(config, base)
+        policy, told = base.policy, workshop.episodes(base.robot)
+    else:
+        robot = robot_spec(config) or TOY
+        policy, told = wiring.build_policy(config.policy, robot, config.seed), workshop.episodes(robot)
+        policy.fit_statistics(batch_for(policy, told))
+
+    def fresh() -> Algorithm:
+        algorithm = wiring.build_algorithm(config.algorithm)
+        algorithm.setup(policy)
+        return algorithm
+
+    return findings(CHECKS, AlgorithmSubject(fresh(), fresh, policy, told))
 
 
 MAKERS: dict[str, Callable[[Workshop], Iterator[Finding]]] = {
