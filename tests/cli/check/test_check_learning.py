@@ -30,6 +30,11 @@ def told_on_toy(tmp_path_factory):
     return learner, told
 
 
+def wrong_with(kind, fault, learner, recorded):
+    subject = algorithm.AlgorithmSubject(kind(fault), lambda: kind(fault), learner, recorded)
+    return problems(algorithm.CHECKS, subject)
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -58,21 +63,17 @@ def told_on_toy(tmp_path_factory):
     ],
 )
 def test_an_algorithm_that_breaks_a_rule(told_on_toy, fault, told):
-    learner, recorded = told_on_toy
-    subject = algorithm.AlgorithmSubject(Cloning(fault), lambda: Cloning(fault), learner, recorded)
-    wrong = problems(algorithm.CHECKS, subject)
-    told_by(told, wrong)
+    told_by(told, wrong_with(Cloning, fault, *told_on_toy))
 
 
 def test_an_algorithm_that_breaks_none(told_on_toy):
-    learner, recorded = told_on_toy
-    assert not problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning(), Cloning, learner, recorded))
+    assert not wrong_with(Cloning, "", *told_on_toy)
+    assert not wrong_with(Versioned, "", *told_on_toy)
 
 
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("", ""),
         ("stays", "the version stayed 0; count it up in `switch`"),
         ("splits", "`label` says something else of .* than the refresh did"),
         ("forgetful", "What a refresh has learned survives.*the version is 0 after the restart, not 1"),
@@ -80,13 +81,7 @@ def test_an_algorithm_that_breaks_none(told_on_toy):
     ],
 )
 def test_an_algorithm_whose_labels_have_versions(told_on_toy, fault, told):
-    learner, recorded = told_on_toy
-    subject = algorithm.AlgorithmSubject(Versioned(fault), lambda: Versioned(fault), learner, recorded)
-    wrong = problems(algorithm.CHECKS, subject)
-    if fault:
-        told_by(told, wrong)
-    else:
-        assert not wrong
+    told_by(told, wrong_with(Versioned, fault, *told_on_toy))
 
 
 def about(fault, directory, kind=Linear, spec=Point.spec):
@@ -118,15 +113,14 @@ def test_a_policy_that_breaks_a_rule(tmp_path, fault, told):
     told_by(told, wrong)
 
 
-@pytest.mark.parametrize("kind", ["", "counts"])
-def test_a_policy_that_breaks_none(tmp_path, kind):
-    assert not problems(policy.CHECKS, about(kind, tmp_path))
+@pytest.mark.parametrize(("kind", "more"), [(Linear, ""), (Linear, "counts"), (Asking, "")])
+def test_a_policy_that_breaks_none(tmp_path, kind, more):
+    assert not problems(policy.CHECKS, about(more, tmp_path, kind))
 
 
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("", ""),
         ("listed", r"`conditions` is \['negative', 'positive'\]; make it a frozenset of words"),
         ("deaf", "every condition that it names: KeyError: 'negative'"),
         ("unsure", "the loss of samples with an indicator is not finite"),
@@ -136,11 +130,7 @@ def test_a_policy_that_breaks_none(tmp_path, kind):
     ],
 )
 def test_a_policy_that_has_conditions_and_a_critic(tmp_path, fault, told):
-    wrong = problems(policy.CHECKS, about(fault, tmp_path, Asking))
-    if fault:
-        told_by(told, wrong)
-    else:
-        assert not wrong
+    told_by(told, problems(policy.CHECKS, about(fault, tmp_path, Asking)))
 
 
 def test_a_policy_whose_statistics_would_be_rounded(tmp_path):
@@ -157,9 +147,8 @@ def test_a_policy_is_checked_on_what_the_robots_camera_shows(tmp_path):
 
 
 def test_debugging_shows_where_other_peoples_code_failed(told_on_toy, monkeypatch, capsys):
-    learner, recorded = told_on_toy
     monkeypatch.setenv("FLEETLOOP_DEBUG", "1")
-    problems(algorithm.CHECKS, algorithm.AlgorithmSubject(Cloning("hungry"), Cloning, learner, recorded))
+    wrong_with(Cloning, "hungry", *told_on_toy)
     assert "broken.py" in capsys.readouterr().err
 
 
