@@ -119,6 +119,20 @@ def test_an_answer_of_the_episode_before_is_not_taken_for_one_of_this():
     assert played[13] is not None
 
 
+def test_how_long_the_first_answer_took_is_no_delay_of_the_next():
+    """The robot stood still meanwhile: nothing of the first chunk has to be played again."""
+    executor, policy = ChunkExecutor(LateInference([20, 1]), lead=1), TickPolicy(10, 5)
+    executor.start(pilot(policy), "go")
+    waited = 0
+    while not executor.await_first(waited, seen(0, 1)):
+        waited += 1
+    assert waited >= 20
+    for tick in range(8):
+        executor.advance(tick, seen(tick, 1))
+    (_, first), (_, second) = policy.prefixes[:2]
+    assert (first, second) == (0, 1)
+
+
 def test_an_immediate_answer_of_the_episode_before_does_not_hold_up_the_next():
     executor = ChunkExecutor(ImmediateInference(1), lead=2)
     policy = TickPolicy(8, 4)

@@ -86,6 +86,7 @@ def odd(**values):
         ({"state": {"count": np.zeros(3, np.float32)}}, "robot: count: has the shape [3], not [1]"),
         ({"state": {"count": [[1.0, 2.0], [3.0]]}}, "robot: count: is no array"),
         ({"state": {"count": np.array(["a"])}}, "robot: count: holds <U1, no numbers"),
+        ({"state": {"count": np.array([1e300])}}, "robot: count: holds float64 that float32 can't hold"),
         ({"state": {}}, "robot: count: is missing"),
         (
             {"images": {"top": np.zeros((10, 10, 3), np.uint8)}},

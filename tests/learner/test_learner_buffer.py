@@ -88,6 +88,19 @@ def test_an_episode_is_retired_and_comes_back_with_its_counts(tmp_path):
     assert buffer.draws(buffer.part(0, Part.ONLINE)).tolist() == [2, 1, 0, 0]
 
 
+def test_an_outcome_that_is_changed_and_changed_back_keeps_the_counts(tmp_path):
+    """What does not train under the second is not new under the third."""
+    buffer, path = ExperienceBuffer(SPEC, max_replay=3, held_out=0.0), write_episode(tmp_path, 1, "pphh")
+    episode = Episode.open(path)
+    assert buffer.ingest(prepare(episode, hg_dagger(), SPEC)) == 2
+    for _ in range(3):
+        buffer.count(np.arange(2, dtype=np.int32), np.ones(2, bool))
+    nothing = replace(prepare(episode, hg_dagger(), SPEC).labels, train=np.zeros(4, bool))
+    assert buffer.ingest(replace(prepare(episode, hg_dagger(), SPEC), labels=nothing)) == 0
+    assert buffer.ingest(prepare(episode, hg_dagger(), SPEC)) == 0
+    assert buffer.size(0, Part.ONLINE) == 0, "they are used up"
+
+
 def test_replacing_an_episode_leaves_one_copy(tmp_path):
     buffer = ExperienceBuffer(SPEC, max_replay=3)
     episode = Episode.open(write_episode(tmp_path, 1, "hhh"))

@@ -29,7 +29,7 @@ def checkpoint(step):
         "trainer.policy.weight": np.linspace(0, 1, 7, dtype=np.float32) * step,
         "sampler.windows": np.random.default_rng(step).random((2, 2, 5)),
         "draws": np.arange(step, dtype=np.int32),
-        "epochs": np.zeros((0, 2), np.int64),
+        "epoch": np.zeros(2, np.int64),
         "online_draws": np.array(3),
     }
     return Checkpoint("run", step, 12, 3, "c0ffee", arrays, ("A", "B"), {"round": 2}, "bc", ("left", "right"))
@@ -62,6 +62,15 @@ def test_going_back_to_a_release_puts_what_came_after_it_aside(tmp_path):
     with pytest.raises(CheckpointInvalid, match="release 3: is older than every checkpoint"):
         set_back(RealDisk(), tmp_path, 3)
     assert latest(tmp_path).step == 20, "and nothing is put aside then"
+
+
+def test_one_of_a_release_that_was_on_its_way_out_comes_after_the_one_before(tmp_path):
+    """While a large one is uploaded: its weights are trained on, and may have what was wrong with it."""
+    save(RealDisk(), tmp_path, replace(checkpoint(10), release=2), keep=3)
+    save(RealDisk(), tmp_path, replace(checkpoint(50), release=2, publishing=True), keep=3)
+    assert latest(tmp_path).publishing
+    set_back(RealDisk(), tmp_path, 2)
+    assert latest(tmp_path).step == 10
 
 
 def test_one_that_is_half_gone_does_not_keep_anybody_from_going_back(tmp_path):

@@ -107,10 +107,11 @@ def test_what_comes_in_is_visible_at_the_next_step_boundary(tmp_path):
     hub.add(write_episode(tmp_path, 1, "hh"))
     hub.add(write_episode(tmp_path, 2, "hh"))
     advance(learner, 3)
+    assert learner.intake.epoch == (4, 2)
     hub.add(write_episode(tmp_path, 3, "pp"))
     advance(learner, 1)
-    assert learner.intake.epochs == [(4, 2), (7, 3)]
-    assert learner.checkpoint().arrays["epochs"].tolist() == [[4, 2], [7, 3]]
+    assert learner.intake.epoch == (7, 3)
+    assert learner.checkpoint().arrays["epoch"].tolist() == [7, 3]
 
 
 def test_an_unusable_episode_raises_an_alarm_and_nothing_else(tmp_path):

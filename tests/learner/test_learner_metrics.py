@@ -26,6 +26,15 @@ def test_a_resumed_run_writes_again_what_came_after_its_checkpoint(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_what_a_power_cut_left_in_the_middle_keeps_no_learner_from_going_on(tmp_path):
+    write(tmp_path, range(2), 1.0)
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b"\0" * 40 + b"\n[1]\n")
+    write(tmp_path, [2], 1.0)
+    write(tmp_path, [3], 2.0, back_to=2)
+    assert [row["step"] for row in rows(tmp_path)] == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("back_to", [2, -1])
 def test_tensorboard_shows_no_step_twice_after_a_restart(tmp_path, back_to):
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

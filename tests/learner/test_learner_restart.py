@@ -82,7 +82,7 @@ def test_killed_and_resumed_it_goes_on_exactly_as_if_nothing_had_happened(tmp_pa
 
     assert len(hub.fetched) == fetched + 3, "the cache was not used"
     assert weights_of(second) == weights_of(straight)
-    assert second.intake.epochs == straight.intake.epochs
+    assert second.intake.epoch == straight.intake.epoch
     np.testing.assert_array_equal(second.parts.buffer.all_draws(), straight.parts.buffer.all_draws())
     curve = [{task: (row["loss_online"], row["loss_offline"]) for task, row in item["tasks"].items()}
              for item in rows(tmp_path / "resumed")]  # fmt: skip

@@ -249,6 +249,20 @@ def test_tasks_that_need_it_get_more(across):
     assert shares[1] > shares[0] >= 0.25
 
 
+def test_a_restored_sampler_knows_of_successes_whose_episodes_are_gone():
+    options = SamplerOptions(across_tasks="success", success_window=4)
+    first, second = AdaptiveSampler(options, 0), AdaptiveSampler(options, 0)
+    for task, unaided in ((0, True), (0, False), (1, True), (0, True), (0, True), (0, True)):
+        first.note_episode(task, unaided)
+    first.record(np.array([0, 1]), np.array([False, False]), np.array([1.0, 3.0]))
+    second.restore(first.state())
+    for sampler in (first, second):
+        sampler.note_episode(0, False)
+    held = np.ones(2), np.ones(2)
+    np.testing.assert_array_equal(first.task_shares(*held), second.task_shares(*held))
+    assert first.task_shares(*held)[0] > first.task_shares(*held)[1]
+
+
 def test_a_restored_sampler_goes_on_as_the_first():
     first = recorded(SamplerOptions(window=4), [1, 2, 3, 4, 5, 6], [2, 2, 2, 9, 9, 9])
     second = AdaptiveSampler(SamplerOptions(window=4), 0)

@@ -142,7 +142,11 @@ def test_a_parked_learner_holds_up_no_retention(tmp_path):
     assert learner.status().checkpoint == len(hub.log)
     for id in (ids[0], ids[5]):
         hub.remove(id)
-    advance(again(tmp_path / "learner", hub, **settings), 2)
+    learner = again(tmp_path / "learner", hub, **settings)
+    beat(learner)
+    assert learner.parked, "a restart is no news"
+    hub.add(write_episode(tmp_path, 9, "hhhh"))
+    advance(learner, 2)
 
 
 def test_the_hub_is_told_the_cursor_of_the_oldest_checkpoint(tmp_path):

@@ -387,3 +387,23 @@ def test_weights_that_do_not_fit_are_named():
 
 def test_the_toys_name_things_that_the_simulation_has():
     assert set(THINGS) <= set(NAMES)
+
+
+def test_features_of_64_bits_and_single_numbers_are_as_good_as_any():
+    """In training and acting: what a robot may say of itself, no base may fail on."""
+    speed = FeatureSpec("speed", (), "float64")
+    state = tuple(replace(item, dtype="float64") if item.dtype == "float32" else item for item in GRIPPERS.state)
+    robot, rng = replace(GRIPPERS, state=(*state, speed)), np.random.default_rng(0)
+    batch = scenes(rng, 8)
+    wide = {item.name: batch.state[item.name].astype(item.dtype) for item in state if item.name in batch.state}
+    batch = replace(batch, state={**wide, "speed": rng.uniform(-1, 1, 8)})
+    policy = fresh(robot)
+    policy.fit_statistics(batch)
+    losses = policy.loss(batch, rng=torch.Generator().manual_seed(0))
+    assert torch.isfinite(losses).all()
+    acting = FlowPolicy.acting(policy.config, policy.spec, exact_weights(policy.state_dict()))
+    chunks = [
+        one.chunk(observation(batch, 0), instruction(batch, 0), rng=np.random.default_rng(1))
+        for one in (policy.eval(), acting)
+    ]
+    np.testing.assert_allclose(chunks[0], chunks[1], atol=1e-4)

@@ -15,7 +15,7 @@ from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.operator import View
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import Robot, check_observation, check_sent
+from fleetloop.core.robot import Robot, as_specified, check_sent
 from fleetloop.core.task import Task
 
 
@@ -119,9 +119,7 @@ class Attempt:
 
     def _observe(self) -> Observation:
         with _at_the_robot():
-            seen = self._robot.observe()
-            check_observation(self._robot.spec, seen)
-        return seen
+            return as_specified(self._robot.spec, self._robot.observe())
 
     def _note_gap(self, tick: int, decision: Decision, due: Due | None) -> None:
         if decision.changed:

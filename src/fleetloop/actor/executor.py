@@ -73,6 +73,7 @@ class ChunkExecutor:
         self._collect(waited)
         self._ask(0, observation)
         self._collect(waited)
+        self._delay = 0  # nothing was played meanwhile
         return self._pilot is None or self._next is not None
 
     def _collect(self, tick: int) -> None:

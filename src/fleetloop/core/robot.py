@@ -1,17 +1,17 @@
 """The seam to a robot, and what some robots offer beyond it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from fleetloop.core.clock import Clock
 from fleetloop.core.errors import RobotTrouble, SpecMismatch, UnknownName
-from fleetloop.core.frame import FloatArray, Observation
+from fleetloop.core.frame import Array, FloatArray, Observation
 from fleetloop.core.operator import Expert
 from fleetloop.core.outcome import Outcome
 from fleetloop.core.plugins import making, plugin
-from fleetloop.core.spec import RobotSpec
+from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.core.task import Site, Task
 
 NOT_FINITE = "holds numbers that are not finite"
@@ -51,13 +51,13 @@ class Robot(Protocol):
     def close(self) -> None: ...
 
 
-def check_observation(spec: RobotSpec, seen: Observation) -> None:
-    """Raise RobotTrouble, naming feature or camera, for what is not as the specification says, or not finite.
+def as_specified(spec: RobotSpec, seen: Observation) -> Observation:
+    """What was observed, each feature in its own dtype: what the policy acts on is what is recorded.
 
-    One bad reading would otherwise be the policy's fault, or make the hub refuse the whole episode.
+    Raises RobotTrouble, naming feature or camera, for what is not as the specification says, or not finite: one bad
+    reading would otherwise be the policy's fault, or make the hub refuse the whole episode.
     """
-    for feature in spec.state:
-        _check_array(feature.name, seen.state.get(feature.name), feature.shape)
+    state = {**seen.state, **{feature.name: _reading(feature, seen.state.get(feature.name)) for feature in spec.state}}
     for camera in spec.cameras:
         image = seen.images.get(camera.name)
         _check_array(camera.name, image, (camera.height, camera.width, 3))
@@ -65,6 +65,21 @@ def check_observation(spec: RobotSpec, seen: Observation) -> None:
             raise RobotTrouble(f"robot: {camera.name}", f"holds {np.asarray(image).dtype}, not uint8", DRIVER)
         if camera.name not in seen.images_taken:
             raise RobotTrouble(f"robot: {camera.name}", "has no time in `images_taken`", DRIVER)
+    return replace(seen, state=state)
+
+
+def _reading(feature: FeatureSpec, value: Any) -> Array:
+    _check_array(feature.name, value, feature.shape)
+    given, dtype = np.asarray(value), np.dtype(feature.dtype)
+    if given.dtype == dtype:
+        return given
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept = given.astype(dtype)
+    # A float may lose digits; what is no float may lose nothing.
+    whole = np.isfinite(kept).all() if dtype.kind == "f" else np.array_equal(kept, given)
+    if not whole:
+        raise RobotTrouble(f"robot: {feature.name}", f"holds {given.dtype} that {dtype} can't hold", DRIVER)
+    return kept
 
 
 def check_sent(spec: RobotSpec, sent: FloatArray) -> None:

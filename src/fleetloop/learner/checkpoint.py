@@ -39,11 +39,13 @@ class Checkpoint:
         cursor: the last event that the buffer had taken in.
         release: the version published last; the parent of what comes next.
         config_hash: of the policy's configuration.
-        arrays: the trainer's tensors (`trainer.…`), the sampler's windows (`sampler.…`), draw counters (`draws`), index
-            epochs (`epochs`: rows of step and cursor) and the algorithm's arrays (`algorithm.…`).
+        arrays: the trainer's tensors (`trainer.…`), the sampler's windows (`sampler.…`), draw counters (`draws`), the
+            index epoch (`epoch`: the step and the cursor of the last arrivals) and the algorithm's (`algorithm.…`).
         uncovered: online episodes with corrections that no release covers yet.
         algorithm: the algorithm's state, but for its arrays; algorithm_name: whose state that is.
         tasks: the buffer's, by their numbers.
+        publishing: a newer release than `release` was of an earlier step, and on its way out.
+        quiet_s: clock seconds since experience had come last.
     """
 
     run: str
@@ -56,6 +58,8 @@ class Checkpoint:
     algorithm: Mapping[str, Any]
     algorithm_name: str = ""
     tasks: tuple[str, ...] = ()
+    publishing: bool = False
+    quiet_s: float = 0.0
 
     def under(self, prefix: str) -> dict[str, Array]:
         """The arrays whose names begin so, without it."""
@@ -143,6 +147,8 @@ def save(disk: Disk, root: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "algorithm": checkpoint.algorithm,
         "algorithm_name": checkpoint.algorithm_name,
         "tasks": checkpoint.tasks,
+        "publishing": checkpoint.publishing,
+        "quiet_s": checkpoint.quiet_s,
         "hash": blake3(data).hexdigest(),
         "versions": versions(),  # for people to read
     }
@@ -207,7 +213,9 @@ def set_back(disk: Disk, root: Path, release: int) -> None:
 
 
 def later_than(root: Path, release: int) -> list[Path]:
-    """The checkpoints that came after a release. One that can't be read is passed over, as `latest` does.
+    """The checkpoints that came after a release: behind the step of a later one, published by then or not yet.
+
+    One that can't be read is passed over, as `latest` does.
 
     Raises:
         CheckpointInvalid: if none of those that are kept is of it or before, or the newest such one is damaged.
@@ -224,8 +232,10 @@ def later_than(root: Path, release: int) -> list[Path]:
 
 
 def _release_of(path: Path) -> int | None:
+    """The newest whose step lies behind it."""
     try:
-        return int(_state(path)["release"])
+        state = _state(path)
+        return int(state["release"]) + bool(state.get("publishing"))
     except CheckpointInvalid as error:
         log.warning("%s", error)
         return None
@@ -246,8 +256,9 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointInvalid(path.name, error.problem, "remove the directory") from error
     names = ("run", "step", "cursor", "release", "config_hash", "algorithm", "algorithm_name")
     fields = {name: state[name] for name in names}
+    later = {name: state[name] for name in ("publishing", "quiet_s") if name in state}  # than the first of this format
     tasks = tuple(state.get("tasks", ()))  # those from before tombstones need none
-    return Checkpoint(**fields, arrays=arrays, uncovered=tuple(state["uncovered"]), tasks=tasks)
+    return Checkpoint(**fields, **later, arrays=arrays, uncovered=tuple(state["uncovered"]), tasks=tasks)
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -100,3 +100,12 @@ class Journey:
         if not self._ended or not len(fresh):
             return {}
         return {id: now - self._ended.pop(id) for id in buffer.episode_ids(fresh) if id in self._ended}
+
+
+def weightless(buffer: ExperienceBuffer) -> str:
+    """What is held and can never be drawn, whatever the losses; empty if nothing."""
+    parts = (Part.OFFLINE, Part.ONLINE)
+    held = [sum(buffer.size(task, part) for part in parts) for task in range(len(buffer.tasks))]
+    mass = [sum(buffer.mass(task, part) for part in parts) for task in range(len(buffer.tasks))]
+    found = [name for name, size, weight in zip(buffer.tasks, held, mass, strict=True) if size and not weight]
+    return f"{', '.join(found)}: is not trained: the algorithm gives all of it the weight 0" if found else ""

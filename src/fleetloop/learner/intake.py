@@ -15,7 +15,7 @@ class Intake:
 
     Attributes:
         cursor: the last event that the buffer has taken in.
-        epochs: (step, cursor) at which what came in became visible; always at a step boundary.
+        epoch: (step, cursor) at which what came in last became visible; always at a step boundary.
         demonstrated: how many of the buffer's first rows are demonstrations from this machine's disk.
         frames: online ones that train, ever; last_news: when some came last (clock seconds).
         journey: of the episodes that came in, to their first draw.
@@ -25,7 +25,7 @@ class Intake:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.cursor = self.demonstrated = self.frames = 0
-        self.epochs: list[tuple[int, int]] = []
+        self.epoch = 0, 0
         self.last_news, self.journey, self.lost = parts.clock.now(), Journey(parts.clock), ""
 
     def admit_demonstrations(self, demonstrations: Iterable[Prepared]) -> None:
@@ -41,7 +41,7 @@ class Intake:
         for arrival in arrivals:
             self._admit_one(arrival, now)
         self.cursor = arrivals[-1].seq
-        self.epochs.append((step, self.cursor))
+        self.epoch = step, self.cursor
 
     def lose(self, episode: str, why: str) -> None:
         """What can't be read is held no more."""

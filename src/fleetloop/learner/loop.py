@@ -10,11 +10,10 @@ from fleetloop.core.errors import HubUnavailable
 from fleetloop.core.hub import LearnerStatus
 from fleetloop.core.policy import Batch
 from fleetloop.learner.arrival import Arrival
-from fleetloop.learner.buffer.buffer import Part
 from fleetloop.learner.checkpoint import Checkpoint, divided
 from fleetloop.learner.errors import PayloadLost
 from fleetloop.learner.export import config_hash, exact_weights, release_weights
-from fleetloop.learner.figures import Journey, Tally, task_figures
+from fleetloop.learner.figures import Journey, Tally, task_figures, weightless
 from fleetloop.learner.held_out import measure_held_out
 from fleetloop.learner.intake import Intake
 from fleetloop.learner.loader import origin
@@ -46,7 +45,7 @@ class Learner:
         self._last_release = self._last_checkpoint = now
         self._checkpointed = False
         self._last_report = -np.inf
-        self._published_step = -1
+        self._published_step = self._out_step = -1  # of the release that was made last, and that is out
         self._online_draws = 0
         self._held_out: dict[str, float] = {}
         self._row: dict[str, Any] = {}  # the last one written
@@ -199,7 +198,7 @@ class Learner:
     def note_published(self) -> None:
         """Take note of the releases that have gone out."""
         for release in self.parts.publisher.take_published():
-            self.release = release.version
+            self.release, self._out_step = release.version, release.step
             self.parts.buffer.selection.note_release(release.version)
             self.parts.buffer.coverage.announce(release.covers)
             row = {"kind": "release", "step": release.step, "version": release.version, "covers": release.covers}
@@ -231,7 +230,7 @@ class Learner:
         """For the fleet view."""
         parts = self.parts
         lost = (self.intake.lost, parts.relabelling.alarm, parts.feeder.alarm)
-        heard = (parts.publisher.alarm, parts.recall.alarm, *lost, str(parts.algorithm.alarm), self._weightless())
+        heard = (parts.publisher.alarm, parts.recall.alarm, *lost, str(parts.algorithm.alarm), weightless(parts.buffer))
         return LearnerStatus(
             run=self.run,
             step=self.steps,
@@ -245,14 +244,6 @@ class Learner:
             checkpoint=parts.checkpoints.newest if self.parked else parts.checkpoints.cursor,
             answered=parts.recall.answered,
         )
-
-    def _weightless(self) -> str:
-        """What is held and can never be drawn, whatever the losses."""
-        buffer, parts = self.parts.buffer, (Part.OFFLINE, Part.ONLINE)
-        held = [sum(buffer.size(task, part) for part in parts) for task in range(len(buffer.tasks))]
-        mass = [sum(buffer.mass(task, part) for part in parts) for task in range(len(buffer.tasks))]
-        found = [name for name, size, weight in zip(buffer.tasks, held, mass, strict=True) if size and not weight]
-        return f"{', '.join(found)}: is not trained: the algorithm gives all of it the weight 0" if found else ""
 
     # ------------------------------------------------------------------ restart
 
@@ -271,7 +262,7 @@ class Learner:
         parts = self.parts
         arrays = {f"trainer.{name}": array for name, array in exact_weights(parts.trainer.state()).items()}
         arrays |= {f"sampler.{name}": array for name, array in parts.sampler.state().items()}
-        arrays |= {"draws": parts.buffer.all_draws(), "epochs": np.array(self.intake.epochs, np.int64).reshape(-1, 2)}
+        arrays |= {"draws": parts.buffer.all_draws(), "epoch": np.array(self.intake.epoch)}
         arrays |= {"ledger": parts.buffer.episodes.ledger(), "online_draws": np.array(self._online_draws)}
         arrays["demonstrated"] = np.array(len(parts.buffer.episodes.ledger(self.intake.demonstrated)))
         own_arrays, own = divided(parts.algorithm.state_dict())
@@ -287,13 +278,16 @@ class Learner:
             algorithm=own,
             algorithm_name=parts.algorithm.name,
             tasks=tuple(parts.buffer.tasks),
+            publishing=self._published_step > self._out_step,
+            quiet_s=parts.clock.now() - self.intake.last_news,
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take back the counters, once the parts are restored (see `restart.py`)."""
         self.release = checkpoint.release
         self.parts.buffer.selection.note_release(checkpoint.release)
-        self._published_step = checkpoint.step if checkpoint.release else -1
-        self.intake.epochs = [(step, cursor) for step, cursor in checkpoint.arrays["epochs"].tolist()]
+        self._published_step = self._out_step = checkpoint.step if checkpoint.release else -1
+        self.intake.epoch = tuple(checkpoint.arrays.get("epoch", self.intake.epoch))
+        self.intake.last_news = self.parts.clock.now() - checkpoint.quiet_s
         self._online_draws = int(checkpoint.arrays["online_draws"])
         self.intake.journey = Journey(self.parts.clock)

@@ -1,6 +1,7 @@
 """The run's figures: one JSON object per line, and TensorBoard where it is installed."""
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +42,7 @@ class Metrics:
         rewound = self._path.with_name(f".{self._path.name}.rewound")
         try:
             with self._path.open("rb") as file, rewound.open("wb") as kept:
-                kept.writelines(line for line in file if line.endswith(b"\n") and json.loads(line)["step"] <= step)
+                kept.writelines(line for line in file if _step_of(line) <= step)
                 self._disk.sync(kept)
         except OSError as error:
             raise disk_trouble(rewound, error) from error
@@ -54,6 +55,14 @@ class Metrics:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _step_of(line: bytes) -> float:
+    """Beyond all steps where it is no whole row: a power cut may leave anything."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def scalars(row: Row, prefix: str = "") -> list[tuple[str, float]]:

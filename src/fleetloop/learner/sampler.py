@@ -243,8 +243,11 @@ class AdaptiveSampler:
     # ------------------------------------------------------------------ restart
 
     def state(self) -> dict[str, Array]:
-        """The windows. Successes are not among them: taking the same episodes in again brings them back."""
-        return {"windows": self._windows.copy(), "counts": self._counts.copy()}
+        """The windows, and what is known of successes: a row per task, the oldest first, filled up with -1."""
+        successes = np.full((len(self._successes), self._options.success_window), -1, np.int8)
+        for row, seen in zip(successes, self._successes, strict=True):
+            row[: len(seen)] = seen
+        return {"windows": self._windows.copy(), "counts": self._counts.copy(), "successes": successes}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Raises CheckpointInvalid if the windows are of another length."""
@@ -257,6 +260,9 @@ class AdaptiveSampler:
         known = len(state["counts"])
         self._know(known)
         self._windows[:known], self._counts[:known] = state["windows"], state["counts"]
+        # Of episodes that are gone nothing else tells; those that came since are not among them, and not here yet.
+        for task, row in enumerate(state.get("successes", ())):
+            self._successes[task] = deque(row[row >= 0].astype(bool).tolist(), maxlen=self._options.success_window)
 
 
 _PARTS = (Part.OFFLINE, Part.ONLINE)

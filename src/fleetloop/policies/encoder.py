@@ -146,7 +146,7 @@ class Encoder(nn.Module):
         return {**seen, "named": self.sight.named(recorded, seen["mask"])}
 
     def _plain_row(self, state: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([state[name].flatten(1).float() for name in self._plain], dim=1)
+        return torch.cat([state[name].reshape(len(state[name]), -1).float() for name in self._plain], dim=1)
 
 
 def _eye() -> nn.Module:
@@ -165,3 +165,9 @@ def _eye() -> nn.Module:
 
 def _pixels(image: Tensor) -> Tensor:
     return image.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def tensors_of(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+    """Floats of any width as the 32 bits that everything computes in."""
+    found = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}

@@ -22,7 +22,7 @@ from fleetloop.core.policy import Batch
 from fleetloop.core.spec import CameraSpec, PolicySpec, RobotSpec
 from fleetloop.policies.action_frames import GripperFrame, action_frame
 from fleetloop.policies.critic import FlowCritic
-from fleetloop.policies.encoder import Encoded, Encoder
+from fleetloop.policies.encoder import Encoded, Encoder, tensors_of
 from fleetloop.policies.flow_options import CONDITIONS, FREQUENCIES, POSITION_SCALE, TIME_FREQUENCIES, FlowOptions
 from fleetloop.policies.grounding import grounding_loss
 from fleetloop.policies.guidance import condition_rows, guided
@@ -217,7 +217,7 @@ class FlowPolicy(nn.Module):
 
     def _observed(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """State, and images that are still to be looked at."""
-        state, seen = _tensors(batch.state), _tensors(batch.seen)
+        state, seen = tensors_of(batch.state), tensors_of(batch.seen)
         return ({**state, **seen}, {}) if self.encoder.sight else (state, seen)
 
     def _predicted(
@@ -275,7 +275,7 @@ class FlowPolicy(nn.Module):
         delay: int = 0,
     ) -> FloatArray:
         """(H, A) float32 in the robot's units; `condition` is `positive`, `negative` or None."""
-        state = {feature.name: torch.from_numpy(observation.state[feature.name])[None] for feature in self.spec.inputs}
+        state = tensors_of({feature.name: observation.state[feature.name][None] for feature in self.spec.inputs})
         images = self.encoder.prepare(observation.images)
         encoded = self.encoder(state, images, padded_ids((instruction,)), torch.zeros(1, dtype=torch.int64))
         rows = condition_rows(condition, self._beta)
@@ -288,10 +288,6 @@ class FlowPolicy(nn.Module):
             at = partial(self._clean, encoded, mixed=mixed, time=torch.full((1,), step / steps))
             mixed = mixed + share * (guided(at, passes, self._beta) - mixed)
         return self.frame.decode(mixed, state)[0].numpy()
-
-
-def _tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _parsed(config: Mapping[str, Any]) -> tuple[FlowOptions, SightOptions | None]:

@@ -173,15 +173,15 @@ class ExperienceBuffer:
         return all(np.array_equal(facts[0][name], facts[1][name]) for name in ("frame", "targets"))
 
     def _earlier_draws(self, before: int | None, entry: Entry) -> tuple[Ids, int]:
-        """How often each of its samples was drawn under other labels; and how many were not held before."""
-        draws = np.zeros(len(entry.facts), np.int32)
-        if before is None:
-            return draws, len(draws)
-        held = self.episodes[before]
-        old_frames = self._samples.facts["frame"][held.first : held.last]
-        _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
-        draws[here] = self._samples.draws[held.first : held.last][there]
-        return draws, len(draws) - len(here)
+        """How often each of its samples was drawn under other labels; and how many were never held before."""
+        draws, known = np.zeros(len(entry.facts), np.int32), np.zeros(len(entry.facts), bool)
+        for number in self.episodes.times(before):  # the newest first: it counts on from those before
+            held = self.episodes[number]
+            old_frames = self._samples.facts["frame"][held.first : held.last]
+            _, here, there = np.intersect1d(entry.facts["frame"], old_frames, return_indices=True)
+            draws[here] = np.where(known[here], draws[here], self._samples.draws[held.first : held.last][there])
+            known[here] = True
+        return draws, int((~known).sum())
 
     # ------------------------------------------------------------------ out
 

@@ -165,9 +165,14 @@ class Table(Sequence[Held]):
 
     def forget(self, id: str) -> None:
         """No restart will meet this episode again."""
-        number = self._newest.get(id, NONE)
-        while number != NONE:
+        for number in self.times(self.find(id)):
             self.rows["forgotten"][number] = True
+
+    def times(self, number: int | None) -> Iterator[int]:
+        """The numbers of the rows of an episode that came again and again, from this one back to the first."""
+        number = NONE if number is None else number
+        while number != NONE:
+            yield number
             number = int(self.rows["before"][number])
 
     def ledger(self, last: int | None = None) -> npt.NDArray[np.int64]:
