@@ -71,3 +71,12 @@ def test_what_an_earlier_process_left_is_not_believed(tmp_path):
     (tmp_path / "pictures" / "half").write_bytes(b"half")
     archive_of(tmp_path, BYTES)
     assert not list((tmp_path / "pictures").iterdir())
+
+
+def test_what_nobody_is_to_learn_from_is_not_kept_decoded(tmp_path):
+    archive, episodes = archive_of(tmp_path, 3 * BYTES, 2)
+    for episode in episodes:
+        archive[episode.meta.id].pictures("top", np.arange(FRAMES), HEIGHT, WIDTH)
+    gone, held = (episode.meta.id for episode in episodes)
+    archive.drop(gone)
+    assert [path.name.partition("-")[0] for path in (tmp_path / "pictures").iterdir()] == [held]

@@ -38,6 +38,7 @@ class Archive(Mapping[str, Episode]):
     def drop(self, episode: str) -> None:
         """Nobody is to learn from it; whoever has its id can still open it."""
         self._held.pop(episode, None)
+        self._pictures.forget(episode)
 
     def __getitem__(self, id: str) -> Episode:
         return self._pictures.remembering(self.open(id))

@@ -46,6 +46,13 @@ class PictureCache:
             self._keep(path, images)
         return images
 
+    def forget(self, episode: str) -> None:
+        """Remove what was decoded of an episode: nobody is to learn from it."""
+        with self._lock:
+            for path in [path for path in self._held if path.name.startswith(f"{episode}-")]:
+                del self._held[path]
+                self._disk.remove(path)
+
     def _keep(self, path: Path, images: Images) -> None:
         if path in self._held or not 0 < images.nbytes <= self._most_bytes:
             return
