@@ -132,6 +132,25 @@ def test_a_person_at_the_robot_may_end_its_episode_without_attention(tmp_path):
     assert (episode.meta.outcome, episode.meta.ending.judge, len(episode)) == (Outcome.FAILURE, Judge.PERSON, 8)
 
 
+def test_a_robot_that_its_last_action_would_move_on_says_how_it_stands_still(tmp_path):
+    """Displacements and velocities: held, they would go on."""
+
+    class Gliding(Slider):
+        def still(self):
+            return np.array([0, self.acted[-1][1]], np.float32)
+
+    operator = Script({10: drive(10), 11: None, 12: None, 13: drive(13), 14: HandBack()}.get)
+    stage = Stage(tmp_path, robot=Gliding(), operator=operator)
+    stage.attend(FOR_EVER)
+    stage.clerk.exchange_mail()
+    stage.install(1)
+    (episode,) = stage.play(1)
+    assert np.flatnonzero(episode.source == Source.HOLD).tolist() == [11, 12, 14]
+    assert episode.action[[11, 12, 14], 0].tolist() == [0, 0, 0]
+    assert (episode.action[[11, 12, 14], 1] == episode.action[[10, 10, 13], 1]).all()
+    assert episode.action[[10, 13], 0].all()
+
+
 def test_lost_attention_holds_the_robot_and_then_the_policy_goes_on(tmp_path):
     stage = Stage(tmp_path, operator=Script(drive), options=ActorOptions(lost_hold_s=0.25))
     stage.install(1)

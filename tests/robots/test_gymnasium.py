@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from fleetloop.core.clock import Virtual
 from fleetloop.core.errors import ConfigInvalid, RobotTrouble, SpecMismatch
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import RobotKind
+from fleetloop.core.robot import OffersStill, RobotKind
 from fleetloop.core.task import Site
 from fleetloop.robots.gymnasium_options import GymnasiumOptions
 
@@ -113,6 +113,18 @@ def test_of_whole_numbers_the_nearest_are_taken_and_recorded(scaled, action):
         np.testing.assert_array_equal(sent, taken)
     np.testing.assert_array_equal(room.act(sent), sent, err_msg="sending what was sent changes nothing")
     np.testing.assert_array_equal(room.env.unwrapped.taken, taken)
+
+
+def test_what_would_move_on_is_still_while_nobody_acts():
+    room, task = robot(displacements=[0])
+    room.reset(task, 0)
+    room.act(np.array([0.5, -0.5], np.float32))
+    assert room.still().tolist() == [0, -0.5]
+    assert isinstance(room, OffersStill)
+    as_it_was, _ = robot()
+    as_it_was.reset(task, 0)
+    as_it_was.act(np.array([0.5, -0.5], np.float32))
+    assert as_it_was.still().tolist() == [0.5, -0.5]
 
 
 def test_limits_of_64_bits_are_kept():
@@ -278,6 +290,12 @@ def test_an_environment_that_has_ended_stands_still():
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
+        ({"displacements": [2]}, ConfigInvalid, "displacements: names 2, and an action has 2 numbers"),
+        (
+            {"env": "Tests/Choice-v0", "displacements": [0]},
+            ConfigInvalid,
+            "displacements: the action space is Discrete",
+        ),
         ({"env": "Tests/Pair-v0"}, SpecMismatch, "action: the action space is Tuple"),
         ({"env": "Tests/Choice-v0", "scale_actions": True}, SpecMismatch, "has no limits to stretch to"),
         (

@@ -15,7 +15,7 @@ from fleetloop.core.judge import Briefed, Judge
 from fleetloop.core.operator import View
 from fleetloop.core.outcome import Judge as Rank
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import Robot, as_specified, check_sent
+from fleetloop.core.robot import OffersStill, Robot, as_specified, check_sent
 from fleetloop.core.task import Task
 
 
@@ -147,7 +147,15 @@ class Attempt:
             return decision.action, Source.HUMAN
         if decision.driver is Driver.POLICY and due is not None:
             return due.action, Source.POLICY
-        return self._last, Source.HOLD
+        return self._held(), Source.HOLD
+
+    def _held(self) -> FloatArray | None:
+        if self._last is None or not isinstance(self._robot, OffersStill):
+            return self._last
+        with _at_the_robot():
+            still = self._robot.still()
+            check_sent(self._robot.spec, still, "still")
+        return still
 
     def _send(
         self, tick: int, observation: Observation, requested: FloatArray, source: Source, due: Due | None

@@ -82,9 +82,9 @@ def _reading(feature: FeatureSpec, value: Any) -> Array:
     return kept
 
 
-def check_sent(spec: RobotSpec, sent: FloatArray) -> None:
-    """Raise RobotTrouble unless what `act` returned can be what was sent."""
-    _check_array("action", sent, spec.action.shape)
+def check_sent(spec: RobotSpec, sent: FloatArray, said: str = "action") -> None:
+    """Raise RobotTrouble unless this, which the robot `said`, can be what was sent, or what is to be."""
+    _check_array(said, sent, spec.action.shape)
 
 
 def unfit(value: Any, shape: tuple[int, ...]) -> str:
@@ -125,6 +125,18 @@ class OffersOutcome(Protocol):
 
     def outcome(self) -> Outcome | None:
         """How the running episode has ended, by the robot's own rule; None while it goes on."""
+        ...
+
+
+@runtime_checkable
+class OffersStill(Protocol):
+    """A robot that its last action again would move on: actions are displacements or velocities."""
+
+    def still(self) -> FloatArray:
+        """(A,): what leaves it where it is, and its grippers as they are. Sent while nobody has an action for it.
+
+        Asked once at each such tick, never before the first action of an episode.
+        """
         ...
 
 

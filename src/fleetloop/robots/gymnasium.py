@@ -49,6 +49,8 @@ class GymnasiumRobot:
             self._layout = Layout.of(self.env, options, first)
         self._layouts = {first: self._layout}
         self.spec = self._layout.spec(options)
+        _check_displacements(options, self.env.action_space)
+        self._sent = np.zeros(self.spec.action.shape, np.float32)
         self.seen: Any = None
         self.reward = self._return = 0.0
         self._outcome: Outcome | None = None
@@ -78,6 +80,7 @@ class GymnasiumRobot:
 
     def act(self, action: FloatArray) -> FloatArray:
         native, sent = self._layout.action.native(action)
+        self._sent = sent
         if self._outcome is not None:
             return sent
         with blaming(RobotTrouble, self._task, "failed in `step`"):
@@ -86,6 +89,12 @@ class GymnasiumRobot:
             self._return += self.reward
             self._outcome = self._ending(bool(terminated), bool(truncated), info)
         return sent
+
+    def still(self) -> FloatArray:
+        """(A,): the last action again, but for its `displacements`."""
+        still = self._sent.copy()
+        still[list(self._options.displacements)] = 0
+        return still
 
     def outcome(self) -> Outcome | None:
         """By `info` and the rewards, else by how the environment ended the episode; None while it goes on."""
@@ -159,3 +168,12 @@ class GymnasiumRobot:
                 raise SpecMismatch(id, f"offers {words(offered)}; {first}", "give each embodiment a fleet of its own")
             self._layouts[id] = layout
         return self._layouts[id]
+
+
+def _check_displacements(options: GymnasiumOptions, space: "gymnasium.Space[Any]") -> None:
+    where, places = "robot.options.displacements", options.displacements
+    if places and not isinstance(space, gymnasium.spaces.Box):
+        raise ConfigInvalid(where, f"the action space is {space}, which has none", "leave it out")
+    size = gymnasium.spaces.flatdim(space)
+    if beyond := [place for place in places if not 0 <= place < size]:
+        raise ConfigInvalid(where, f"names {beyond[0]}, and an action has {size} numbers", "count them from 0")

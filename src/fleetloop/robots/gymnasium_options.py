@@ -57,6 +57,11 @@ class GymnasiumOptions(EpisodeRules):
         default_factory=dict,
         description="camera -> key of the observation, '' for all of it, `render` for the rendering",
     )
+    displacements: tuple[int, ...] = Field(
+        default=(),
+        description="places in an action of what moves the robot on while it is not 0, as displacements and velocities "
+        "do: they are 0 while nobody acts, and all others what they were last",
+    )
     scale_actions: bool = Field(
         default=False, description="policies act in -1 to 1, which is stretched to the limits of the action space"
     )

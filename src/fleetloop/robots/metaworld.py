@@ -72,7 +72,9 @@ class MetaWorldRobot:
         rules = {name: getattr(options, name) for name in EpisodeRules.model_fields}
         tasks = {_id(name): _task(name, options) for name in NAMES}
         self._robot = GymnasiumRobot(
-            GymnasiumOptions(tasks=tasks, embodiment="metaworld_sawyer", state={"state": WHOLE}, **rules),
+            GymnasiumOptions(
+                tasks=tasks, embodiment="metaworld_sawyer", state={"state": WHOLE}, displacements=(0, 1, 2), **rules
+            ),
             clock=clock,
             site=site,
         )
@@ -96,6 +98,10 @@ class MetaWorldRobot:
 
     def act(self, action: FloatArray) -> FloatArray:
         return self._robot.act(action)
+
+    def still(self) -> FloatArray:
+        """(4,): no displacement, and the grip as it was."""
+        return self._robot.still()
 
     def expert(self) -> "ScriptedExpert":
         """Meta-World's own scripted policy of the running task: privileged."""

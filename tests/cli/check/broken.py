@@ -53,6 +53,10 @@ class Point:
         self.ended = Outcome.SUCCESS
         return None if self.fault == "mute" else wanted.astype(np.float32)
 
+    def still(self):
+        places = {"drifts": 7.0, "lame": np.nan}
+        return np.zeros(3 if self.fault == "stumbles" else 2, np.float32) + np.float32(places.get(self.fault, 0))
+
     def outcome(self):
         return str(self.ended) if self.fault == "says" and self.ended else self.ended
 

@@ -16,7 +16,7 @@ from fleetloop.core.frame import FloatArray, Observation
 from fleetloop.core.judge import SIMULATOR
 from fleetloop.core.operator import Expert
 from fleetloop.core.outcome import Outcome
-from fleetloop.core.robot import OffersExpert, OffersOutcome, Robot, simulated
+from fleetloop.core.robot import OffersExpert, OffersOutcome, OffersStill, Robot, simulated, unfit
 from fleetloop.core.spec import FeatureSpec, RobotSpec
 from fleetloop.core.task import Task
 from fleetloop.lab.stage import ExpertOperator
@@ -170,6 +170,17 @@ def acting(subject: RobotSubject) -> None:
     expect(np.array_equal(before, action), "it wrote to the action that it was given", "work on a copy")
 
 
+def standing_still(subject: RobotSubject) -> None:
+    """What it would be sent while nobody acts, if it says so, can be sent."""
+    if not isinstance(subject.robot, OffersStill):
+        return
+    subject.robot.act(subject.action(subject.fresh()))
+    still, shape = subject.robot.still(), subject.robot.spec.action.shape
+    expect(not unfit(still, shape), f"`still` {unfit(still, shape)}", "return what leaves it where it is, float32[A]")
+    sent = subject.robot.act(np.asarray(still, np.float32))
+    expect(np.allclose(sent, still), f"it sends {sent} for it, not {still}", "say what lies within the limits")
+
+
 def limiting(subject: RobotSubject) -> None:
     """A simulated robot limits an action that is far too large."""
     feature = subject.robot.spec.action
@@ -245,6 +256,7 @@ CHECKS = (
     observing,
     handing_out,
     acting,
+    standing_still,
     limiting,
     seeding,
     keeping_up,
