@@ -89,7 +89,10 @@ def test_setting_one_of_a_group_leaves_the_defaults_of_the_others():
             "hub.retention.tasks.box/walls.max_epsodes: is unknown; did you mean hub.retention.tasks.box/walls.max_ep",
         ),
         ("own_tasks: {wipe: {instructon: go}}", "own_tasks.wipe.instructon: is unknown; did you mean own_tasks.wipe.i"),
-        ("hub: {port: 1}\nrun: a\nhub: {insecure: true}", "fleet.yaml: is no YAML ('hub' stands on line 1 and on 3)"),
+        (
+            "hub: {port: 1}\nrun: a\nhub: {insecure: true}",
+            "fleet.yaml: is no YAML ('hub' stands twice, on line 1 and on 3: keep one, ",
+        ),
         ("- a\n- b", "fleet.yaml: is no mapping"),
         ("a: [", "fleet.yaml: is no YAML"),
     ],

@@ -204,7 +204,7 @@ def test_the_inventory_tells_what_is_recorded_waits_and_was_refused(host):
     assert {id: item.state for id, item in items.items()} == {
         episode_id(1): State.WAITING,
         episode_id(2): State.REFUSED,
-        episode_id(3): State.INTERRUPTED,
+        episode_id(3): State.UNSEALED,
         episode_id(4): State.RECORDING,
     }
     waiting = items[episode_id(1)]

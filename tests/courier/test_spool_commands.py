@@ -32,7 +32,7 @@ def test_listing_tells_what_waits_and_draining_takes_it_to_the_hub(world):
     first, second = record(world.host, 1, source=Source.HUMAN), record(world.host, 2, ending=None)
     with RealDisk().create(world.host.spool / f"{episode_id(3)}.partial") as running:
         listed = spool(world, "ls").output
-        assert listed.count("interrupted") == 2
+        assert listed.count("unsealed") == 2
         assert listed.count("recording") == 1
         assert "3 episodes" in listed
         world.start("hub")
@@ -42,7 +42,7 @@ def test_listing_tells_what_waits_and_draining_takes_it_to_the_hub(world):
         assert world.ids() == {first, second}
         assert [path.name for path in world.host.spool.glob("*.*")] == [f"{episode_id(3)}.partial"]
         assert not running.closed
-    assert spool(world, "ls").output.count("interrupted") == 1
+    assert spool(world, "ls").output.count("unsealed") == 1
 
 
 def test_a_spool_carried_to_another_host_goes_up_from_there(world, tmp_path):
@@ -107,7 +107,7 @@ def test_without_a_hub_draining_says_so_and_keeps_all(world):
 def test_while_a_courier_serves_it_only_looking_is_allowed(world, tmp_path):
     record(world.host, 1)
     with only_courier(world.host, "stop it"):
-        assert "interrupted" in spool(world, "ls").output
+        assert "unsealed" in spool(world, "ls").output
         for arguments in (("drain", "--hub", world.hub.url), ("export", str(tmp_path / "stick"))):
             said = spool(world, *arguments)
             assert said.exit_code == 1

@@ -216,6 +216,8 @@ class MemoryHub:
 
     def release(self, version: int) -> Release:
         self._check()
+        if version > len(self.published):
+            raise HubRefused("version", f"there is no release {version}", status=404)
         return self.published[version - 1]
 
     def channel(self, name: str) -> Release | None:

@@ -109,8 +109,19 @@ def test_a_checkpoint_of_another_hub_run_or_policy_is_refused(tmp_path):
     }.items():
         with pytest.raises(CheckpointInvalid, match=field):
             restore(again, wrong)
-    with pytest.raises(CheckpointInvalid, match="cursor"):
+    with pytest.raises(CheckpointInvalid, match=r"cursor.*; if the hub was restored"):
         catch_up(learner_at(tmp_path / "three", MemoryHub(), demos=demos), good)
+
+
+def test_a_hub_that_lacks_the_checkpoints_release_is_found_before_anything_is_written(tmp_path):
+    """Restored from an older state, its numbers would be given anew, and checkpoints that fit pushed out."""
+    hub = MemoryHub()
+    hub.add(write_episode(tmp_path, 1, "hhh"))
+    learner = learner_at(tmp_path / "one", hub)
+    advance(learner, 3)
+    ahead = replace(learner.checkpoint(), release=len(hub.published) + 1)
+    with pytest.raises(CheckpointInvalid, match=r"release: is \d+, and the hub has none of that number; if the hub was"):
+        catch_up(learner_at(tmp_path / "two", hub, checkpoint=ahead), ahead)
 
 
 def test_what_can_be_read_no_more_or_again_keeps_it_from_nothing(tmp_path):

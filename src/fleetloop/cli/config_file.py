@@ -38,7 +38,9 @@ class _Strict(yaml.SafeLoader):
         for key_node, _ in node.value:
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
             if isinstance(key, str) and key in lines:
-                raise yaml.constructor.ConstructorError(problem=f"{key!r} stands on line {lines[key]} and on {line}")
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key!r} stands twice, on line {lines[key]} and on {line}: keep one, with the entries of both"
+                )
             if isinstance(key, str):
                 lines[key] = line
         return super().construct_mapping(node, deep)

@@ -15,7 +15,7 @@ class State(StrEnum):
     """Where an episode is on its way."""
 
     RECORDING = "recording"
-    INTERRUPTED = "interrupted"  # its writer closed it or died; the courier will seal it
+    UNSEALED = "unsealed"  # its writer closed it or died; whoever uploads or exports it seals it
     WAITING = "waiting"
     REFUSED = "refused"
 
@@ -54,7 +54,7 @@ def inventory(directory: Path, disk: Disk) -> list[Item]:
 
 
 def _under_way(path: Path, disk: Disk) -> Item | None:
-    state = State.RECORDING if disk.in_use(path) else State.INTERRUPTED
+    state = State.RECORDING if disk.in_use(path) else State.UNSEALED
     try:
         return Item(path, path.stat().st_size, state)
     except FileNotFoundError:

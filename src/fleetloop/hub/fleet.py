@@ -124,7 +124,8 @@ class FleetBook:
     def check_known(self, robot: str) -> None:
         """Raises HubRefused (404) for one that has never registered."""
         if robot not in self._registrations:
-            raise HubRefused("robot", f"{robot!r} is not registered", "register it first", status=404)
+            remedy = "start its actor and its courier; `fleetloop status` shows who is there"
+            raise HubRefused("robot", f"{robot!r} is not registered", remedy, status=404)
 
     def report_learner(self, status: LearnerStatus) -> None:
         """Raises HubRefused for a checkpoint that can be no event's number."""

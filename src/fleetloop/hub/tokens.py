@@ -102,7 +102,10 @@ class Tokens:
 
 
 def _judged(secret: str, row: Any) -> Token | HubRefused:
-    remedy = "`fleetloop tokens issue` on the hub's machine makes one; give it as FLEETLOOP_TOKEN"
+    remedy = (
+        "`fleetloop tokens issue` on the hub's machine makes one; put it into the file of `hub_token_file`, or into "
+        "FLEETLOOP_TOKEN, and start this anew"
+    )
     if not secret:
         return HubRefused("token", "is missing", remedy, status=401)
     if row is None:

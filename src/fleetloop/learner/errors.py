@@ -11,6 +11,13 @@ class CheckpointInvalid(FleetLoopError):
     """A checkpoint that is damaged, or that doesn't belong to this run or to this hub's episodes."""
 
 
+RESTORED = (
+    "if the hub was restored from an older state, move the newest of learner/checkpoints away (docs/operate.md, Back "
+    "up and restore); if it is another hub, start in a new directory"
+)
+"""What to do where a checkpoint is ahead of its hub."""
+
+
 class BaseInvalid(FleetLoopError):
     """A base directory that holds no readable policy."""
 

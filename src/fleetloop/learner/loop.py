@@ -288,6 +288,7 @@ class Learner:
         self.parts.buffer.selection.note_release(checkpoint.release)
         self._published_step = self._out_step = checkpoint.step if checkpoint.release else -1
         self.intake.epoch = tuple(checkpoint.arrays.get("epoch", self.intake.epoch))
+        self._last_checkpoint, self._checkpointed = self.parts.clock.now(), True
         self.intake.last_news = self.parts.clock.now() - checkpoint.quiet_s
         self._online_draws = int(checkpoint.arrays["online_draws"])
         self.intake.journey = Journey(self.parts.clock)

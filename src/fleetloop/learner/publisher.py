@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fleetloop.core.clock import Clock
 from fleetloop.core.errors import HubRefused, HubUnavailable, LeaseLost, ReleaseInvalid
 from fleetloop.core.hub import Hub, LearnerLease, LearnerOrders, LearnerStatus
 from fleetloop.core.release import BlobEntry, Encoding, Release
+from fleetloop.learner.errors import RESTORED, CheckpointInvalid
 from fleetloop.learner.holder import Holder
 from fleetloop.learner.latest import Latest
 from fleetloop.weights.codec import Put, Weights
@@ -89,6 +91,18 @@ class Publisher:
         self._renew_at = self._not_before = 0.0
         self._failures, self._unfit = 0, ""
         self._jitter = np.random.default_rng()
+
+    def check_parent(self) -> None:
+        """Raises CheckpointInvalid where the hub does not know the release that the next one is to follow;
+        HubUnavailable."""
+        try:
+            if self._parent:
+                self._hub.release(self._parent)
+        except HubRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            problem = f"is {self._parent}, and the hub has none of that number"
+            raise CheckpointInvalid("release", problem, RESTORED) from error
 
     def offer(self, snapshot: Snapshot) -> None:
         """Publish this as soon as possible, unless something newer is offered first."""

@@ -1,12 +1,15 @@
 """The hub's order to go on from an older release's checkpoint: heard with a report, obeyed or refused once."""
 
 import json
+import logging
 from pathlib import Path
 
 from fleetloop.core.disk import Disk
 from fleetloop.core.hub import LearnerOrders
 from fleetloop.learner.checkpoint import existing, later_than, set_back
 from fleetloop.learner.errors import CheckpointInvalid
+
+log = logging.getLogger(__name__)
 
 NOTE = "answered.json"
 
@@ -41,6 +44,7 @@ class Recall:
             if existing(self._checkpoints) != kept:
                 return None  # one was written meanwhile, and an old one went: look again
             self.alarm = f"was told to go back, and goes on: {error}"
+            log.warning("%s", self.alarm)
             self._answer(orders)
             return None
         return orders

@@ -8,7 +8,7 @@ import numpy as np
 from fleetloop.learner.buffer.ledger import Ledger, carried_over
 from fleetloop.learner.buffer.samples import Ids
 from fleetloop.learner.checkpoint import Checkpoint
-from fleetloop.learner.errors import CheckpointInvalid
+from fleetloop.learner.errors import RESTORED, CheckpointInvalid
 from fleetloop.learner.export import config_hash, tensors
 from fleetloop.learner.loop import Learner
 
@@ -19,10 +19,11 @@ def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> N
     """Take in what the checkpoint's learner had taken in, from the hub's events and the local cache.
 
     Raises:
-        CheckpointInvalid: if the hub's events end before the checkpoint's cursor.
+        CheckpointInvalid: if the hub's releases or events end before the checkpoint's.
         HubUnavailable: call again; what was taken in so far stays.
     """
     feeder = learner.parts.feeder
+    learner.parts.publisher.check_parent()
     for task in checkpoint.tasks:  # in the order of then, though the episodes that began them may be gone
         learner.parts.buffer.number(task)
     while learner.cursor < checkpoint.cursor:
@@ -32,7 +33,7 @@ def catch_up(learner: Learner, checkpoint: Checkpoint, wait_s: float = 0.0) -> N
             raise CheckpointInvalid(
                 "cursor",
                 f"is {checkpoint.cursor}, but the hub's events end at {learner.cursor}",
-                "this checkpoint belongs to another hub; start in a new directory",
+                RESTORED,
             )
 
 

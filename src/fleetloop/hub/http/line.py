@@ -15,6 +15,12 @@ from fleetloop.hub.options import is_loopback
 
 MOST_BYTES = 64 << 20
 """Of an answer that is read as a whole: manifests, events. Blobs and episodes come in pieces."""
+REMEDIES = {
+    "mismatch": "call the hub by a name that stands in its certificate",
+    "CERTIFICATE_VERIFY": "name its certificate as hub_ca",
+    "Server disconnected": "is the hub running? One that speaks TLS is called https://",
+}
+"""By what stands in the words of the libraries beneath."""
 
 
 class Line:
@@ -116,7 +122,7 @@ class Line:
         asked = _asked(error) or self.url
         ours = httpx.URL(asked).netloc == httpx.URL(self.url).netloc
         remedy = "is the hub running?" if ours else "the hub keeps its objects there; robots must reach that, too"
-        remedy = "name its certificate as hub_ca" if "CERTIFICATE_VERIFY" in str(error) else remedy
+        remedy = next((known for words, known in REMEDIES.items() if words in str(error)), remedy)
         said = f"can't be reached ({error or type(error).__name__})"
         return HubUnavailable(self.url if ours else asked, said, remedy)
 

@@ -51,7 +51,9 @@ class Helm:
         """
         stable, back_to = self._channel(STABLE), version or self._before()
         if not 0 < back_to <= stable:
+            newest = self._channel(EDGE)
             what = f"release {version} is newer than stable, {stable}" if version else "there is none before stable"
+            what = f"there is no release {version}, the newest is {newest}" if version > newest else what
             raise HubRefused("version", what, "name a release to go back to, or promote one", status=409)
         verdicts = {stable: f"rolled back to {back_to}"} if stable != back_to else {}
         order: dict[str, Any] = {"learner_to": back_to, "learner_order": secrets.token_hex(8)} if reset_learner else {}
