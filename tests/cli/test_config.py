@@ -91,7 +91,7 @@ def test_setting_one_of_a_group_leaves_the_defaults_of_the_others():
         ("own_tasks: {wipe: {instructon: go}}", "own_tasks.wipe.instructon: is unknown; did you mean own_tasks.wipe.i"),
         (
             "hub: {port: 1}\nrun: a\nhub: {insecure: true}",
-            "fleet.yaml: is no YAML ('hub' stands twice, on line 1 and on 3: keep one, ",
+            "fleet.yaml: is no YAML ('hub' stands on lines 1 and 3: keep one, ",
         ),
         ("- a\n- b", "fleet.yaml: is no mapping"),
         ("a: [", "fleet.yaml: is no YAML"),

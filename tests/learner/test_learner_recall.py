@@ -35,23 +35,24 @@ def test_a_running_learner_goes_back_with_the_fleet_and_after_kill_9_on_from_the
     settings = options(steps_per_s=40.0, **QUICK, **KEPT).model_dump_json()
     first = learner_process(settings)
     eventually(lambda: first.steps() and existing(kept) and latest(kept).release >= 4)
-    asked = client.releases()[0].version
-    assert client.roll_back(2, reset_learner=True).learner_to == 2
+    asked, oldest = client.releases()[0].version, load(existing(kept)[0])
+    back_to = oldest.release + oldest.publishing
+    assert client.roll_back(back_to, reset_learner=True).learner_to == back_to
 
     def branch_of(versions):
         return next((one for one in client.releases() if one.version > asked and one.parent in versions), None)
 
-    branch = eventually(lambda: branch_of((1, 2)))
+    branch = eventually(lambda: branch_of(range(back_to + 1)))
     eventually(lambda: client.fleet().learner_to == 0)
     left = [load(path) for path in kept.glob("aside-*")]
     assert left
-    assert all(checkpoint.release + checkpoint.publishing > 2 for checkpoint in left)
-    assert (client.fleet().stable, client.fleet().held) == (2, True)
+    assert all(checkpoint.release + checkpoint.publishing > back_to for checkpoint in left)
+    assert (client.fleet().stable, client.fleet().held) == (back_to, True)
 
     eventually(lambda: latest(kept).release >= branch.version)
     first.process.kill()
     said = first.process.communicate(timeout=20)[0]
-    assert f"{TOLD} 2" in said
+    assert f"{TOLD} {back_to}" in said
     assert f"release {branch.parent};" in said.split(TOLD)[1], "it says from which release it goes on"
     before = client.releases()[0].version
     learner_process(settings)

@@ -39,7 +39,7 @@ class _Strict(yaml.SafeLoader):
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
             if isinstance(key, str) and key in lines:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key!r} stands twice, on line {lines[key]} and on {line}: keep one, with the entries of both"
+                    problem=f"{key!r} stands on lines {lines[key]} and {line}: keep one, with the entries of both"
                 )
             if isinstance(key, str):
                 lines[key] = line
