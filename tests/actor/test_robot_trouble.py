@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from slider import Slider, with_camera
+from slider import ROBOT, Slider, with_camera
 from stage import Script, Stage
 
 from fleetloop.core.errors import FleetLoopError, RobotTrouble, SystemMissing
-from fleetloop.core.frame import Source
+from fleetloop.core.frame import Observation, Source
 from fleetloop.core.operator import Drive
 from fleetloop.core.outcome import Judge, Outcome
+from fleetloop.core.robot import as_specified
 from fleetloop.core.validation import validate
 
 GLITCH = RobotTrouble("/dev/ttyACM0", "no answer from servo 3", "look at its plug")
@@ -174,3 +175,14 @@ def test_what_the_operator_raises_is_not_taken_for_the_robots(tmp_path):
     with pytest.raises(FleetLoopError, match="the terminal is gone") as caught:
         stage.until(lambda: stage.status.episodes == 1)
     assert not isinstance(caught.value, RobotTrouble)
+
+
+def test_the_policy_acts_on_what_is_recorded():
+    """A driver that measures in 64 bits: 0.1 is another number in 32."""
+    seen = Observation({"count": np.array([0.1])}, 0.0)
+    shown = as_specified(ROBOT, seen).state["count"]
+    assert (shown.dtype, shown.tolist()) == (np.float32, np.array([0.1], np.float32).tolist())
+    whole = dataclasses.replace(ROBOT, state=(dataclasses.replace(ROBOT.state[0], dtype="int64"),))
+    assert as_specified(whole, Observation({"count": np.array([3.0])}, 0.0)).state["count"].dtype == np.int64
+    with pytest.raises(RobotTrouble, match="count: holds float64 that int64 can't hold"):
+        as_specified(whole, seen)
